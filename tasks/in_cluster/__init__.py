@@ -1,0 +1,23 @@
+"""What goes into a cluster. To add something: a module with a function, and a line in `configure`."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from tasks.in_cluster import bundle, coredns, issuer, traefik
+from tasks.progress import say
+from tasks.settings import Cluster
+from tasks.shell import Shell
+
+
+def configure(shell: Shell, cluster: Cluster) -> None:
+    """Bring everything into a running cluster, side by side, and end only when it is proved to work."""
+    steps = (issuer.configure, bundle.configure, coredns.configure, traefik.configure)
+    shell.side_by_side([partial(step, shell, cluster) for step in steps])
+    kubeconfig = f"--kubeconfig {cluster.kubeconfig} " if cluster.settings.k3d_kubeconfig_target_dir else ""
+    say(
+        f"\n{cluster.name} is ready. Names below {cluster.domain} bring you there:\n"
+        f"  http://<name>.{cluster.domain}:{cluster.http_port}/\n"
+        f"  https://<name>.{cluster.domain}:{cluster.https_port}/\n"
+        f"  kubectl {kubeconfig}--context {cluster.context} get pods -A\n"
+    )

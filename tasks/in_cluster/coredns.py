@@ -1,0 +1,128 @@
+"""Names for pods: this cluster's lead to its own Traefik, other clusters' to this host, which publishes their ports."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tasks import network
+from tasks.render import apply, manifest, regex_value, render, short_hash, work_folder, write
+from tasks.settings import Cluster
+from tasks.shell import Shell
+
+
+def configure(shell: Shell, cluster: Cluster) -> None:
+    """The Service and the rules, CoreDNS restarted where it has not read them, and its answers as the proof."""
+    host = reach_host(shell, cluster)
+    with shell.step(cluster.name, "names in CoreDNS") as this:
+        rules = render_rules(cluster, host)
+        apply(shell, cluster, manifest(cluster, "in_cluster/traefik-internal.yaml"),
+              manifest(cluster, "in_cluster/coredns-custom.yaml", rules=rules))
+        remove_rules_of_the_original(shell, cluster)
+        restart(shell, cluster, short_hash(rules))
+        prove(shell, cluster, host)
+        this.outcome = "answered for this cluster" + (" and for others" if host else " alone")
+
+
+def reach_host(shell: Shell, cluster: Cluster) -> str:
+    """This host's address as pods see it; empty, with a warning, where there is none."""
+    with shell.step(cluster.name, "way to other clusters") as this:
+        address, reached = network.host_address(shell, cluster)
+        this.outcome = f"through this host, {address}"
+        if not reached:
+            this.warn(network.firewall_hint(shell, cluster.settings))
+        return address
+
+
+def render_rules(cluster: Cluster, host: str) -> str:
+    """CoreDNS rules for the pods of this cluster; without an address for the host none for other clusters."""
+    settings = cluster.settings
+    every_cluster = "|".join(regex_value(settings.cluster_domain(number)) for number in settings.numbers)
+    return render("in_cluster/dev-clusters.override", cluster=cluster, settings=settings, host_address=host,
+                  every_cluster=every_cluster)
+
+
+def remove_rules_of_the_original(shell: Shell, cluster: Cluster) -> None:
+    """Remove the original's server block for the base domain: it would win over our rules, and it loops."""
+    key = f"{cluster.settings.base_domain}.server"
+    kubectl = (*cluster.kubectl, "-n", "kube-system")
+    path = key.replace(".", r"\.")
+    if not shell.look(*kubectl, "get", "configmap", "coredns-custom", "-o", f"jsonpath={{.data.{path}}}").stdout:
+        return
+    with shell.step(cluster.name, f"key {key} of the original Taskfile in coredns-custom") as this:
+        patch = write(shell, work_folder(cluster) / "coredns-custom-remove.yaml", f"data:\n  {key}: null\n")
+        shell.change(*kubectl, "patch", "configmap", "coredns-custom", "--patch-file", str(patch))
+        this.outcome = "removed, it would win over these rules"
+
+
+def restart(shell: Shell, cluster: Cluster, wanted: str) -> None:
+    """Restart CoreDNS when an annotation of its pods does not say that they have read these rules."""
+    kubectl = (*cluster.kubectl, "-n", "kube-system")
+    read = shell.look(*kubectl, "get", "deployment", "coredns", "-o",
+                      "jsonpath={.spec.template.metadata.annotations.dev-cluster-tasks/override}").stdout
+    if read.strip() == wanted:
+        return
+    # k3s writes this key late, and a CoreDNS pod does not start without it.
+    shell.until("k3s to write NodeHosts for CoreDNS", cluster.settings.timeout_ready,
+                lambda: "NodeHosts" in shell.look(*kubectl, "get", "configmap", "coredns",
+                                                  "-o", "jsonpath={.data}").stdout)
+    for file, text in manifest(cluster, "in_cluster/coredns-restart.yaml", rules_hash=wanted).items():
+        write(shell, file, text)
+        shell.change(*kubectl, "patch", "deployment", "coredns", "--patch-file", str(file))
+    shell.wait("CoreDNS to restart", cluster.settings.timeout_ready, *kubectl, "rollout", "status",
+               "deployment/coredns", f"--timeout={cluster.settings.timeout_ready}s")
+
+
+def prove(shell: Shell, cluster: Cluster, host: str) -> None:
+    """Wait until CoreDNS gives the right address for a name of this cluster and one of another."""
+    service = shell.look(*cluster.kubectl, "-n", "kube-system", "get", "service", "traefik-internal",
+                         "-o", "jsonpath={.spec.clusterIP}").stdout
+    wanted = {f"proof.{cluster.domain}": service}
+    other = next((number for number in cluster.settings.numbers if number != cluster.number), None)
+    if host and other is not None:
+        wanted[f"proof.{cluster.settings.cluster_domain(other)}"] = host
+    what = "CoreDNS to answer " + " and ".join(f"{name} with {address}" for name, address in wanted.items())
+    shell.until(what, cluster.settings.timeout_ready, lambda: ask(shell, cluster, list(wanted)) == wanted)
+
+
+def ask(shell: Shell, cluster: Cluster, names: list[str]) -> dict[str, str]:
+    """The IPv4 address that CoreDNS gives for each name, asked over TCP through a port-forward: no image is needed."""
+    import dns.exception
+    import dns.message
+    import dns.query
+
+    found = {}
+    try:
+        with port_forward(shell, cluster, "kube-system", "deployment/coredns", 53) as port:
+            for name in names:
+                query = dns.message.make_query(f"{name}.", "A")
+                reply = dns.query.tcp(query, "127.0.0.1", timeout=3, port=port)
+                for rrset in reply.answer:
+                    if rrset.name == query.question[0].name and len(rrset) == 1:
+                        found[name] = str(rrset[0])
+    except (OSError, EOFError, dns.exception.DNSException):
+        pass  # asked again by the caller, within its time
+    return found
+
+
+@contextmanager
+def port_forward(shell: Shell, cluster: Cluster, namespace: str, target: str, port: int) -> Iterator[int]:
+    """A port of 127.0.0.1 that leads to that port in the cluster; OSError when kubectl cannot."""
+    promise = shell.background(*cluster.kubectl, "-n", namespace, "port-forward", "--address", "127.0.0.1",
+                               target, f":{port}")
+    try:
+        for _ in range(200):
+            said = re.search(r"127\.0\.0\.1:(\d+) ->", "".join(promise.runner.stdout))
+            if said:
+                break
+            if promise.runner.process_is_finished:
+                raise OSError("".join(promise.runner.stderr))
+            time.sleep(0.05)
+        else:
+            raise OSError("port-forward did not begin within 10 s")
+        yield int(said[1])
+    finally:
+        promise.runner.kill()
+        promise.join()

@@ -1,0 +1,82 @@
+"""cert-manager, the ClusterIssuer `root-ca`, the intermediate that it signs with, and leaves that an earlier one has signed."""
+
+from __future__ import annotations
+
+import base64
+
+from tasks.cert import leaf_is_of, load_root, make_intermediate, why_not_kept
+from tasks.in_cluster import charts
+from tasks.in_cluster.charts import NAMESPACE
+from tasks.render import apply, apply_admitted, manifest
+from tasks.settings import Cluster
+from tasks.shell import Shell
+
+SECRET = "root-ca"
+
+
+def configure(shell: Shell, cluster: Cluster) -> None:
+    charts.install(shell, cluster, "cert-manager")
+    intermediate(shell, cluster)
+    with shell.step(cluster.name, "issuer root-ca") as this:
+        wanted = manifest(cluster, "in_cluster/issuer.yaml")
+        apply_admitted(shell, cluster, "cert-manager-webhook", wanted)
+        shell.wait("the issuer", cluster.settings.timeout_ready, *cluster.kubectl, "wait", "clusterissuer/root-ca",
+                   "--for=condition=Ready", f"--timeout={cluster.settings.timeout_ready}s")
+        this.outcome = "ready"
+    renew_leaves(shell, cluster)
+
+
+def intermediate(shell: Shell, cluster: Cluster) -> None:
+    """Keep the intermediate while it is good, else replace it."""
+    with shell.step(cluster.name, "intermediate certificate") as this:
+        reason = why_not_kept(chain(shell, cluster), load_root(cluster.settings), cluster)
+        if not reason:
+            return this.skip("kept")
+        made = make_intermediate(shell, cluster)
+        apply(shell, cluster, manifest(cluster, "in_cluster/issuer-secret.yaml", intermediate=made), private=True)
+        this.outcome = f"made, {reason}"
+
+
+def chain(shell: Shell, cluster: Cluster) -> bytes:
+    """The certificates in the issuer's secret, as PEM; empty when there is none. Its key is not asked for."""
+    found = shell.look(*cluster.kubectl, "-n", NAMESPACE, "get", "secret", SECRET, "--ignore-not-found",
+                       "-o", r"jsonpath={.data.tls\.crt}")
+    return base64.b64decode(found.stdout) if found.ok else b""
+
+
+def renew_leaves(shell: Shell, cluster: Cluster) -> None:
+    """Have cert-manager make those leaves again that an earlier intermediate signed: it does not do so by itself."""
+    stale = stale_leaves(shell, cluster)
+    if not stale:
+        return
+    with shell.step(cluster.name, "certificates of an earlier issuer") as this:
+        for namespace, name in stale:
+            shell.change(*cluster.kubectl, "-n", namespace, "delete", "secret", name, "--ignore-not-found")
+        shell.until("cert-manager to make them again", cluster.settings.timeout_ready,
+                    lambda: renewed(shell, cluster, stale))
+        this.outcome = "made again: " + ", ".join("/".join(leaf) for leaf in stale)
+
+
+def stale_leaves(shell: Shell, cluster: Cluster) -> list[tuple[str, str]]:
+    """Namespace and name of the secrets with a leaf of our issuer that its present intermediate did not sign."""
+    present = chain(shell, cluster)
+    return [place for place, leaf in leaves(shell, cluster).items() if not leaf_is_of(leaf, present)]
+
+
+def renewed(shell: Shell, cluster: Cluster, places: list[tuple[str, str]]) -> bool:
+    found, present = leaves(shell, cluster), chain(shell, cluster)
+    return all(place in found and leaf_is_of(found[place], present) for place in places)
+
+
+def leaves(shell: Shell, cluster: Cluster) -> dict[tuple[str, str], bytes]:
+    """The certificates that our issuer has made, by namespace and name of their secret."""
+    columns = (r"{.metadata.namespace} {.metadata.name} {.metadata.annotations.cert-manager\.io/issuer-kind}/"
+               r"{.metadata.annotations.cert-manager\.io/issuer-name} {.data.tls\.crt}")
+    said = shell.look(*cluster.kubectl, "get", "secrets", "-A", "--field-selector", "type=kubernetes.io/tls",
+                      "-o", "jsonpath={range .items[*]}" + columns + r'{"\n"}{end}').stdout
+    rows = [line.split() for line in said.splitlines()]
+    return {
+        (row[0], row[1]): base64.b64decode(row[3])
+        for row in rows
+        if len(row) == 4 and row[2] == f"ClusterIssuer/{SECRET}"
+    }

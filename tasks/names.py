@@ -1,0 +1,63 @@
+"""How a task is called: `--n 1`, `-n 1`, `--n 1,2`, `--n 1-3`, and `k3d-cluster-setup-1`.
+
+The only place that bends Invoke, pinned by tests/test_names.py. Invoke spells a one-letter parameter `-n` and nothing
+else (invoke#174), and its `--list` would show ten numbered names for each task (invoke#722). Both are decided in
+Collection, and Invoke copies ours into a plain one (Collection.from_module), so a subclass would not be asked.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from invoke import Collection, Context, Exit, Task
+from invoke.parser import ParserContext
+
+
+class ClusterTask(Task):
+    """A task with a parameter `n`: takes `--n` too, and has the names `<task>-0` to `<task>-9`."""
+
+
+_to_contexts = Collection.to_contexts
+_task_with_config = Collection.task_with_config
+
+
+def to_contexts(self: Collection, ignore_unknown_help: bool | None = None) -> list[ParserContext]:
+    contexts: list[ParserContext] = _to_contexts(self, ignore_unknown_help)
+    ours = [context for context in contexts if isinstance(self[context.name], ClusterTask)]
+    for context in ours:
+        context.flags.alias("--n", to="-n")
+    return contexts + [ParserContext(f"{context.name}-{digit}") for context in ours for digit in range(10)]
+
+
+def task_with_config(self: Collection, name: str | None) -> tuple[Any, dict[str, Any]]:
+    numbered = re.fullmatch(r"(.+)-([0-9])", name or "")
+    if not numbered or numbered[1] not in self.task_names:
+        found: tuple[Any, dict[str, Any]] = _task_with_config(self, name)
+        return found
+    task, config = _task_with_config(self, numbered[1])
+
+    def body(context: Context) -> Any:
+        return task(context, n=numbered[2])
+
+    body.__doc__ = task.__doc__
+    return Task(body, name=name), config
+
+
+Collection.to_contexts = to_contexts
+Collection.task_with_config = task_with_config
+
+
+def cluster_numbers(text: str) -> list[int]:
+    """The numbers in `1`, `1,2` or `1-3`, each once and in the order given.
+
+    :raises Exit: when the text is empty or anything else.
+    """
+    numbers: dict[int, None] = {}
+    for part in text.split(","):
+        bounds = re.fullmatch(r"([0-9]{1,4})(?:-([0-9]{1,4}))?", part.strip())
+        first, last = (int(bounds[1]), int(bounds[2] or bounds[1])) if bounds else (1, 0)
+        if last < first:
+            raise Exit(f"Say which cluster: --n 1, --n 1,2 or --n 1-3 (this was: {text!r}).")
+        numbers |= dict.fromkeys(range(first, last + 1))
+    return list(numbers)

@@ -1,0 +1,112 @@
+"""The Docker network that all clusters share, and this host's address as their pods see it.
+
+Pods of one cluster reach another through the host's published ports. Where the engine runs on this machine (Linux),
+the host is the network's gateway address. Where it runs in a virtual machine, the engine's DNS has a name for the host.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import socket
+
+from tasks.render import MANAGER
+from tasks.settings import Cluster, Settings
+from tasks.shell import Shell, is_macos
+
+# Docker Desktop and OrbStack, podman, Colima and Lima.
+HOST_NAMES = ("host.docker.internal", "host.containers.internal", "host.lima.internal")
+
+
+def ensure(shell: Shell, settings: Settings, known_subnet: str) -> None:
+    """Make the network where it is missing.
+
+    `known_subnet` is the one that existing clusters were made with: their published ports name its gateway, so a
+    network that was lost is made again with it.
+    """
+    with shell.step("", f"network {settings.k3d_network}") as this:
+        if gateway(shell, settings):
+            return this.skip("already there")
+        subnet = settings.k3d_network_subnet or known_subnet
+        shell.change(
+            "docker", "network", "create", "--label", f"app.kubernetes.io/managed-by={MANAGER}",
+            *(("--subnet", subnet) if subnet else ()), settings.k3d_network,
+            hint="Is the subnet used by another network (docker network ls)? K3D_NETWORK_SUBNET in .env chooses one.",
+        )
+        this.outcome = "created"
+
+
+def remove(shell: Shell, settings: Settings) -> None:
+    """Remove the network if it is ours and nothing is connected to it."""
+    found = shell.look("docker", "network", "inspect", settings.k3d_network, "--format",
+                       '{{index .Labels "app.kubernetes.io/managed-by"}} {{len .Containers}}')
+    if found.ok and found.stdout.split() == [MANAGER, "0"]:
+        with shell.step("", f"network {settings.k3d_network}") as this:
+            shell.change("docker", "network", "rm", settings.k3d_network)
+            this.outcome = "removed, no cluster is left"
+
+
+def gateway(shell: Shell, settings: Settings) -> str:
+    """The network's IPv4 gateway address; empty when there is no such network."""
+    found = shell.look("docker", "network", "inspect", settings.k3d_network, "--format",
+                       "{{range .IPAM.Config}}{{.Gateway}} {{end}}")
+    return next((word for word in found.stdout.split() if re.fullmatch(r"[0-9.]+", word)), "") if found.ok else ""
+
+
+def gateway_to_publish_on(shell: Shell, settings: Settings) -> str:
+    """The gateway address when this machine owns it, so that ports can be published there; else empty.
+
+    Binding a socket tells: it works where the engine runs on this machine, whatever the engine is called.
+    """
+    address = gateway(shell, settings)
+    if not address:  # only under --dry: a run has made the network by now
+        return "" if is_macos(shell) else f"<gateway of {settings.k3d_network}>"
+    with socket.socket() as probe:
+        try:
+            probe.bind((address, 0))
+        except OSError:
+            return ""
+    return address
+
+
+def publish_addresses(shell: Shell, settings: Settings) -> list[str]:
+    """The addresses of this machine on which a cluster's ports are published."""
+    if settings.k3d_bind_address == "0.0.0.0":
+        return ["0.0.0.0"]
+    addresses = ["127.0.0.1", gateway_to_publish_on(shell, settings), settings.k3d_bind_address]
+    return list(dict.fromkeys(address for address in addresses if address))
+
+
+def host_address(shell: Shell, cluster: Cluster) -> tuple[str, bool]:
+    """This host's address as pods see it, and whether a container on the network could connect to it.
+
+    The connection is made to the cluster's own published HTTP port.
+    """
+    settings = cluster.settings
+    own = gateway_to_publish_on(shell, settings)
+    if shell.dry and not gateway(shell, settings):
+        return own or f"<this host in {settings.k3d_network}>", True
+    for name in (own,) if own else HOST_NAMES:
+        tried = shell.look(
+            "docker", "run", "--rm", "--network", settings.k3d_network, "--entrypoint", "curl", settings.image_curl,
+            "--ipv4", "--silent", "--noproxy", "*", "--output", "/dev/null", "--max-time", "5",
+            "--write-out", "%{remote_ip}", f"http://{name}:{cluster.http_port}/", seconds=180,
+        )
+        try:
+            return str(ipaddress.IPv4Address(tried.stdout.strip())), True
+        except ValueError:
+            continue
+    return own, False
+
+
+FIREWALL_HINT = """\
+a container cannot reach this host, so pods will not reach other clusters. A firewall?
+      ufw:       sudo ufw allow in from {subnet}
+      firewalld: sudo firewall-cmd --permanent --zone=trusted --add-source={subnet} && sudo firewall-cmd --reload
+    A rootless engine has no such way: use one cluster, or a rootful engine."""
+
+
+def firewall_hint(shell: Shell, settings: Settings) -> str:
+    found = shell.look("docker", "network", "inspect", settings.k3d_network, "--format",
+                       "{{range .IPAM.Config}}{{.Subnet}} {{end}}")
+    return FIREWALL_HINT.format(subnet=(found.stdout.split() or ["<subnet of the network>"])[0])

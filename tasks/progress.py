@@ -1,0 +1,141 @@
+"""One line per step, with its time; steps that run side by side carry a bar."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar, copy_context
+from typing import Any
+
+from invoke import Exit
+
+_beside: ContextVar[bool] = ContextVar("beside", default=False)
+_title: ContextVar[str] = ContextVar("title", default="")
+_printing = threading.Lock()
+_running: dict[int, str] = {}
+
+
+class Step:
+    """What a step did, in a few words: set `outcome`, and `warned` where the user should read it."""
+
+    def __init__(self) -> None:
+        self.outcome = "done"
+        self.warned = False
+
+    def skip(self, outcome: str) -> None:
+        self.outcome = outcome
+
+    def warn(self, outcome: str) -> None:
+        self.outcome, self.warned = outcome, True
+
+
+def current_step() -> str:
+    return _title.get()
+
+
+@contextmanager
+def step(where: str, title: str, dry: bool = False) -> Iterator[Step]:
+    """Print `where title: outcome` and the seconds it took; on an error print that it failed and let it pass.
+
+    `dry` prints the title as a heading, because what follows is printed and not done.
+    """
+    started, this = time.monotonic(), Step()
+    if dry:
+        print(f"# {where} {title}".replace("#  ", "# "))
+        yield this
+        return
+    token = _title.set(f"{where} {title}".strip())
+    _show_running(id(this), _title.get())
+    try:
+        yield this
+    except BaseException:
+        _line("failed", where, f"{title}: failed", time.monotonic() - started, id(this))
+        raise
+    finally:
+        _title.reset(token)
+    _line("warned" if this.warned else "done", where, f"{title}: {this.outcome}", time.monotonic() - started, id(this))
+
+
+def side_by_side(jobs: list[Callable[[], Any]], at_once: bool = True) -> list[Any]:
+    """Run the jobs at once and return their results in order.
+
+    All are waited for, also when one fails; then the first failure is raised. `at_once=False` keeps their order, as
+    `--dry` needs it.
+    """
+    if not at_once or len(jobs) == 1:
+        return [job() for job in jobs]
+
+    def beside(job: Callable[[], Any]) -> Any:
+        _beside.set(True)
+        return job()
+
+    with ThreadPoolExecutor(len(jobs)) as pool:
+        futures = [pool.submit(copy_context().run, beside, job) for job in jobs]
+    return [future.result() for future in futures]
+
+
+def per_cluster(clusters: list[Any], job: Callable[[Any], None], at_once: bool = True) -> None:
+    """Run the job for every cluster side by side; Exit names those that failed, after all have ended."""
+    failures: dict[str, Exit] = {}
+
+    def guarded(cluster: Any) -> None:
+        try:
+            job(cluster)
+        except Exit as error:
+            if len(clusters) == 1:
+                raise
+            failures[cluster.name] = error
+
+    side_by_side([lambda cluster=cluster: guarded(cluster) for cluster in clusters], at_once)  # type: ignore[misc]
+    if failures:
+        told = "\n\n".join(f"{name}: {error.message}" for name, error in failures.items())
+        raise Exit(f"{told}\n\nFailed: {', '.join(failures)}.", code=1)
+
+
+def say(message: str = "") -> None:
+    with _printing:
+        _clear()
+        print(message, flush=True)
+
+
+def _line(mark: str, where: str, text: str, seconds: float, key: int) -> None:
+    colour, sign = {"done": ("32", "✓"), "warned": ("33", "!"), "failed": ("31", "✗")}[mark]
+    bar = "│ " if _beside.get() else ""
+    with _printing:
+        _running.pop(key, None)
+        _clear()
+        body = f"{where + ' ' if where else ''}{bar}{text}"
+        print(_safe(f"{_coloured(sign, colour)} {body:<72} {seconds:6.1f} s"), flush=True)
+        _status()
+
+
+def _show_running(key: int, title: str) -> None:
+    with _printing:
+        _running[key] = title
+        _clear()
+        _status()
+
+
+def _status() -> None:
+    """On a terminal, one passing line that says what is under way."""
+    if sys.stdout.isatty() and _running:
+        print(_safe(f"… {', '.join(_running.values())}"[:100]), end="", flush=True)
+
+
+def _clear() -> None:
+    if sys.stdout.isatty():
+        print("\r\033[K", end="")
+
+
+def _coloured(text: str, colour: str) -> str:
+    return f"\033[{colour}m{text}\033[0m" if sys.stdout.isatty() else text
+
+
+def _safe(text: str) -> str:
+    """What this terminal cannot show becomes `?` instead of an error."""
+    encoding = sys.stdout.encoding or "utf-8"
+    return text.encode(encoding, "replace").decode(encoding)

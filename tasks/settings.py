@@ -1,0 +1,426 @@
+"""What the user chose: .default.env, then .env, then the environment, checked as a whole."""
+
+from __future__ import annotations
+
+import difflib
+import io
+import ipaddress
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from invoke import Exit
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+# Keys in .env that start like ours, but are read by k3d itself: https://k3d.io/stable/faq/faq/
+K3D_OWN_KEYS = re.compile(r"K3D_(FIX|IMAGE|HELPER|DEBUG|LOG)_")
+
+
+# --- one function for each kind of value: what it reads, or ValueError with what is allowed --------------------------
+
+
+def text(value: str) -> str:
+    """A part of a certificate's subject: 64 characters is the limit of X.520 (RFC 5280, appendix A.1)."""
+    if not 1 <= len(value) <= 64 or not value.isprintable():
+        raise ValueError("1 to 64 printable characters")
+    return value
+
+
+def country(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z]{2}", value):
+        raise ValueError("a country code of two letters, such as NL")
+    return value.upper()
+
+
+def domain(value: str) -> str:
+    """One or more DNS labels (RFC 1123); a leading or trailing dot is trimmed."""
+    name = value.strip(".").lower()
+    if not name or not all(is_label(label) for label in name.split(".")):
+        raise ValueError("DNS labels: a-z, 0-9 and - inside, with dots between them")
+    return name
+
+
+def domain_or_empty(value: str) -> str:
+    return domain(value) if value.strip(".") else ""
+
+
+def is_label(label: str) -> bool:
+    return bool(re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", label))
+
+
+def prefix(value: str) -> str:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", value):
+        raise ValueError("the start of a DNS label: a-z, 0-9 and -, beginning with a letter or digit")
+    return value
+
+
+def prefix_or_empty(value: str) -> str:
+    return prefix(value) if value else ""
+
+
+def whole_number(value: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,5}", value):
+        raise ValueError("a whole number, 0 or more, of at most 5 digits")
+    return int(value)
+
+
+def seconds(value: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,5}", value) or int(value) == 0:
+        raise ValueError("a whole number of seconds from 1 to 99999")
+    return int(value)
+
+
+def digits(value: str) -> str:
+    if not re.fullmatch(r"[0-9]{0,5}", value):
+        raise ValueError("digits, or nothing")
+    return value
+
+
+def yes_or_no(value: str) -> bool:
+    if value.lower() not in ("true", "false"):
+        raise ValueError("true or false")
+    return value.lower() == "true"
+
+
+def path(value: str) -> Path:
+    if not value:
+        raise ValueError("a path")
+    # Relative to the project, because tasks run from any sub-folder.
+    return PROJECT / Path(os.path.expandvars(value)).expanduser()
+
+
+def folder_or_none(value: str) -> Path | None:
+    return path(value) if value else None
+
+
+def file_or_none(value: str) -> Path | None:
+    if not value:
+        return None
+    file = path(value)
+    if not file.is_file() or not os.access(file, os.R_OK):
+        raise ValueError(f"a file that can be read, and {file} is not")
+    return file
+
+
+def ca_bundle_or_none(value: str) -> Path | None:
+    file = file_or_none(value)
+    if file is not None:
+        check_ca_bundle(file.read_bytes())
+    return file
+
+
+def check_ca_bundle(pem: bytes) -> None:
+    from cryptography import x509
+
+    if b"PRIVATE KEY-----" in pem:
+        raise ValueError("a file of certificates only, and this one holds a private key")
+    try:
+        x509.load_pem_x509_certificates(pem)
+    except ValueError as error:
+        raise ValueError(f"one or more PEM certificates ({error})") from None
+
+
+def ipv4_or_empty(value: str) -> str:
+    try:
+        return str(ipaddress.IPv4Address(value)) if value else ""
+    except ValueError:
+        raise ValueError("an IPv4 address of this machine, such as 192.168.1.10 or 0.0.0.0") from None
+
+
+def subnet_or_empty(value: str) -> str:
+    try:
+        return str(ipaddress.IPv4Network(value)) if value else ""
+    except ValueError:
+        raise ValueError("an IPv4 subnet, such as 172.30.0.0/16") from None
+
+
+def network_name(value: str) -> str:
+    if not re.fullmatch(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+", value):
+        raise ValueError("a Docker network's name: letters, digits, _ . and -")
+    return value
+
+
+def image(value: str) -> str:
+    """An image reference: https://github.com/distribution/reference/blob/main/reference.go"""
+    if not re.fullmatch(r"[a-zA-Z0-9][\w.:/@-]*", value, re.ASCII):
+        raise ValueError("an image reference, such as docker.io/library/nginx:1.29-alpine")
+    return value
+
+
+def version(value: str) -> str:
+    if not re.fullmatch(r"v?[0-9]+\.[0-9]+\.[0-9]+([-+][0-9A-Za-z.+-]+)?", value):
+        raise ValueError("a version, such as v1.21.2")
+    return value
+
+
+def chart_source(value: str) -> str:
+    if re.fullmatch(r"(oci|https?)://[^\s]+", value):
+        return value.rstrip("/")
+    if not value or not path(value).is_dir():
+        raise ValueError("oci://..., https://..., or a folder that exists")
+    return str(path(value))
+
+
+# --- the settings -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Every key of .default.env, read and checked. A field's name is the key in lower case."""
+
+    tld: str
+    k3d_subdomain: str
+    k3d_cluster_name_prefix: str
+    k3d_cluster_domain_prefix: str
+    cert_folder: Path
+    cert_cn: str
+    cert_o: str
+    cert_c: str
+    additional_ca_bundle_file: Path | None
+    k3d_port_start: int
+    k3d_port_end: int
+    k3d_port_prefix_http: str
+    k3d_port_suffix_http: str
+    k3d_port_prefix_https: str
+    k3d_port_suffix_https: str
+    k3d_bind_address: str
+    k3d_network: str
+    k3d_network_subnet: str
+    k3d_kubeconfig_target_dir: Path | None
+    k3d_switch_context: bool
+    k3d_registry_config: Path | None
+    k3s_image: str
+    chart_source: str
+    cert_manager_version: str
+    trust_manager_version: str
+    image_nginx: str
+    image_curl: str
+    image_netshoot: str
+    timeout_create: int
+    timeout_ready: int
+    environment: Mapping[str, str]
+    """Keys of .env that are not ours, for the commands' environment."""
+
+    @property
+    def numbers(self) -> range:
+        """The cluster numbers that the ports leave room for."""
+        return range(self.k3d_port_end - self.k3d_port_start + 1)
+
+    @property
+    def base_domain(self) -> str:
+        """What all clusters' names end in: `k3d.internal`, or the bare TLD where K3D_SUBDOMAIN is empty."""
+        return f"{self.k3d_subdomain}.{self.tld}" if self.k3d_subdomain else self.tld
+
+    @property
+    def owned_domains(self) -> tuple[str, ...]:
+        """The domains that are ours to sign for and to resolve.
+
+        The base domain; without K3D_SUBDOMAIN each cluster's own, because a whole TLD is never ours.
+        """
+        if self.k3d_subdomain:
+            return (self.base_domain,)
+        return tuple(self.cluster_domain(number) for number in self.numbers)
+
+    def cluster_domain(self, number: int) -> str:
+        start = self.k3d_cluster_domain_prefix or self.k3d_cluster_name_prefix
+        return f"{start}{number}.{self.base_domain}"
+
+    def port(self, number: int, scheme: str) -> int:
+        """The host's port of a cluster for `http` or `https`: prefix, number and suffix, written one after another."""
+        start: str = getattr(self, f"k3d_port_prefix_{scheme}")
+        end: str = getattr(self, f"k3d_port_suffix_{scheme}")
+        return int(f"{start}{self.k3d_port_start + number}{end}")
+
+    @property
+    def kubeconfig_file(self) -> Path:
+        """kubectl's default file: the first entry of $KUBECONFIG, else ~/.kube/config."""
+        listed = os.environ.get("KUBECONFIG", self.environment.get("KUBECONFIG", ""))
+        entries = [entry for entry in listed.split(os.pathsep) if entry]
+        return Path(entries[0]).expanduser().absolute() if entries else Path.home() / ".kube" / "config"
+
+    def cluster(self, number: int) -> Cluster:
+        """The cluster with that number; Exit when the ports leave no room for it."""
+        if number not in self.numbers:
+            raise Exit(
+                f"There is no cluster {number}: K3D_PORT_START={self.k3d_port_start} and "
+                f"K3D_PORT_END={self.k3d_port_end} make room for 0 to {self.numbers[-1]}. Raise K3D_PORT_END in .env."
+            )
+        return Cluster(self, number)
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """One cluster's names and ports, as the settings give them."""
+
+    settings: Settings
+    number: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.settings.k3d_cluster_name_prefix}{self.number}"
+
+    @property
+    def context(self) -> str:
+        return f"k3d-{self.name}"
+
+    @property
+    def domain(self) -> str:
+        return self.settings.cluster_domain(self.number)
+
+    @property
+    def http_port(self) -> int:
+        return self.settings.port(self.number, "http")
+
+    @property
+    def https_port(self) -> int:
+        return self.settings.port(self.number, "https")
+
+    @property
+    def kubeconfig(self) -> Path:
+        folder = self.settings.k3d_kubeconfig_target_dir
+        return folder / self.name if folder else self.settings.kubeconfig_file
+
+    @property
+    def kubectl(self) -> tuple[str, ...]:
+        """How every kubectl command to this cluster begins: the user's current context is never asked."""
+        return ("kubectl", "--kubeconfig", str(self.kubeconfig), "--context", self.context)
+
+    @property
+    def helm_target(self) -> tuple[str, ...]:
+        return ("--kubeconfig", str(self.kubeconfig), "--kube-context", self.context)
+
+
+READERS: dict[str, Callable[[str], Any]] = {
+    "TLD": domain,
+    "K3D_SUBDOMAIN": domain_or_empty,
+    "K3D_CLUSTER_NAME_PREFIX": prefix,
+    "K3D_CLUSTER_DOMAIN_PREFIX": prefix_or_empty,
+    "CERT_FOLDER": path,
+    "CERT_CN": text,
+    "CERT_O": text,
+    "CERT_C": country,
+    "ADDITIONAL_CA_BUNDLE_FILE": ca_bundle_or_none,
+    "K3D_PORT_START": whole_number,
+    "K3D_PORT_END": whole_number,
+    "K3D_PORT_PREFIX_HTTP": digits,
+    "K3D_PORT_SUFFIX_HTTP": digits,
+    "K3D_PORT_PREFIX_HTTPS": digits,
+    "K3D_PORT_SUFFIX_HTTPS": digits,
+    "K3D_BIND_ADDRESS": ipv4_or_empty,
+    "K3D_NETWORK": network_name,
+    "K3D_NETWORK_SUBNET": subnet_or_empty,
+    "K3D_KUBECONFIG_TARGET_DIR": folder_or_none,
+    "K3D_SWITCH_CONTEXT": yes_or_no,
+    "K3D_REGISTRY_CONFIG": file_or_none,
+    "K3S_IMAGE": image,
+    "CHART_SOURCE": chart_source,
+    "CERT_MANAGER_VERSION": version,
+    "TRUST_MANAGER_VERSION": version,
+    "IMAGE_NGINX": image,
+    "IMAGE_CURL": image,
+    "IMAGE_NETSHOOT": image,
+    "TIMEOUT_CREATE": seconds,
+    "TIMEOUT_READY": seconds,
+}
+
+
+# --- reading them -----------------------------------------------------------------------------------------------------
+
+
+def load(project: Path = PROJECT, environment: Mapping[str, str] = os.environ) -> Settings:
+    """Read and check everything; Exit lists all that is wrong at once, each with its place, key and value."""
+    problems: list[str] = []
+    defaults = read_file(project / ".default.env", problems)
+    chosen = read_file(project / ".env", problems) if (project / ".env").exists() else {}
+    problems += unknown_keys(chosen)
+
+    values: dict[str, Any] = {}
+    places: dict[str, str] = {}
+    for key, read in READERS.items():
+        sources = {"the environment": environment, ".env": chosen, ".default.env": defaults}
+        found = next(((place, source[key]) for place, source in sources.items() if key in source), None)
+        if found is None:
+            problems.append(f".default.env: {key} is missing; every setting has its default there")
+            continue
+        places[key], raw = found
+        try:
+            values[key.lower()] = read(raw)
+        except ValueError as error:
+            problems.append(f"{places[key]}: {key}={raw!r}: allowed is {error}")
+
+    others = {key: value for key, value in {**defaults, **chosen}.items() if key not in READERS}
+    settings = None
+    if len(values) == len(READERS):
+        settings = Settings(**values, environment={k: v for k, v in others.items() if k not in environment})
+        problems += contradictions(settings, places)
+    if problems or settings is None:
+        raise Exit("The settings cannot be used:\n" + "\n".join(f"  {problem}" for problem in problems))
+    if settings.tld.split(".")[-1] == "local":
+        print("TLD=local belongs to mDNS (RFC 6762): many systems will not ask DNS for it. Choose test or internal.",
+              file=sys.stderr)
+    return settings
+
+
+def read_file(file: Path, problems: list[str]) -> dict[str, str]:
+    """The keys and values of one file; what cannot be read is added to the problems."""
+    from dotenv import dotenv_values
+    from dotenv.parser import parse_stream
+
+    try:
+        content = file.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        problems.append(f"{file.name}: cannot be read: {error}")
+        return {}
+    broken = False
+    for line in parse_stream(io.StringIO(content)):
+        if line.error:
+            problems.append(f"{file.name}, line {line.original.line}: not KEY=value: {line.original.string.strip()!r}")
+            broken = True
+        elif line.key is not None and line.value is None:
+            problems.append(f"{file.name}, line {line.original.line}: {line.key} has no value; write {line.key}=")
+            broken = True
+    if broken:
+        return {}
+    return {key: value for key, value in dotenv_values(stream=io.StringIO(content)).items() if value is not None}
+
+
+def unknown_keys(chosen: Mapping[str, str]) -> Iterator[str]:
+    for key in chosen:
+        if key in READERS or not key.startswith(("K3D_", "CERT_")) or K3D_OWN_KEYS.match(key):
+            continue
+        near = difflib.get_close_matches(key, READERS, n=1)
+        hint = f"did you mean {near[0]}?" if near else "see .default.env for those that exist"
+        yield f".env: {key} is no setting; {hint}"
+
+
+def contradictions(settings: Settings, places: Mapping[str, str]) -> Iterator[str]:
+    """What is wrong between values that are each allowed."""
+    if settings.k3d_port_end < settings.k3d_port_start:
+        yield (f"{places['K3D_PORT_END']}: K3D_PORT_END={settings.k3d_port_end} is below "
+               f"K3D_PORT_START={settings.k3d_port_start}, which leaves no cluster")
+        return
+    used: dict[int, str] = {}
+    for number in settings.numbers:
+        for scheme in ("http", "https"):
+            port, user = settings.port(number, scheme), f"{scheme.upper()} of cluster {number}"
+            keys = f"K3D_PORT_PREFIX_{scheme.upper()}, K3D_PORT_START + {number}, K3D_PORT_SUFFIX_{scheme.upper()}"
+            if not 1 <= port <= 65535:
+                yield f"{places['K3D_PORT_END']}: {user} would be port {port} ({keys}): allowed is 1 to 65535"
+            elif port in used:
+                yield f"{places['K3D_PORT_END']}: {user} would be port {port} ({keys}), and {used[port]} has it already"
+            used.setdefault(port, user)
+    last = settings.cluster(settings.numbers[-1])
+    if len(last.name) > 32 or not is_label(last.name):
+        yield (f"{places['K3D_CLUSTER_NAME_PREFIX']}: K3D_CLUSTER_NAME_PREFIX={settings.k3d_cluster_name_prefix!r} "
+               f"makes the cluster name {last.name}: k3d allows 32 characters")
+    if not is_label(last.domain.split(".")[0]) or len(last.domain) > 200:
+        yield (f"{places['K3D_CLUSTER_DOMAIN_PREFIX']}: the domain {last.domain} is too long: "
+               "63 characters for a label, 200 for all")
+    if len(f"{settings.cert_cn} {last.name}") > 64:
+        yield (f"{places['CERT_CN']}: CERT_CN={settings.cert_cn!r} with a cluster's name behind it is longer than "
+               "the 64 characters that a certificate's name may have")
