@@ -20,7 +20,7 @@ from tasks.names import ClusterTask, cluster_numbers
 from tasks.progress import per_cluster
 from tasks.render import work_folder, write
 from tasks.settings import Cluster, Settings
-from tasks.shell import Shell, one_at_a_time, require, words_after_dashes
+from tasks.shell import Shell, require, words_after_dashes
 
 TOOLS = ("docker", "k3d", "helm", "kubectl", "openssl")
 
@@ -143,7 +143,7 @@ def create_words(cluster: Cluster, publish: list[str]) -> list[str]:
 def merge_kubeconfig(shell: Shell, cluster: Cluster) -> None:
     """Write the cluster's entry to the kubeconfig; the current context stays, unless K3D_SWITCH_CONTEXT is true."""
     switch = cluster.settings.k3d_switch_context
-    with shell.step(cluster.name, f"kubeconfig {cluster.kubeconfig}") as this, one_at_a_time():
+    with shell.step(cluster.name, f"kubeconfig {cluster.kubeconfig}") as this, shell.one_at_a_time():
         answers = shell.look(*cluster.kubectl, "get", "--raw=/readyz", "--request-timeout=5s").ok
         current = shell.look("kubectl", "--kubeconfig", str(cluster.kubeconfig), "config", "current-context")
         if answers and not (switch and current.stdout.strip() != cluster.context):
@@ -173,7 +173,7 @@ def forget_kubeconfig(shell: Shell, cluster: Cluster) -> None:
     """Remove what setup wrote to the kubeconfig; k3d itself only knows the default file."""
     kubectl = ("kubectl", "--kubeconfig", str(cluster.kubeconfig), "config")
     user = f"admin@{cluster.context}"
-    with shell.step(cluster.name, f"kubeconfig {cluster.kubeconfig}") as this, one_at_a_time():
+    with shell.step(cluster.name, f"kubeconfig {cluster.kubeconfig}") as this, shell.one_at_a_time():
         removed = False
         for listed, remove, name in (
             ("get-contexts", "delete-context", cluster.context),

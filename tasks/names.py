@@ -14,7 +14,7 @@ from invoke import Collection, Context, Exit, Task
 from invoke.parser import ParserContext
 
 
-class ClusterTask(Task):
+class ClusterTask(Task):  # type: ignore[type-arg]
     """A task with a parameter `n`: takes `--n` too, and has the names `<task>-0` to `<task>-9`."""
 
 
@@ -26,7 +26,7 @@ def to_contexts(self: Collection, ignore_unknown_help: bool | None = None) -> li
     contexts: list[ParserContext] = _to_contexts(self, ignore_unknown_help)
     ours = [context for context in contexts if isinstance(self[context.name], ClusterTask)]
     for context in ours:
-        context.flags.alias("--n", to="-n")
+        context.flags.alias("--n", to="-n")  # type: ignore[no-untyped-call]
     return contexts + [ParserContext(f"{context.name}-{digit}") for context in ours for digit in range(10)]
 
 
@@ -41,11 +41,11 @@ def task_with_config(self: Collection, name: str | None) -> tuple[Any, dict[str,
         return task(context, n=numbered[2])
 
     body.__doc__ = task.__doc__
-    return Task(body, name=name), config
+    return Task(body, name=str(name)), config
 
 
-Collection.to_contexts = to_contexts
-Collection.task_with_config = task_with_config
+Collection.to_contexts = to_contexts  # type: ignore[method-assign]
+Collection.task_with_config = task_with_config  # type: ignore[method-assign]
 
 
 def cluster_numbers(text: str) -> list[int]:

@@ -70,6 +70,11 @@ def write(shell: Shell, file: Path, text: str, private: bool = False) -> Path:
     return file
 
 
+def work_file(name: str) -> Path:
+    """Where a rendered file lies that is not a cluster's."""
+    return PROJECT / ".work" / name
+
+
 def work_folder(cluster: Cluster) -> Path:
     """Where a cluster's rendered manifests lie, to be looked at. Nothing is read back from there."""
     return PROJECT / ".work" / cluster.name

@@ -83,6 +83,18 @@ class Shell:
                 raise Exit(f"{current_step()}: waited {seconds:.0f} s for {what}.\n{SLOW}")
             time.sleep(pause)
 
+    @contextmanager
+    def one_at_a_time(self) -> Iterator[None]:
+        """Hold the lock of this project: what writes a file that clusters share does so one after another."""
+        if self.dry:
+            yield
+            return
+        folder = PROJECT / ".work"
+        folder.mkdir(exist_ok=True)
+        with (folder / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
     def until_ended(self, command: str) -> None:
         """Wait for a command that an earlier, killed run left behind. `command` is a regular expression for pgrep."""
         # The brackets keep pgrep from finding the shell that runs it.
@@ -91,7 +103,8 @@ class Shell:
 
     def background(self, *words: str) -> Promise:
         """A command that goes on while others run. The caller ends it with `.runner.kill()`, then `.join()`."""
-        return self._run(words, dry=False, warn=True, asynchronous=True)
+        promise: Promise = self._run(words, dry=False, warn=True, asynchronous=True)
+        return promise
 
     def _run(self, words: tuple[str, ...], **options: object) -> Any:
         return self.context.run(
@@ -113,16 +126,6 @@ def fail(words: tuple[str, ...], result: Result, hint: str = "") -> NoReturn:
             ]
         )
     )
-
-
-@contextmanager
-def one_at_a_time() -> Iterator[None]:
-    """Hold the lock of this project: what writes a file that clusters share does so one after another."""
-    folder = PROJECT / ".work"
-    folder.mkdir(exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def words_after_dashes() -> list[str]:

@@ -1,4 +1,4 @@
-"""cert-manager, the ClusterIssuer `root-ca`, the intermediate that it signs with, and leaves that an earlier one has signed."""
+"""cert-manager, the ClusterIssuer `root-ca` with its intermediate, and leaves that an earlier one has signed."""
 
 from __future__ import annotations
 

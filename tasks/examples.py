@@ -1,0 +1,222 @@
+"""Workloads that prove it, and the checks that can fail."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import ssl
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from invoke import Context, Exit, task
+
+from tasks import dns, k3d, trust
+from tasks.cert import RootFiles
+from tasks.names import ClusterTask
+from tasks.progress import per_cluster, say
+from tasks.render import apply, manifest
+from tasks.settings import Cluster
+from tasks.shell import Shell
+
+WORKLOADS = {"nginx": "examples", "curl": "examples", "curl-no-bundle": "examples", "netshoot": "default"}
+
+# What has just been applied takes Traefik a moment; what still fails after this is wrong.
+PATIENCE_SECONDS = 20
+
+CURL_CANNOT_VERIFY = 60
+"""curl's exit code when the certificate is not to be trusted: https://curl.se/libcurl/c/libcurl-errors.html"""
+
+
+@task(klass=ClusterTask, help=k3d.N_HELP)
+def k3d_cluster_examples(context: Context, n: str = "") -> None:
+    """Install examples in cluster N and check them from everywhere; also k3d-cluster-examples-1"""
+    shell, clusters = k3d.open_clusters(context, n, "k3d", "kubectl")
+    prove(shell, clusters)
+
+
+def prove(shell: Shell, clusters: list[Cluster]) -> None:
+    """Install the examples, print a table of what works, and Exit with 1 when something does not."""
+    per_cluster(clusters, lambda cluster: install(shell, cluster), at_once=not shell.dry)
+    if shell.dry:
+        return
+    rows = [row for found in shell.side_by_side(checks(shell, clusters)) for row in found]
+    show(rows)
+    red = [row for row in rows if row.state == "red"]
+    if red:
+        raise Exit(f"{len(red)} of {len(rows)} checks failed:\n" +
+                   "\n".join(f"  {row.source} to {row.target}: {row.note}" for row in red))
+
+
+def example_host(cluster: Cluster) -> str:
+    return f"example-nginx.{cluster.domain}"
+
+
+def install(shell: Shell, cluster: Cluster) -> None:
+    seconds = cluster.settings.timeout_ready
+    with shell.step(cluster.name, "examples") as this:
+        if not shell.dry and not shell.look(*cluster.kubectl, "get", "clusterissuer", "root-ca").ok:
+            raise Exit(f"{cluster.name} does not answer, or has no issuer root-ca. "
+                       f"Bring it up with: inv k3d-cluster-setup --n {cluster.number}")
+        manifests = [manifest(cluster, f"examples/{name}.yaml", host=example_host(cluster))
+                     for name in ("namespace", *WORKLOADS)]
+        this.outcome = "applied" if apply(shell, cluster, *manifests) else "already there"
+        for name, namespace in WORKLOADS.items():
+            shell.wait(f"{name} to run", seconds, *cluster.kubectl, "-n", namespace, "rollout", "status",
+                       f"deployment/{name}", f"--timeout={seconds}s")
+        certificate = (*cluster.kubectl, "-n", "examples")
+        shell.until("cert-manager to see the Ingress", seconds,
+                    lambda: shell.look(*certificate, "get", "certificate", "example-nginx-cert").ok)
+        shell.wait("the certificate", seconds, *certificate, "wait", "certificate/example-nginx-cert",
+                   "--for=condition=Ready", f"--timeout={seconds}s")
+
+
+# --- checks -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table. `state`: green works, red does not, yellow is for you to do, grey was not asked."""
+
+    source: str
+    target: str
+    state: str
+    note: str
+
+
+def checks(shell: Shell, clusters: list[Cluster]) -> list[Callable[[], list[Row]]]:
+    """Jobs that each give a few rows: from the host, from pods, and between every two running clusters."""
+    settings = clusters[0].settings
+    running = {name for name, found in k3d.existing(shell).items() if found.running}
+    others = [cluster for number in settings.numbers
+              if (cluster := settings.cluster(number)).name in running and cluster not in clusters]
+    jobs: list[Callable[[], list[Row]]] = []
+    for cluster in clusters:
+        jobs += [partial(from_host, cluster), partial(from_pod, shell, cluster, cluster),
+                 partial(without_bundle, shell, cluster)]
+        jobs += [partial(from_pod, shell, cluster, other) for other in clusters if other != cluster]
+    for other in others:
+        jobs.append(partial(both_ways, shell, clusters, other))
+    jobs.append(partial(this_machine, shell, clusters))
+    return jobs
+
+
+def url(cluster: Cluster, scheme: str) -> str:
+    port = cluster.https_port if scheme == "https" else cluster.http_port
+    return f"{scheme}://{example_host(cluster)}:{port}/"
+
+
+def until_green(check: Callable[[], Row]) -> Row:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while (row := check()).state == "red" and time.monotonic() < deadline:
+        time.sleep(1)
+    return row
+
+
+def answer(source: str, target: Cluster, scheme: str, body: str, error: str) -> Row:
+    """A row for what came back: it must be the page of that very cluster."""
+    if error:
+        return Row(source, url(target, scheme), "red", error)
+    if f"Hello from {target.domain}<" not in body:
+        return Row(source, url(target, scheme), "red", f"not the page of {target.name}: {body[:60]!r}")
+    return Row(source, url(target, scheme), "green", f"page of {target.name}" + verified(scheme))
+
+
+def verified(scheme: str) -> str:
+    return ", certificate verified" if scheme == "https" else ""
+
+
+def from_host(cluster: Cluster) -> list[Row]:
+    """Ask 127.0.0.1 for the name, whatever this machine's DNS and trust stores say."""
+
+    def check(scheme: str) -> Row:
+        try:
+            return answer("this machine", cluster, scheme, get_from_host(cluster, scheme), "")
+        except (OSError, http.client.HTTPException) as error:
+            return answer("this machine", cluster, scheme, "", str(error) or type(error).__name__)
+
+    return [until_green(partial(check, scheme)) for scheme in ("http", "https")]
+
+
+def get_from_host(cluster: Cluster, scheme: str) -> str:
+    name, port = example_host(cluster), cluster.https_port if scheme == "https" else cluster.http_port
+    connection = http.client.HTTPConnection(name, port)
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection.sock:
+        if scheme == "https":
+            context = ssl.create_default_context(cafile=str(RootFiles(cluster.settings).certificate))
+            connection.sock = context.wrap_socket(connection.sock, server_hostname=name)
+        connection.request("GET", "/")
+        return connection.getresponse().read().decode(errors="replace")
+
+
+def from_pod(shell: Shell, source: Cluster, target: Cluster) -> list[Row]:
+    """Ask for the same URL from the pod `curl`, which has the bundle."""
+
+    def check(scheme: str) -> Row:
+        said = curl(shell, source, "curl", url(target, scheme))
+        error = "" if said.ok else (said.stderr.strip() or f"curl ended with {said.exited}").splitlines()[-1]
+        return answer(f"pod in {source.name}", target, scheme, said.stdout, error)
+
+    return [until_green(partial(check, scheme)) for scheme in ("http", "https")]
+
+
+def without_bundle(shell: Shell, cluster: Cluster) -> list[Row]:
+    """Without the bundle the certificate must be refused, and for that reason."""
+
+    def check() -> Row:
+        said = curl(shell, cluster, "curl-no-bundle", url(cluster, "https"))
+        source, target = f"pod in {cluster.name} without bundle", url(cluster, "https")
+        if said.exited == CURL_CANNOT_VERIFY:
+            return Row(source, target, "green", "refused, as it must be")
+        why = "accepted a certificate that it must refuse" if said.ok else said.stderr.strip()
+        return Row(source, target, "red", why or f"curl ended with {said.exited}")
+
+    return [until_green(check)]
+
+
+def curl(shell: Shell, cluster: Cluster, deployment: str, address: str):  # type: ignore[no-untyped-def]
+    return shell.look(*cluster.kubectl, "-n", "examples", "exec", f"deployment/{deployment}", "--",
+                      "curl", "--silent", "--show-error", "--max-time", "10", address)
+
+
+def both_ways(shell: Shell, clusters: list[Cluster], other: Cluster) -> list[Row]:
+    """Between the clusters asked for and another one that runs."""
+    if not shell.look(*other.kubectl, "-n", "examples", "get", "deployment", "nginx", "curl").ok:
+        return [Row("", other.name, "grey", f"no examples there yet: inv k3d-cluster-examples --n {other.number}")]
+    return [row for cluster in clusters
+            for row in from_pod(shell, cluster, other) + from_pod(shell, other, cluster)]
+
+
+def this_machine(shell: Shell, clusters: list[Cluster]) -> list[Row]:
+    """What a browser here still needs, besides the clusters."""
+    rows = []
+    for cluster in clusters:
+        name = example_host(cluster)
+        good = dns.resolves(name)
+        rows.append(Row("this machine's resolver", name, "green" if good else "yellow",
+                        "127.0.0.1" if good else f"not resolved: {dns.command(shell, name)}"))
+    certificate = RootFiles(clusters[0].settings).certificate
+    store = trust.store_of(shell)
+    good = store.verify(shell, certificate)
+    rows.append(Row("this machine's trust store", certificate.name, "green" if good else "yellow",
+                    "trusted" if good else f"not trusted: {store.command(certificate)}"))
+    return rows
+
+
+def show(rows: list[Row]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    signs = {"green": "✓", "red": "✗", "yellow": "!", "grey": "-"}
+    table = Table("", "from", "to", "", box=None, padding=(0, 2, 0, 0))
+    for row in rows:
+        style = "bright_black" if row.state == "grey" else row.state
+        table.add_row(Text(signs[row.state], style), row.source, row.target, Text(row.note, style))
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 240  # a pipe has no width that lines would have to be broken for
+    with console.capture() as lines:
+        console.print(table)
+    say("\n" + "\n".join(line.rstrip() for line in lines.get().splitlines()) + "\n")

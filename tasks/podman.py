@@ -1,0 +1,42 @@
+"""The virtual machine that podman's engine runs in."""
+
+from __future__ import annotations
+
+import hashlib
+
+from invoke import Context, Exit, task
+
+from tasks import settings as configuration
+from tasks.shell import Shell, require, words_after_dashes
+
+ANCHOR = "/etc/pki/ca-trust/source/anchors/dev-clusters-additional-ca.crt"
+UPLOAD = "/tmp/dev-clusters-additional-ca.crt"
+
+
+@task
+def podman_machine_prepare(context: Context) -> None:
+    """Have the podman machine trust ADDITIONAL_CA_BUNDLE_FILE: inv podman-machine-prepare -- NAME
+
+    NAME is podman-machine-default where it is left out.
+    """
+    settings = configuration.load()
+    shell = Shell(context, settings.environment)
+    require(shell, "podman")
+    words = words_after_dashes() or ["podman-machine-default"]
+    if len(words) > 1 or words[0].startswith("-"):
+        raise Exit(f"One machine's name goes behind --, and this was: {' '.join(words)}")
+    machine, bundle = words[0], settings.additional_ca_bundle_file
+    if bundle is None:
+        raise Exit("ADDITIONAL_CA_BUNDLE_FILE is not set. Name your company's CA bundle in .env.")
+
+    with shell.step("", f"podman machine {machine}") as this:
+        there = shell.look("podman", "machine", "ssh", machine, "sha256sum", ANCHOR)
+        if there.ok and there.stdout.split()[:1] == [hashlib.sha256(bundle.read_bytes()).hexdigest()]:
+            return this.skip("already trusts it")
+        hint = f"Does it run? podman machine start {machine}"
+        # The user of a rootless machine may write to /tmp alone; sudo is there in both kinds.
+        shell.change("podman", "machine", "cp", str(bundle), f"{machine}:{UPLOAD}", hint=hint)
+        for command in (f"sudo install -o root -g root -m 0644 {UPLOAD} {ANCHOR}", "sudo update-ca-trust",
+                        f"sudo rm -f {UPLOAD}"):
+            shell.change("podman", "machine", "ssh", machine, *command.split(), hint=hint)
+        this.outcome = "trusts it now"

@@ -1,0 +1,36 @@
+"""Stands in for a program: writes down the words it received, and answers as the test has said.
+
+The test's rules are a list of {match, exit, stdout, stderr, after, before}: the last rule whose regular expression
+matches the whole command answers; `after` and `before` are expressions for commands that must, or must not, have been
+received earlier. Without a rule it succeeds and says nothing.
+"""
+
+import json
+import os
+import re
+import shlex
+import sys
+from pathlib import Path
+
+folder = Path(os.environ["FAKES"])
+words = [Path(sys.argv[0]).name, *sys.argv[1:]]
+command = shlex.join(words)
+with (folder / "log").open("a+") as log:
+    log.seek(0)
+    earlier = [shlex.join(json.loads(line)["words"]) for line in log]
+    log.write(json.dumps({"words": words, "environment": dict(os.environ)}) + "\n")
+
+
+def applies(rule: dict[str, str]) -> bool:
+    return (
+        re.search(rule["match"], command) is not None
+        and (not rule["after"] or any(re.search(rule["after"], line) for line in earlier))
+        and not (rule["before"] and any(re.search(rule["before"], line) for line in earlier))
+    )
+
+
+for rule in reversed(json.loads((folder / "rules.json").read_text())):
+    if applies(rule):
+        sys.stdout.write(rule["stdout"])
+        sys.stderr.write(rule["stderr"])
+        sys.exit(rule["exit"])
