@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import http.client
 import socket
-import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -133,13 +131,16 @@ def from_host(cluster: Cluster) -> list[Row]:
     def check(scheme: str) -> Row:
         try:
             return answer("this machine", cluster, scheme, get_from_host(cluster, scheme), "")
-        except (OSError, http.client.HTTPException) as error:
+        except OSError as error:
             return answer("this machine", cluster, scheme, "", str(error) or type(error).__name__)
 
     return [until_green(partial(check, scheme)) for scheme in ("http", "https")]
 
 
 def get_from_host(cluster: Cluster, scheme: str) -> str:
+    import http.client
+    import ssl
+
     name, port = example_host(cluster), cluster.https_port if scheme == "https" else cluster.http_port
     connection = http.client.HTTPConnection(name, port)
     with socket.create_connection(("127.0.0.1", port), timeout=10) as connection.sock:
@@ -147,7 +148,10 @@ def get_from_host(cluster: Cluster, scheme: str) -> str:
             context = ssl.create_default_context(cafile=str(RootFiles(cluster.settings).certificate))
             connection.sock = context.wrap_socket(connection.sock, server_hostname=name)
         connection.request("GET", "/")
-        return connection.getresponse().read().decode(errors="replace")
+        try:
+            return connection.getresponse().read().decode(errors="replace")
+        except http.client.HTTPException as error:
+            raise OSError(f"no HTTP answer: {error!r}") from None
 
 
 def from_pod(shell: Shell, source: Cluster, target: Cluster) -> list[Row]:

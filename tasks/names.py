@@ -35,6 +35,7 @@ def task_with_config(self: Collection, name: str | None) -> tuple[Any, dict[str,
     if not numbered or numbered[1] not in self.task_names:
         found: tuple[Any, dict[str, Any]] = _task_with_config(self, name)
         return found
+    task: Any
     task, config = _task_with_config(self, numbered[1])
 
     def body(context: Context) -> Any:
