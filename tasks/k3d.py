@@ -35,6 +35,7 @@ def k3d_cluster_setup(context: Context, n: str = "") -> None:
     A cluster that exists is started if it was stopped, and configured again.
     """
     shell, clusters = open_clusters(context, n)
+    load_root(clusters[0].settings)
     setup(shell, clusters, words_after_dashes())
 
 
@@ -50,9 +51,11 @@ def k3d_cluster_configure(context: Context, n: str = "") -> None:
 def k3d_cluster_delete(context: Context, n: str = "") -> None:
     """Delete cluster N and its kubeconfig entry; also k3d-cluster-delete-1"""
     shell, clusters = open_clusters(context, n, "docker", "k3d", "kubectl")
+    settings, names = clusters[0].settings, [cluster.name for cluster in clusters]
     per_cluster(clusters, lambda cluster: delete(shell, cluster), at_once=not shell.dry)
-    if not any(found.network == clusters[0].settings.k3d_network for found in existing(shell).values()):
-        network.remove(shell, clusters[0].settings)
+    others = [found for found in existing(shell).values() if found.name not in names]
+    if not any(found.network == settings.k3d_network for found in others):
+        network.remove(shell, settings)
 
 
 def open_clusters(context: Context, n: str, *tools: str) -> tuple[Shell, list[Cluster]]:
@@ -70,7 +73,6 @@ def open_clusters(context: Context, n: str, *tools: str) -> tuple[Shell, list[Cl
 def setup(shell: Shell, clusters: list[Cluster], extra: list[str]) -> None:
     """Create what is missing, start what is stopped, configure all; several clusters side by side."""
     settings = clusters[0].settings
-    load_root(settings)
     charts.check_source(settings)
     found = existing(shell)
     network.ensure(shell, settings, known_subnet(settings, found.values()))
@@ -84,13 +86,16 @@ def setup(shell: Shell, clusters: list[Cluster], extra: list[str]) -> None:
 
 
 def configure(shell: Shell, cluster: Cluster) -> None:
-    found = existing(shell).get(cluster.name)
+    settings, clusters = cluster.settings, existing(shell)
+    found = clusters.get(cluster.name)
     if not shell.dry and (found is None or not found.running):
         state = "does not exist" if found is None else "is stopped"
         raise Exit(f"{cluster.name} {state}. Bring it up with: inv k3d-cluster-setup --n {cluster.number}")
     if found:
         check_published_ports(cluster, found)
-    charts.check_source(cluster.settings)
+    charts.check_source(settings)
+    with shell.one_at_a_time():  # a cluster of the original Taskfile has a network of its own
+        network.ensure(shell, settings, known_subnet(settings, clusters.values()))
     merge_kubeconfig(shell, cluster)
     in_cluster.configure(shell, cluster)
 
@@ -103,6 +108,8 @@ def bring_up(shell: Shell, cluster: Cluster, found: Existing | None, extra: list
             shell.until_ended(f"k3d cluster create {cluster.name} ")
             shell.change("k3d", "cluster", "delete", cluster.name)
             found = None
+        if found:
+            check_published_ports(cluster, found)
         if found is None:
             publish = network.publish_addresses(shell, cluster.settings)
             check_free_ports(shell, cluster, publish)
@@ -117,8 +124,6 @@ def bring_up(shell: Shell, cluster: Cluster, found: Existing | None, extra: list
             this.outcome = "started"
         else:
             this.skip("already running")
-        if found:
-            check_published_ports(cluster, found)
 
 
 def creation_marker(cluster: Cluster) -> Path:
@@ -208,7 +213,12 @@ def existing(shell: Shell) -> dict[str, Existing]:
     said = shell.look("k3d", "cluster", "list", "--output", "json")
     if not said.ok:
         raise Exit(f"k3d cluster list failed: {(said.stderr.strip() or 'it said nothing').splitlines()[-1]}")
-    return {found.name: found for found in map(read_cluster, json.loads(said.stdout or "[]"))}
+    answer = said.stdout[said.stdout.rfind("\n[") + 1 :]  # LOG_LEVEL=debug has k3d say more before it
+    try:
+        return {found.name: found for found in map(read_cluster, json.loads(answer or "[]") or [])}
+    except (ValueError, TypeError, KeyError, AttributeError):  # the answer itself is not shown: it may hold a token
+        raise Exit("k3d cluster list --output json gave an answer that cannot be read. "
+                   "Is something wrong with k3d? Try: k3d cluster list") from None
 
 
 def read_cluster(raw: dict[str, Any]) -> Existing:
@@ -276,7 +286,7 @@ def holder(shell: Shell, port: int) -> str:
     containers = shell.look("docker", "ps", "--filter", f"publish={port}", "--format", "{{.Names}}").stdout.split()
     if containers:
         return f" by the container {', '.join(containers)}"
-    listening = shell.look("lsof", "-nP", f"-iTCP:{port}", "-sTCP:LISTEN", "-Fpc").stdout.split()
+    listening = shell.look("lsof", "-nP", f"-iTCP:{port}", "-sTCP:LISTEN", "-Fpc").stdout.splitlines()
     if len(listening) >= 2:
         return f" by {listening[1][1:]}, process {listening[0][1:]}"
     sockets = shell.look("ss", "-Hltnp", f"sport = :{port}").stdout

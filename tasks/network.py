@@ -40,7 +40,8 @@ def remove(shell: Shell, settings: Settings) -> None:
     """Remove the network if it is ours and nothing is connected to it."""
     found = shell.look("docker", "network", "inspect", settings.k3d_network, "--format",
                        '{{index .Labels "app.kubernetes.io/managed-by"}} {{len .Containers}}')
-    if found.ok and found.stdout.split() == [MANAGER, "0"]:
+    connected = MANAGER if shell.dry else f"{MANAGER} 0"  # a dry run has deleted no cluster from it
+    if found.ok and found.stdout.strip().startswith(connected):
         with shell.step("", f"network {settings.k3d_network}") as this:
             shell.change("docker", "network", "rm", settings.k3d_network)
             this.outcome = "removed, no cluster is left"
@@ -59,8 +60,8 @@ def gateway_to_publish_on(shell: Shell, settings: Settings) -> str:
     Binding a socket tells: it works where the engine runs on this machine, whatever the engine is called.
     """
     address = gateway(shell, settings)
-    if not address:  # only under --dry: a run has made the network by now
-        return "" if is_macos(shell) else f"<gateway of {settings.k3d_network}>"
+    if not address:  # a run would have made the network by now
+        return f"<gateway of {settings.k3d_network}>" if shell.dry and not is_macos(shell) else ""
     with socket.socket() as probe:
         try:
             probe.bind((address, 0))
@@ -84,7 +85,7 @@ def host_address(shell: Shell, cluster: Cluster) -> tuple[str, bool]:
     """
     settings = cluster.settings
     own = gateway_to_publish_on(shell, settings)
-    if shell.dry and not gateway(shell, settings):
+    if shell.dry and (own or not gateway(shell, settings)):
         return own or f"<this host in {settings.k3d_network}>", True
     for name in (own,) if own else HOST_NAMES:
         tried = shell.look(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 
 from invoke import Context, Exit, task
 
@@ -23,7 +24,7 @@ def podman_machine_prepare(context: Context) -> None:
     shell = Shell(context, settings.environment)
     require(shell, "podman")
     words = words_after_dashes() or ["podman-machine-default"]
-    if len(words) > 1 or words[0].startswith("-"):
+    if len(words) > 1 or not re.fullmatch(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*", words[0]):
         raise Exit(f"One machine's name goes behind --, and this was: {' '.join(words)}")
     machine, bundle = words[0], settings.additional_ca_bundle_file
     if bundle is None:

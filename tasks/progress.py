@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import shutil
 import sys
 import threading
 import time
@@ -17,6 +19,9 @@ _beside: ContextVar[bool] = ContextVar("beside", default=False)
 _title: ContextVar[str] = ContextVar("title", default="")
 _printing = threading.Lock()
 _running: dict[int, str] = {}
+
+if isinstance(sys.stdout, io.TextIOWrapper):
+    sys.stdout.reconfigure(errors="replace")  # what this terminal cannot show becomes `?` instead of an error
 
 
 class Step:
@@ -52,8 +57,11 @@ def step(where: str, title: str, dry: bool = False) -> Iterator[Step]:
     _show_running(id(this), _title.get())
     try:
         yield this
-    except BaseException:
-        _line("failed", where, f"{title}: failed", time.monotonic() - started, id(this))
+    except BaseException as error:
+        how = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+        _line("failed", where, f"{title}: {how}", time.monotonic() - started, id(this))
+        if isinstance(error, OSError):  # a file that cannot be read or written, a full disk
+            raise Exit(f"{_title.get()}: {error}") from None
         raise
     finally:
         _title.reset(token)
@@ -109,7 +117,7 @@ def _line(mark: str, where: str, text: str, seconds: float, key: int) -> None:
         _running.pop(key, None)
         _clear()
         body = f"{where + ' ' if where else ''}{bar}{text}"
-        print(_safe(f"{_coloured(sign, colour)} {body:<72} {seconds:6.1f} s"), flush=True)
+        print(f"{_coloured(sign, colour)} {body:<72} {seconds:6.1f} s", flush=True)
         _status()
 
 
@@ -123,7 +131,8 @@ def _show_running(key: int, title: str) -> None:
 def _status() -> None:
     """On a terminal, one passing line that says what is under way."""
     if sys.stdout.isatty() and _running:
-        print(_safe(f"… {', '.join(_running.values())}"[:100]), end="", flush=True)
+        width = shutil.get_terminal_size().columns - 1  # a second line would not be cleared
+        print(f"… {', '.join(_running.values())}"[:width], end="", flush=True)
 
 
 def _clear() -> None:
@@ -133,9 +142,3 @@ def _clear() -> None:
 
 def _coloured(text: str, colour: str) -> str:
     return f"\033[{colour}m{text}\033[0m" if sys.stdout.isatty() else text
-
-
-def _safe(text: str) -> str:
-    """What this terminal cannot show becomes `?` instead of an error."""
-    encoding = sys.stdout.encoding or "utf-8"
-    return text.encode(encoding, "replace").decode(encoding)

@@ -9,6 +9,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,14 +89,28 @@ def yes_or_no(value: str) -> bool:
 
 
 def path(value: str) -> Path:
-    if not value:
-        raise ValueError("a path")
-    # Relative to the project, because tasks run from any sub-folder.
-    return PROJECT / Path(os.path.expandvars(value)).expanduser()
+    if not value or not value.isprintable():
+        raise ValueError("a path of printable characters")
+    try:
+        # Relative to the project, because tasks run from any sub-folder.
+        place = PROJECT / Path(os.path.expandvars(value)).expanduser()
+        with suppress(FileNotFoundError, NotADirectoryError):
+            place.stat()
+    except (OSError, RuntimeError) as error:
+        raise ValueError(f"a path that can be looked at ({error})") from None
+    return place
+
+
+def folder(value: str) -> Path:
+    place = path(value)
+    nearest = next(there for there in (place, *place.parents) if there.exists())
+    if not nearest.is_dir():
+        raise ValueError(f"a folder, and {nearest} is a file")
+    return place
 
 
 def folder_or_none(value: str) -> Path | None:
-    return path(value) if value else None
+    return folder(value) if value else None
 
 
 def file_or_none(value: str) -> Path | None:
@@ -110,6 +125,8 @@ def file_or_none(value: str) -> Path | None:
 def ca_bundle_or_none(value: str) -> Path | None:
     file = file_or_none(value)
     if file is not None:
+        if ":" in str(file):
+            raise ValueError(f"a path without ':', where k3d would split it, and this is {file}")
         check_ca_bundle(file.read_bytes())
     return file
 
@@ -134,6 +151,8 @@ def ipv4_or_empty(value: str) -> str:
 
 def subnet_or_empty(value: str) -> str:
     try:
+        if value and "/" not in value:  # would be read as a network of one address
+            raise ValueError
         return str(ipaddress.IPv4Network(value)) if value else ""
     except ValueError:
         raise ValueError("an IPv4 subnet, such as 172.30.0.0/16") from None
@@ -159,7 +178,7 @@ def version(value: str) -> str:
 
 
 def chart_source(value: str) -> str:
-    if re.fullmatch(r"(oci|https?)://[^\s]+", value):
+    if re.fullmatch(r"(oci|https?)://[^\s/]\S*", value) and value.isprintable():
         return value.rstrip("/")
     if not value or not path(value).is_dir():
         raise ValueError("oci://..., https://..., or a folder that exists")
@@ -300,7 +319,7 @@ READERS: dict[str, Callable[[str], Any]] = {
     "K3D_SUBDOMAIN": domain_or_empty,
     "K3D_CLUSTER_NAME_PREFIX": prefix,
     "K3D_CLUSTER_DOMAIN_PREFIX": prefix_or_empty,
-    "CERT_FOLDER": path,
+    "CERT_FOLDER": folder,
     "CERT_CN": text,
     "CERT_O": text,
     "CERT_C": country,
@@ -327,6 +346,8 @@ READERS: dict[str, Callable[[str], Any]] = {
     "TIMEOUT_CREATE": seconds,
     "TIMEOUT_READY": seconds,
 }
+PORT_KEYS = [key for key in READERS if key.startswith("K3D_PORT_")]
+NAME_KEYS = ["K3D_CLUSTER_NAME_PREFIX", "K3D_CLUSTER_DOMAIN_PREFIX", "K3D_SUBDOMAIN", "TLD"]
 
 
 # --- reading them -----------------------------------------------------------------------------------------------------
@@ -339,25 +360,29 @@ def load(project: Path = PROJECT, environment: Mapping[str, str] = os.environ) -
     chosen = read_file(project / ".env", problems) if (project / ".env").exists() else {}
     problems += unknown_keys(chosen)
 
+    sources = {"the environment": environment, ".env": chosen, ".default.env": defaults}
     values: dict[str, Any] = {}
     places: dict[str, str] = {}
+    refused: set[str] = set()
     for key, read in READERS.items():
-        sources = {"the environment": environment, ".env": chosen, ".default.env": defaults}
-        found = next(((place, source[key]) for place, source in sources.items() if key in source), None)
-        if found is None:
+        found = [(place, source[key]) for place, source in sources.items() if key in source]
+        if not found:
             problems.append(f".default.env: {key} is missing; every setting has its default there")
-            continue
-        places[key], raw = found
-        try:
-            values[key.lower()] = read(raw)
-        except ValueError as error:
-            problems.append(f"{places[key]}: {key}={raw!r}: allowed is {error}")
+        for place, raw in found:
+            try:
+                values[key.lower()], places[key] = read(raw), place
+                break
+            except ValueError as error:
+                problems.append(f"{place}: {key}={raw!r}: allowed is {error}")
+                refused.add(key)  # the next place's value stands in, so that the rest is checked in the same run
 
     others = {key: value for key, value in {**defaults, **chosen}.items() if key not in READERS}
     settings = None
     if len(values) == len(READERS):
         settings = Settings(**values, environment={k: v for k, v in others.items() if k not in environment})
-        problems += contradictions(settings, places)
+        problems += long_names(settings, places)
+        if refused.isdisjoint(PORT_KEYS):
+            problems += clashing_ports(settings, places)
     if problems or settings is None:
         raise Exit("The settings cannot be used:\n" + "\n".join(f"  {problem}" for problem in problems))
     if settings.tld.split(".")[-1] == "local":
@@ -376,17 +401,22 @@ def read_file(file: Path, problems: list[str]) -> dict[str, str]:
     except (OSError, UnicodeDecodeError) as error:
         problems.append(f"{file.name}: cannot be read: {error}")
         return {}
-    broken = False
-    for line in parse_stream(io.StringIO(content)):
-        if line.error:
-            problems.append(f"{file.name}, line {line.original.line}: not KEY=value: {line.original.string.strip()!r}")
-            broken = True
-        elif line.key is not None and line.value is None:
-            problems.append(f"{file.name}, line {line.original.line}: {line.key} has no value; write {line.key}=")
-            broken = True
-    if broken:
+    if "\0" in content:
+        problems.append(f"{file.name}: cannot be read: it holds NUL characters; is it UTF-8?")
         return {}
-    return {key: value for key, value in dotenv_values(stream=io.StringIO(content)).items() if value is not None}
+    good = []
+    for line in parse_stream(io.StringIO(content)):
+        original = line.original.string
+        # The parser counts the blank lines above as a part of this one.
+        blank = original[: len(original) - len(original.lstrip())].count("\n")
+        where = f"{file.name}, line {line.original.line + blank}"
+        if line.error or "=" in (line.key or ""):
+            problems.append(f"{where}: not KEY=value: {original.strip()[:60]!r}")
+        elif line.key is not None and line.value is None:
+            problems.append(f"{where}: {line.key} has no value; write {line.key}=")
+        else:
+            good.append(original)
+    return {key: value for key, value in dotenv_values(stream=io.StringIO("".join(good))).items() if value is not None}
 
 
 def unknown_keys(chosen: Mapping[str, str]) -> Iterator[str]:
@@ -398,29 +428,44 @@ def unknown_keys(chosen: Mapping[str, str]) -> Iterator[str]:
         yield f".env: {key} is no setting; {hint}"
 
 
-def contradictions(settings: Settings, places: Mapping[str, str]) -> Iterator[str]:
-    """What is wrong between values that are each allowed."""
+# --- what is wrong between values that are each allowed ---------------------------------------------------------------
+
+
+def clashing_ports(settings: Settings, places: Mapping[str, str]) -> Iterator[str]:
+    """For HTTP and for HTTPS the first port that cannot be: a wide range would have thousands."""
+    where = chosen_in(places, PORT_KEYS)
     if settings.k3d_port_end < settings.k3d_port_start:
-        yield (f"{places['K3D_PORT_END']}: K3D_PORT_END={settings.k3d_port_end} is below "
+        yield (f"{where}: K3D_PORT_END={settings.k3d_port_end} is below "
                f"K3D_PORT_START={settings.k3d_port_start}, which leaves no cluster")
-        return
     used: dict[int, str] = {}
+    schemes = ["http", "https"]
     for number in settings.numbers:
-        for scheme in ("http", "https"):
+        for scheme in tuple(schemes):
             port, user = settings.port(number, scheme), f"{scheme.upper()} of cluster {number}"
-            keys = f"K3D_PORT_PREFIX_{scheme.upper()}, K3D_PORT_START + {number}, K3D_PORT_SUFFIX_{scheme.upper()}"
-            if not 1 <= port <= 65535:
-                yield f"{places['K3D_PORT_END']}: {user} would be port {port} ({keys}): allowed is 1 to 65535"
-            elif port in used:
-                yield f"{places['K3D_PORT_END']}: {user} would be port {port} ({keys}), and {used[port]} has it already"
-            used.setdefault(port, user)
-    last = settings.cluster(settings.numbers[-1])
+            if 1 <= port <= 65535 and port not in used:
+                used[port] = user
+                continue
+            schemes.remove(scheme)
+            keys = ("k3d_port_start", "k3d_port_end", f"k3d_port_prefix_{scheme}", f"k3d_port_suffix_{scheme}")
+            made_of = ", ".join(f"{key.upper()}={getattr(settings, key)}" for key in keys)
+            allowed = f"a port of its own, and {used[port]} has it" if port in used else "1 to 65535"
+            yield f"{where}: {user} would be port {port} ({made_of}): allowed is {allowed}"
+
+
+def long_names(settings: Settings, places: Mapping[str, str]) -> Iterator[str]:
+    last = Cluster(settings, max(settings.numbers, default=0))
     if len(last.name) > 32 or not is_label(last.name):
         yield (f"{places['K3D_CLUSTER_NAME_PREFIX']}: K3D_CLUSTER_NAME_PREFIX={settings.k3d_cluster_name_prefix!r} "
                f"makes the cluster name {last.name}: k3d allows 32 characters")
     if not is_label(last.domain.split(".")[0]) or len(last.domain) > 200:
-        yield (f"{places['K3D_CLUSTER_DOMAIN_PREFIX']}: the domain {last.domain} is too long: "
-               "63 characters for a label, 200 for all")
+        made_of = ", ".join(f"{key}={getattr(settings, key.lower())}" for key in NAME_KEYS)
+        yield (f"{chosen_in(places, NAME_KEYS)}: the domain would be {last.domain} ({made_of}): "
+               "allowed are 63 characters for a label, 200 for all")
     if len(f"{settings.cert_cn} {last.name}") > 64:
         yield (f"{places['CERT_CN']}: CERT_CN={settings.cert_cn!r} with a cluster's name behind it is longer than "
                "the 64 characters that a certificate's name may have")
+
+
+def chosen_in(places: Mapping[str, str], keys: list[str]) -> str:
+    """Where the user chose one of these keys."""
+    return " and ".join(dict.fromkeys(places[key] for key in keys if places[key] != ".default.env")) or ".default.env"

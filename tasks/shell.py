@@ -7,7 +7,9 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -23,11 +25,21 @@ from tasks.settings import PROJECT
 LOOK_SECONDS = 60
 SLOW = "A slow machine, or images still to be pulled? Raise TIMEOUT_READY in .env, then run the task again."
 
+_interrupted = threading.Event()
+
+
+def _interrupt(*_: object) -> None:
+    """Ctrl-C. Python tells the main thread alone, and Invoke keeps it from us there while a command runs."""
+    _interrupted.set()
+    raise KeyboardInterrupt
+
 
 class Shell:
     """The one door to other programs: an Invoke context and the environment that .env adds to it."""
 
     def __init__(self, context: Context, environment: Mapping[str, str]) -> None:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, _interrupt)
         self.context = context
         self.environment = dict(environment)
 
@@ -57,8 +69,8 @@ class Shell:
         """A change as root. Says what for, before a password is asked."""
         if os.geteuid() == 0:
             return self.change(*words)
-        say(f"root is needed to {why}: sudo {shlex.join(words)}")
-        return self.change("sudo", *words, hint="sudo refused; run this task again to be asked once more.")
+        say(f"{'# ' if self.dry else ''}root is needed to {why}: sudo {shlex.join(words)}")
+        return self.change("sudo", *words, hint="Was a question refused? Run this task again to be asked once more.")
 
     def step(self, where: str, title: str) -> AbstractContextManager[Step]:
         """One line of progress: see tasks/progress.py. Under --dry a heading for the commands that follow."""
@@ -81,7 +93,7 @@ class Shell:
         while not self.dry and not ready():
             if time.monotonic() > deadline:
                 raise Exit(f"{current_step()}: waited {seconds:.0f} s for {what}.\n{SLOW}")
-            time.sleep(pause)
+            _interrupted.wait(pause)
 
     @contextmanager
     def one_at_a_time(self) -> Iterator[None]:
@@ -107,10 +119,15 @@ class Shell:
         return promise
 
     def _run(self, words: tuple[str, ...], **options: object) -> Any:
-        return self.context.run(
+        if _interrupted.is_set():
+            raise KeyboardInterrupt
+        result = self.context.run(
             shlex.join(words), in_stream=False, echo_format="{command}", env=self.environment, encoding="utf-8",
             **options,
         )
+        if _interrupted.is_set():  # what the command says then is no answer
+            raise KeyboardInterrupt
+        return result
 
 
 def fail(words: tuple[str, ...], result: Result, hint: str = "") -> NoReturn:
@@ -162,12 +179,12 @@ def require(shell: Shell, *tools: str) -> None:
         if not shutil.which(tool):
             problems.append(f"{tool} is not installed: {INSTALL[tool]}")
         elif tool in OLDEST:
-            said = shell.look(*VERSION_OF[tool]).stdout
+            said = next(iter(shell.look(*VERSION_OF[tool]).stdout.splitlines()), "")
             found = re.search(r"v?(\d+)\.(\d+)(?:\.(\d+))?", said)
             numbers = tuple(int(part or 0) for part in found.groups()) if found else (0, 0, 0)
             if numbers < OLDEST[tool]:
                 oldest = ".".join(map(str, OLDEST[tool]))
-                problems.append(f"{tool} {oldest} or newer is needed, and this is {said.strip() or 'unknown'}: "
+                problems.append(f"{tool} {oldest} or newer is needed, and this is {said or 'unknown'}: "
                                 f"{INSTALL[tool]}")
         elif tool == "docker":
             engine = shell.look("docker", "version", "--format", "{{.Server.Version}}")

@@ -35,6 +35,15 @@ class Fakes:
             recorder.write_text(f"#!{sys.executable} -SE\n{body}")
             recorder.chmod(0o755)
 
+    def add_spies(self, *tools: str) -> None:
+        """Put recorders on the PATH that write down the words and then run the real program."""
+        self.add(*tools)
+        for tool in tools:
+            real = shutil.which(tool)
+            assert real, f"{tool} is not installed"
+            with (self.bin / tool).open("a") as recorder:
+                recorder.write(f"os.execv({real!r}, [{real!r}, *sys.argv[1:]])\n")
+
     def answer(
         self, match: str, stdout: str = "", *, stderr: str = "", exit: int = 0, after: str = "", before: str = ""
     ) -> None:

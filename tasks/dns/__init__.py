@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 
 from tasks.settings import Cluster
-from tasks.shell import Shell, is_macos
+from tasks.shell import Shell, is_macos, require
 
 
 def resolves(name: str) -> bool:
@@ -27,6 +27,7 @@ def ensure(shell: Shell, cluster: Cluster, name: str) -> None:
     from tasks.dns import brew_dnsmasq
 
     if is_macos(shell):
+        require(shell, "brew")
         brew_dnsmasq.install(shell)
         brew_dnsmasq.configure(shell, cluster.settings)
         return

@@ -9,7 +9,7 @@ from invoke import Context, Exit, task
 from tasks import settings as configuration
 from tasks.render import MARKER, render, work_file, write
 from tasks.settings import Settings
-from tasks.shell import Shell, require
+from tasks.shell import Shell, is_macos, require
 
 RESOLVERS = Path("/etc/resolver")
 
@@ -37,6 +37,9 @@ def dnsmasq_brew(context: Context) -> None:
 def open_shell(context: Context) -> tuple[Shell, Settings]:
     settings = configuration.load()
     shell = Shell(context, settings.environment)
+    if not is_macos(shell):
+        raise Exit("The dnsmasq-brew tasks are for macOS: no other system reads /etc/resolver.\n"
+                   "What to type on this one is in the last rows of: inv k3d-cluster-examples --n 0")
     require(shell, "brew")
     return shell, settings
 
@@ -69,27 +72,36 @@ def configure(shell: Shell, settings: Settings) -> None:
     refuse_foreign_files([*wanted, *resolvers])
 
     with shell.step("", "dnsmasq's configuration") as this:
-        changed = [
+        # There until dnsmasq has read what is written below, also when that is refused or ended before.
+        restart_due = work_file("dnsmasq-restart-due")
+        changed = [restart_due.exists()]
+        if not shell.dry:
+            restart_due.parent.mkdir(exist_ok=True)
+            restart_due.touch()
+        changed += [
             include_folder(shell, Path(prefix) / "etc" / "dnsmasq.conf", folder),
             remove_file_of_the_original(shell, folder / f"{settings.tld}.conf", f"address=/{settings.tld}/127.0.0.1"),
             *(write_changed(shell, file, text) for file, text in wanted.items()),
         ]
         if any(changed):
             service(shell, "restart")
-        this.outcome = "written" if any(changed) else "already there"
+        if not shell.dry:
+            restart_due.unlink()
+        this.outcome = "written, and dnsmasq restarted" if any(changed) else "already there"
 
     with shell.step("", f"resolver for {', '.join(settings.owned_domains)}") as this:
-        missing = {file: text for file, text in resolvers.items() if read(file) != text}
+        missing = [file for file, text in resolvers.items() if read(file) != text]
         if missing:
-            shell.sudo("mkdir", "-p", str(RESOLVERS), why=f"write to {RESOLVERS}")
-        for file, text in missing.items():
-            copy = write(shell, work_file(f"resolver-{file.name}"), text)
-            shell.sudo("cp", str(copy), str(file), why=f"write {file}")
+            copies = [write(shell, work_file(f"resolver/{file.name}"), resolvers[file]) for file in missing]
+            shell.sudo("mkdir", "-p", "-m", "0755", str(RESOLVERS), why=f"write to {RESOLVERS}")
+            # Not cp: sudo keeps a umask of 077, and then the next run could not read what is there.
+            shell.sudo("install", "-m", "0644", *map(str, copies), str(RESOLVERS), why=f"write to {RESOLVERS}")
         old = RESOLVERS / settings.tld
-        if old not in resolvers and read(old).strip() == "nameserver 127.0.0.1":
+        takes_all = old not in resolvers and read(old).strip() == "nameserver 127.0.0.1"
+        if takes_all:
             shell.sudo("rm", str(old), why=f"remove {old} of the original Taskfile, which takes all of .{settings.tld}")
         verify(shell, settings)
-        this.outcome = "macOS resolves its names" + ("" if missing else ", nothing to change")
+        this.outcome = "macOS resolves its names" + ("" if missing or takes_all else ", nothing to change")
 
 
 def include_folder(shell: Shell, main: Path, folder: Path) -> bool:
@@ -129,7 +141,7 @@ def read(file: Path) -> str:
 def refuse_foreign_files(files: list[Path]) -> None:
     foreign = [str(file) for file in files if file.exists() and not read(file).startswith(MARKER)]
     if foreign:
-        raise Exit(f"{' and '.join(foreign)} was not written by these tasks. Move it away, then run this again.")
+        raise Exit(f"Not written by these tasks: {', '.join(foreign)}. Move that away, then run this again.")
 
 
 def verify(shell: Shell, settings: Settings) -> None:

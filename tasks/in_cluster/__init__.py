@@ -14,6 +14,8 @@ def configure(shell: Shell, cluster: Cluster) -> None:
     """Bring everything into a running cluster, side by side, and end only when it is proved to work."""
     steps = (issuer.configure, bundle.configure, coredns.configure, traefik.configure)
     shell.side_by_side([partial(step, shell, cluster) for step in steps])
+    if shell.dry:
+        return
     kubeconfig = f"--kubeconfig {cluster.kubeconfig} " if cluster.settings.k3d_kubeconfig_target_dir else ""
     say(
         f"\n{cluster.name} is ready. Names below {cluster.domain} bring you there:\n"

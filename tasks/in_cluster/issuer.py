@@ -9,62 +9,62 @@ from tasks.in_cluster import charts
 from tasks.in_cluster.charts import NAMESPACE
 from tasks.render import apply, apply_admitted, manifest
 from tasks.settings import Cluster
-from tasks.shell import Shell
+from tasks.shell import Shell, fail
 
 SECRET = "root-ca"
 
 
 def configure(shell: Shell, cluster: Cluster) -> None:
     charts.install(shell, cluster, "cert-manager")
-    intermediate(shell, cluster)
+    present = intermediate(shell, cluster)
     with shell.step(cluster.name, "issuer root-ca") as this:
         wanted = manifest(cluster, "in_cluster/issuer.yaml")
         apply_admitted(shell, cluster, "cert-manager-webhook", wanted)
         shell.wait("the issuer", cluster.settings.timeout_ready, *cluster.kubectl, "wait", "clusterissuer/root-ca",
                    "--for=condition=Ready", f"--timeout={cluster.settings.timeout_ready}s")
         this.outcome = "ready"
-    renew_leaves(shell, cluster)
+    renew_leaves(shell, cluster, present)
 
 
-def intermediate(shell: Shell, cluster: Cluster) -> None:
-    """Keep the intermediate while it is good, else replace it."""
+def intermediate(shell: Shell, cluster: Cluster) -> bytes:
+    """Keep the intermediate while it is good, else replace it. Returns its chain; under --dry a new one's is empty."""
     with shell.step(cluster.name, "intermediate certificate") as this:
-        reason = why_not_kept(chain(shell, cluster), load_root(cluster.settings), cluster)
+        present = chain(shell, cluster)
+        reason = why_not_kept(present, load_root(cluster.settings), cluster) if present else "there was none"
         if not reason:
-            return this.skip("kept")
+            this.skip("kept")
+            return present
         made = make_intermediate(shell, cluster)
         apply(shell, cluster, manifest(cluster, "in_cluster/issuer-secret.yaml", intermediate=made), private=True)
         this.outcome = f"made, {reason}"
+        return made.chain.encode()
 
 
 def chain(shell: Shell, cluster: Cluster) -> bytes:
     """The certificates in the issuer's secret, as PEM; empty when there is none. Its key is not asked for."""
-    found = shell.look(*cluster.kubectl, "-n", NAMESPACE, "get", "secret", SECRET, "--ignore-not-found",
-                       "-o", r"jsonpath={.data.tls\.crt}")
+    words = (*cluster.kubectl, "-n", NAMESPACE, "get", "secret", SECRET, "--ignore-not-found",
+             "-o", r"jsonpath={.data.tls\.crt}")
+    found = shell.look(*words)
+    if not found.ok and not shell.dry:  # to take that for "none" would replace an intermediate that is good
+        fail(words, found)
     return base64.b64decode(found.stdout) if found.ok else b""
 
 
-def renew_leaves(shell: Shell, cluster: Cluster) -> None:
+def renew_leaves(shell: Shell, cluster: Cluster, present: bytes) -> None:
     """Have cert-manager make those leaves again that an earlier intermediate signed: it does not do so by itself."""
-    stale = stale_leaves(shell, cluster)
+    stale = [place for place, leaf in leaves(shell, cluster).items() if not leaf_is_of(leaf, present)]
     if not stale:
         return
     with shell.step(cluster.name, "certificates of an earlier issuer") as this:
         for namespace, name in stale:
             shell.change(*cluster.kubectl, "-n", namespace, "delete", "secret", name, "--ignore-not-found")
         shell.until("cert-manager to make them again", cluster.settings.timeout_ready,
-                    lambda: renewed(shell, cluster, stale))
+                    lambda: renewed(shell, cluster, stale, present))
         this.outcome = "made again: " + ", ".join("/".join(leaf) for leaf in stale)
 
 
-def stale_leaves(shell: Shell, cluster: Cluster) -> list[tuple[str, str]]:
-    """Namespace and name of the secrets with a leaf of our issuer that its present intermediate did not sign."""
-    present = chain(shell, cluster)
-    return [place for place, leaf in leaves(shell, cluster).items() if not leaf_is_of(leaf, present)]
-
-
-def renewed(shell: Shell, cluster: Cluster, places: list[tuple[str, str]]) -> bool:
-    found, present = leaves(shell, cluster), chain(shell, cluster)
+def renewed(shell: Shell, cluster: Cluster, places: list[tuple[str, str]], present: bytes) -> bool:
+    found = leaves(shell, cluster)
     return all(place in found and leaf_is_of(found[place], present) for place in places)
 
 

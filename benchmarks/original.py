@@ -1,0 +1,131 @@
+"""A cluster as the original Taskfile makes it: the same commands, in the same order, one after another.
+
+https://github.com/TBeijen/dev-cluster-config, Taskfile.yml, k3d-cluster-setup-* and k3d-cluster-configure-*. What
+differs: the chart's source and the node's image are those of the settings, and the Bundle is applied again while
+trust-manager's webhook is not reachable yet, where the original fails.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from pathlib import Path
+
+from jinja2 import Template
+
+from tasks.cert import RootFiles
+from tasks.in_cluster.charts import chart_words
+from tasks.render import regex_value
+from tasks.settings import Cluster
+
+
+def setup(cluster: Cluster, folder: Path) -> None:
+    """Create and configure the cluster; `folder` takes its manifests. The kubeconfig is `cluster.kubeconfig`."""
+    settings, root = cluster.settings, RootFiles(cluster.settings)
+    environment = {**os.environ, "KUBECONFIG": str(cluster.kubeconfig)}
+
+    def run(*words: str) -> str:
+        return subprocess.run(words, check=True, capture_output=True, text=True, env=environment).stdout
+
+    def apply(text: str) -> None:
+        file = folder / f"{cluster.name}.yaml"
+        file.write_text(Template(text).render(
+            cluster=cluster, base=settings.base_domain, own_pattern=regex_value(cluster.domain),
+            base_pattern=regex_value(settings.base_domain)))
+        run("kubectl", "apply", "-f", str(file))
+
+    def helm(name: str, *words: str) -> None:
+        run("helm", "upgrade", "--install", name, *chart_words(settings, name), "--namespace", "cert-manager",
+            "--create-namespace", *words, "--wait")
+
+    run("k3d", "cluster", "create", cluster.name, "--image", settings.k3s_image,
+        "-p", f"{cluster.http_port}:80@loadbalancer", "-p", f"{cluster.https_port}:443@loadbalancer",
+        "--kubeconfig-update-default=false")
+    run("k3d", "kubeconfig", "merge", cluster.name, "-o", str(cluster.kubeconfig))
+    helm("cert-manager", "--set", "crds.enabled=true")
+    apply(run("kubectl", "-n", "cert-manager", "create", "secret", "tls", "root-ca", f"--cert={root.certificate}",
+              f"--key={root.key}", "--dry-run=client", "-o", "yaml"))
+    apply(ISSUER)
+    helm("trust-manager")
+    while True:
+        try:
+            apply(BUNDLE)
+            break
+        except subprocess.CalledProcessError:
+            time.sleep(1)
+    apply(SERVICE)
+    apply(COREDNS)
+    run("kubectl", "-n", "kube-system", "rollout", "restart", "deployment", "coredns")
+    apply(TRAEFIK)
+
+
+ISSUER = """\
+apiVersion: cert-manager.io/v1
+kind: ClusterIssuer
+metadata: {name: root-ca, labels: {app.kubernetes.io/managed-by: taskfile-dev-cluster-config}}
+spec: {ca: {secretName: root-ca}}
+"""
+
+BUNDLE = """\
+apiVersion: trust.cert-manager.io/v1alpha1
+kind: Bundle
+metadata: {name: default-ca-bundle, labels: {app.kubernetes.io/managed-by: taskfile-dev-cluster-config}}
+spec:
+  sources:
+  - useDefaultCAs: true
+  - secret: {name: root-ca, key: tls.crt}
+  target:
+    configMap: {key: bundle.pem}
+    additionalFormats: {jks: {key: bundle.jks}, pkcs12: {key: bundle.p12}}
+    namespaceSelector: {matchLabels: {trust: enabled}}
+"""
+
+SERVICE = """\
+apiVersion: v1
+kind: Service
+metadata:
+  name: traefik-internal
+  namespace: kube-system
+  labels: {app.kubernetes.io/managed-by: taskfile-dev-cluster-config}
+spec:
+  type: ClusterIP
+  selector: {app.kubernetes.io/instance: traefik-kube-system, app.kubernetes.io/name: traefik}
+  ports:
+  - {name: web, port: 80, targetPort: web}
+  - {name: webext, port: {{ cluster.http_port }}, targetPort: web}
+  - {name: websecure, port: 443, targetPort: websecure}
+  - {name: websecureext, port: {{ cluster.https_port }}, targetPort: websecure}
+"""
+
+COREDNS = r"""
+apiVersion: v1
+kind: ConfigMap
+metadata:
+  name: coredns-custom
+  namespace: kube-system
+  labels: {app.kubernetes.io/managed-by: taskfile-dev-cluster-config}
+data:
+  {{ base }}.server: |
+    {{ base }}:53 {
+        errors
+        cache 30
+        rewrite name regex (.*)\.{{ own_pattern }} traefik-internal.kube-system.svc.cluster.local
+        rewrite name regex (.*)\.{{ base_pattern }} host.k3d.internal
+        forward . 127.0.0.1:53
+    }
+"""
+
+TRAEFIK = """\
+apiVersion: helm.cattle.io/v1
+kind: HelmChartConfig
+metadata:
+  name: traefik
+  namespace: kube-system
+  labels: {app.kubernetes.io/managed-by: taskfile-dev-cluster-config}
+spec:
+  valuesContent: |-
+    logs:
+      access:
+        enabled: true
+"""

@@ -1,0 +1,72 @@
+"""Real clusters: dct1, dct2 ... on ports of their own, with a home folder, a CA and a Docker network of their own.
+
+Charts and images come from the settings in the environment, as they would for a user behind a mirror.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from conftest import Fakes, Project
+
+from tasks import settings as configuration
+from tasks.settings import Cluster, Settings
+
+TOOLS = ("docker", "k3d", "helm", "kubectl", "openssl")
+PASSED_ON = [key for key in configuration.READERS if key.startswith(("IMAGE_", "K3S_", "CHART_", "TIMEOUT_"))]
+PASSED_ON += ["CERT_MANAGER_VERSION", "TRUST_MANAGER_VERSION", "DOCKER_HOST"]
+
+USERS_KUBECONFIG = """\
+apiVersion: v1
+kind: Config
+clusters: [{name: work, cluster: {server: "https://127.0.0.1:1"}}]
+contexts: [{name: work, context: {cluster: work, user: work}}]
+users: [{name: work, user: {token: abc}}]
+current-context: work
+"""
+
+
+def why_not() -> str:
+    """Why no cluster can be made here; empty when one can."""
+    missing = [tool for tool in TOOLS if not shutil.which(tool)]
+    if missing:
+        return f"{', '.join(missing)} not installed"
+    engine = subprocess.run(["docker", "info"], capture_output=True)
+    return "" if engine.returncode == 0 else "no Docker engine answers"
+
+
+class Clusters(Project):
+    """The project with the real tools behind recorders that pass everything on."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder / "project", folder / "home", Fakes(folder / "fakes"))
+        self.fakes.add_spies("docker", "k3d", "helm", "kubectl", "openssl")
+        self.kubeconfig = self.home / ".kube" / "config"
+        self.kubeconfig.parent.mkdir()
+        self.kubeconfig.write_text(USERS_KUBECONFIG)
+        self.env(K3D_CLUSTER_NAME_PREFIX="dct", K3D_NETWORK="dct", K3D_PORT_START="40", K3D_PORT_END="44",
+                 **{key: os.environ[key] for key in PASSED_ON if key in os.environ})
+
+    @property
+    def settings(self) -> Settings:
+        return configuration.load(self.folder, self.environment())
+
+    def cluster(self, number: int) -> Cluster:
+        return self.settings.cluster(number)
+
+    def kubectl(self, number: int, *words: str) -> str:
+        command = ["kubectl", "--kubeconfig", str(self.kubeconfig), "--context", f"k3d-dct{number}", *words]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+    def existing(self) -> set[str]:
+        said = subprocess.run(["k3d", "cluster", "list", "-o", "json"], check=True, capture_output=True, text=True)
+        return {cluster["name"] for cluster in json.loads(said.stdout) if cluster["name"].startswith("dct")}
+
+    def remove(self) -> None:
+        for name in self.existing():
+            subprocess.run(["k3d", "cluster", "delete", name], capture_output=True)
+        subprocess.run(["docker", "network", "rm", "dct"], capture_output=True)

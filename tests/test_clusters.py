@@ -1,0 +1,330 @@
+"""Real clusters, and what must be true of them, during their whole life.
+
+These tests build on each other, in the order in which they stand, because a cluster takes half a minute.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from conftest import SOURCE
+from real_clusters import Clusters, why_not
+
+from benchmarks import original
+
+pytestmark = [pytest.mark.cluster, pytest.mark.skipif(why_not() != "", reason=why_not() or "-")]
+
+# Questions that change nothing: what a run asks and --dry does not print.
+LOOKS = re.compile(
+    r"docker (version|network inspect|run --rm|ps)|k3d (version|cluster list)|helm version|"
+    r"kubectl --kubeconfig \S+ (config (current-context|get-)|--context \S+ (-n \S+ )?"
+    r"(get|diff|wait|rollout status|port-forward|exec))"
+)
+
+
+@pytest.fixture(scope="module")
+def clusters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clusters]:
+    """No cluster yet, but a root certificate. What the tests leave behind is removed at the end."""
+    made = Clusters(tmp_path_factory.mktemp("clusters"))
+    made.remove()
+    done = made.inv("cert")
+    assert done.returncode == 0, done.stderr
+    yield made
+    made.remove()
+
+
+def wait_until(what: str, so: Callable[[], object], seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not so():
+        assert time.monotonic() < deadline, f"{what} did not happen within {seconds} s"
+        time.sleep(0.2)
+
+
+def kill_during_setup(clusters: Clusters, number: int, moment: Callable[[], object]) -> None:
+    """Start a setup and kill -9 its `inv` when the moment has come; what it has started goes on."""
+    words = [sys.executable, "-m", "invoke", "k3d-cluster-setup", "--n", str(number)]
+    running = subprocess.Popen(words, cwd=clusters.folder, env=clusters.environment(), stdout=subprocess.DEVNULL)
+    try:
+        wait_until("the moment to kill", lambda: moment() or running.poll() is not None)
+        assert running.poll() is None, "setup ended before it could be killed"
+    finally:
+        running.send_signal(signal.SIGKILL)
+        running.wait()
+
+
+def table(output: str) -> list[str]:
+    """The signs of the rows of the examples' table that are about clusters, not about this machine's set-up."""
+    rows = [line for line in output.splitlines() if re.match(r"[✓✗!-]  ", line)]
+    return [row for row in rows if "this machine's" not in row]
+
+
+def all_green(clusters: Clusters, numbers: str) -> None:
+    """The examples say that every way works, and each page comes from its own cluster.
+
+    For each cluster asked for, HTTP and HTTPS: from the host, from its pod, from the others asked for; and both ways
+    between it and each one that was not.
+    """
+    asked = len(numbers.split(","))
+    pages = 2 * asked * (2 + asked - 1 + 2 * (len(clusters.existing()) - asked))
+    done = clusters.inv("k3d-cluster-examples", "--n", numbers)
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = table(done.stdout)
+    assert {row[0] for row in rows} <= {"✓"}, done.stdout
+    answered = [re.search(r"\.(dct\d)\.k3d\.internal\S* +page of (dct\d)", row) for row in rows]
+    assert [match[1] == match[2] for match in answered if match] == [True] * pages, done.stdout
+
+
+def root_key(clusters: Clusters) -> str:
+    return (clusters.home / ".local-ca-certs" / "internal-ca.key").read_text()
+
+
+def secrets_hold_no_root_key(clusters: Clusters, number: int) -> bool:
+    """Neither the data nor an annotation of any secret holds the root's key, as PEM or in base64."""
+    everything = clusters.kubectl(number, "get", "secrets", "-A", "-o", "json")
+    secrets = json.loads(everything)["items"]
+    assert secrets
+    key = root_key(clusters)
+    body = "".join(key.splitlines()[1:-1])
+    decoded = [base64.b64decode(value).decode(errors="replace")
+               for secret in secrets for value in (secret.get("data") or {}).values()]
+    texts = [everything, *decoded]
+    return not any(part in text.replace("\n", "") for text in texts
+                   for part in (body, base64.b64encode(key.encode()).decode()))
+
+
+# --- in order ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_dry_run_prints_word_for_word_what_the_run_of_two_clusters_then_executes(clusters: Clusters) -> None:
+    label = "app.kubernetes.io/managed-by=dev-cluster-tasks"
+    subprocess.run(["docker", "network", "create", "--label", label, "dct"], check=True, capture_output=True)
+    dry = clusters.inv("--dry", "k3d-cluster-setup", "--n", "1,2")
+    assert dry.returncode == 0, dry.stderr
+    assert clusters.existing() == set()
+    printed = Counter(line for line in dry.stdout.splitlines() if re.match(r"(docker|k3d|helm|kubectl|openssl) ", line))
+    assert not any("<" in line for line in printed), "everything can be known with the network there"
+
+    clusters.fakes.forget()
+    done = clusters.inv("k3d-cluster-setup", "--n", "1,2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    executed = Counter(shlex.join(words) for words in clusters.fakes.calls())
+    assert Counter(command for command in executed.elements() if not LOOKS.match(command)) == printed
+    assert clusters.existing() == {"dct1", "dct2"}
+
+
+def test_the_users_current_context_is_untouched_and_both_clusters_are_in_the_kubeconfig(clusters: Clusters) -> None:
+    text = clusters.kubeconfig.read_text()
+    assert "current-context: work\n" in text
+    assert "name: k3d-dct1\n" in text and "name: k3d-dct2\n" in text
+
+
+def test_every_way_between_host_and_both_clusters_works_and_is_verified(clusters: Clusters) -> None:
+    first = clusters.inv("k3d-cluster-examples", "--n", "1")
+    assert first.returncode == 0, first.stdout + first.stderr
+    assert "-" in {row[0] for row in table(first.stdout)}, "dct2 has no examples yet, which is a grey row"
+    assert "inv k3d-cluster-examples --n 2" in first.stdout
+    all_green(clusters, "1,2")
+    all_green(clusters, "2")
+
+
+def test_ports_are_published_on_loopback_and_the_gateway_alone(clusters: Clusters) -> None:
+    said = subprocess.run(["docker", "port", "k3d-dct1-serverlb"], check=True, capture_output=True, text=True).stdout
+    addresses = {line.split(" -> ")[1].rsplit(":", 1)[0] for line in said.splitlines()}
+    assert "0.0.0.0" not in addresses and "127.0.0.1" in addresses
+    assert len(addresses) == 2
+
+
+def test_no_secret_of_any_cluster_holds_the_root_key(clusters: Clusters) -> None:
+    assert secrets_hold_no_root_key(clusters, 1)
+    assert secrets_hold_no_root_key(clusters, 2)
+
+
+def test_each_cluster_serves_a_leaf_of_its_own_intermediate(clusters: Clusters) -> None:
+    for number in (1, 2):
+        name = f"example-nginx.dct{number}.k3d.internal"
+        root = clusters.home / ".local-ca-certs" / "internal-ca.crt"
+        said = subprocess.run(
+            ["openssl", "s_client", "-connect", f"127.0.0.1:4{number}443", "-servername", name, "-CAfile", str(root),
+             "-verify_hostname", name, "-x509_strict", "-verify_return_error", "-showcerts"],
+            stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        assert "Verify return code: 0 (ok)" in said.stdout, said.stdout + said.stderr
+        assert f"CN = Development Setup .internal CA dct{number}" in said.stdout
+
+
+def test_the_bundle_is_there_as_pem_jks_and_pkcs12_that_openssl_3_reads(clusters: Clusters, tmp_path: Path) -> None:
+    found = json.loads(clusters.kubectl(1, "-n", "examples", "get", "configmap", "default-ca-bundle", "-o", "json"))
+    root = (clusters.home / ".local-ca-certs" / "internal-ca.crt").read_text().strip()
+    assert root in found["data"]["bundle.pem"]
+    assert set(found["binaryData"]) == {"bundle.jks", "bundle.p12"}
+    store = tmp_path / "bundle.p12"
+    store.write_bytes(base64.b64decode(found["binaryData"]["bundle.p12"]))
+    said = subprocess.run(["openssl", "pkcs12", "-in", str(store), "-nokeys", "-passin", "pass:"], capture_output=True)
+    assert "".join(root.splitlines()[1:-1]).encode() in said.stdout.replace(b"\n", b""), said.stderr
+
+
+def test_a_second_run_changes_nothing(clusters: Clusters) -> None:
+    kinds = "all,configmaps,secrets,ingresses,clusterissuers,bundles,certificates,helmchartconfigs"
+    by_themselves = ("lease", "kube-root-ca")
+
+    def state() -> dict[str, str]:
+        columns = '{.kind}/{.metadata.namespace}/{.metadata.name} {.metadata.resourceVersion}{"\\n"}'
+        said = clusters.kubectl(1, "get", kinds, "-A", "-o", f"jsonpath={{range .items[*]}}{columns}{{end}}")
+        rows = (line.split() for line in said.splitlines())
+        return {name: version for name, version in rows if not any(part in name for part in by_themselves)}
+
+    before = state()
+    clusters.fakes.forget()
+    done = clusters.inv("k3d-cluster-setup", "--n", "1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [command for words in clusters.fakes.calls() if not LOOKS.match(command := shlex.join(words))] == []
+    assert state() == before
+    assert len(before) > 20
+
+
+def test_all_ways_work_again_after_every_container_was_restarted(clusters: Clusters) -> None:
+    nodes = [f"k3d-dct{number}-{part}" for number in (1, 2) for part in ("server-0", "serverlb")]
+    subprocess.run(["docker", "restart", *nodes], check=True, capture_output=True)
+    back_after_a_restart(clusters)
+    all_green(clusters, "1,2")
+
+
+def back_after_a_restart(clusters: Clusters) -> None:
+    """The clusters come back by themselves: no command of ours, only patience."""
+    for number in (1, 2):
+        port = 40 * 1000 + number * 1000 + 443
+
+        def served(number: int = number, port: int = port) -> bool:
+            name = f"example-nginx.dct{number}.k3d.internal"
+            page = subprocess.run(["curl", "-sk", "--resolve", f"{name}:{port}:127.0.0.1", f"https://{name}:{port}/"],
+                                  capture_output=True, text=True).stdout
+            return f"Hello from dct{number}.k3d.internal" in page
+
+        wait_until(f"dct{number} to serve its page again", served, 180)
+
+
+ENGINE = Path("/var/run/docker.pid")
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not ENGINE.exists(), reason="needs an engine of this machine, and root")
+@pytest.mark.skipif(Path("/run/systemd/system").exists(), reason="the engine belongs to systemd")
+def test_all_ways_work_again_after_the_engine_was_killed_and_started(clusters: Clusters) -> None:
+    engine = int(ENGINE.read_text())
+    command = Path(f"/proc/{engine}/cmdline").read_text().split("\0")[:-1]
+    inspect = ["docker", "inspect", "-f", "{{.State.Pid}}", *subprocess.run(
+        ["docker", "ps", "-q"], check=True, capture_output=True, text=True).stdout.split()]
+    containers = subprocess.run(inspect, check=True, capture_output=True, text=True).stdout.split()
+    children = subprocess.run(["pgrep", "-P", str(engine)], capture_output=True, text=True).stdout.split()
+    shims = subprocess.run(["pgrep", "-f", "--", "-namespace moby"], capture_output=True, text=True).stdout.split()
+    for process in (engine, *map(int, {*containers, *children, *shims})):
+        with contextlib.suppress(ProcessLookupError):  # it may have ended with another one
+            os.kill(process, signal.SIGKILL)
+
+    def answers() -> bool:
+        return subprocess.run(["docker", "info"], capture_output=True).returncode == 0
+
+    for _ in range(5):  # a service manager would start it again and again, too
+        ENGINE.unlink(missing_ok=True)
+        started = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.DEVNULL, start_new_session=True)
+        wait_until("the engine to answer or to give up", lambda: answers() or started.poll() is not None)  # noqa: B023
+        if answers():
+            break
+    back_after_a_restart(clusters)
+    all_green(clusters, "1,2")
+
+
+def test_a_setup_that_was_killed_while_k3d_created_the_cluster_converges(clusters: Clusters) -> None:
+    """Cluster 3, with a company's CA, which the next tests look for."""
+    company = clusters.folder / "company ca.pem"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                    "-keyout", "/dev/null", "-subj", "/CN=Company", "-days", "30", "-out", str(company)],
+                   check=True, capture_output=True)
+    with (clusters.folder / ".env").open("a") as env:
+        env.write(f"ADDITIONAL_CA_BUNDLE_FILE='{company}'\n")
+    kill_during_setup(clusters, 3, lambda: "dct3" in clusters.existing())
+    assert (clusters.folder / ".work" / "dct3" / "half-made").exists()
+
+    kill_during_setup(clusters, 3, lambda: clusters.fakes.calls("helm", "upgrade", "--install", "cert-manager")
+                      and "k3d-dct3" in shlex.join(clusters.fakes.calls("helm", "upgrade")[-1]))
+    done = clusters.inv("k3d-cluster-configure", "--n", "3")
+    assert done.returncode == 0, done.stdout + done.stderr
+    all_green(clusters, "3")
+
+
+def test_the_companys_ca_reaches_node_and_bundle(clusters: Clusters) -> None:
+    company = (clusters.folder / "company ca.pem").read_text()
+    node = subprocess.run(["docker", "exec", "k3d-dct3-server-0", "cat", "/etc/ssl/certs/additional-ca.crt"],
+                          check=True, capture_output=True, text=True).stdout
+    assert node == company
+    bundle = clusters.kubectl(3, "-n", "examples", "get", "configmap", "default-ca-bundle",
+                              "-o", r"jsonpath={.data.bundle\.pem}")
+    assert company.strip() in bundle
+
+
+def test_a_new_root_replaces_intermediate_and_leaves(clusters: Clusters) -> None:
+    folder = clusters.home / ".local-ca-certs"
+    kept = {file.name: file.read_bytes() for file in folder.iterdir()}
+    for file in folder.iterdir():
+        file.unlink()
+    try:
+        assert clusters.inv("cert").returncode == 0
+        done = clusters.inv("k3d-cluster-configure", "--n", "3")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "the old one was of another root" in done.stdout
+        assert "made again: examples/example-nginx-cert" in done.stdout
+        served = subprocess.run(
+            ["curl", "-sS", "--cacert", str(folder / "internal-ca.crt"), "--retry", "10", "--retry-all-errors",
+             "--resolve", "example-nginx.dct3.k3d.internal:43443:127.0.0.1",
+             "https://example-nginx.dct3.k3d.internal:43443/"], capture_output=True, text=True)
+        assert "Hello from dct3.k3d.internal" in served.stdout, served.stderr
+    finally:
+        for name, content in kept.items():
+            (folder / name).write_bytes(content)
+
+
+def test_a_cluster_of_the_original_taskfile_is_configured_by_ours(clusters: Clusters, tmp_path: Path) -> None:
+    fourth = clusters.cluster(4)
+    os.environ["HOME"], home = str(clusters.home), os.environ["HOME"]
+    try:
+        original.setup(clusters.cluster(4), tmp_path)
+    finally:
+        os.environ["HOME"] = home
+    assert not secrets_hold_no_root_key(clusters, 4), "the original puts it there"
+    clusters.kubectl(4, "apply", "-f", str(SOURCE / "tests" / "original-ingress.yaml"))
+    clusters.kubectl(4, "-n", "shop", "wait", "certificate/shop-cert", "--for=condition=Ready", "--timeout=120s")
+
+    done = clusters.inv("k3d-cluster-configure", "--n", "4")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "the root itself was in the cluster" in done.stdout
+    assert "made again: shop/shop-cert" in done.stdout
+    assert secrets_hold_no_root_key(clusters, 4)
+    rules = clusters.kubectl(4, "-n", "kube-system", "get", "configmap", "coredns-custom", "-o", "jsonpath={.data}")
+    assert list(json.loads(rules)) == ["dev-clusters.override"]
+    all_green(clusters, "4")
+    assert fourth.name in clusters.existing()
+
+
+def test_delete_leaves_no_cluster_no_kubeconfig_entry_and_after_the_last_no_network(clusters: Clusters) -> None:
+    done = clusters.inv("k3d-cluster-delete", "--n", "1,2,3")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert clusters.existing() == {"dct4"}
+    done = clusters.inv("k3d-cluster-delete-4")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert clusters.existing() == set()
+    text = clusters.kubeconfig.read_text()
+    assert "dct" not in text
+    assert "current-context: work\n" in text
+    assert subprocess.run(["docker", "network", "inspect", "dct"], capture_output=True).returncode != 0
