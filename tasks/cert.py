@@ -23,7 +23,8 @@ from tasks.settings import Cluster, Settings
 from tasks.shell import Shell, require
 
 if TYPE_CHECKING:
-    from cryptography.x509 import Certificate
+    from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+    from cryptography.x509 import BasicConstraints, Certificate
 
 ROOT_DAYS = 3650
 INTERMEDIATE_DAYS = 730
@@ -90,6 +91,8 @@ def make_root(shell: Shell, settings: Settings) -> None:
     """
     files = RootFiles(settings)
     new = files.folder / ".new"
+    if files.key.exists():
+        load_key(files)
     if not shell.dry:
         files.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         shutil.rmtree(new, ignore_errors=True)
@@ -127,17 +130,17 @@ def ca_config(settings: Settings, cn: str, pathlen: int, domains: tuple[str, ...
 def load_root(settings: Settings) -> Certificate:
     """The root's certificate, checked; Exit names the files and the way out when it cannot be used."""
     from cryptography import x509
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
     files = RootFiles(settings)
-    missing = [str(file) for file in (files.key, files.certificate) if not file.exists()]
-    if missing:
-        raise Exit(f"There is no root certificate authority ({' and '.join(missing)} missing). Make it with: inv cert")
+    if not files.certificate.exists():
+        raise Exit(f"There is no root certificate authority ({files.certificate} is missing). Make it with: inv cert")
+    if not files.key.exists():
+        raise unusable(files, "cannot be used: the key is missing")
     try:
         root = x509.load_pem_x509_certificate(files.certificate.read_bytes())
-        key = load_pem_private_key(files.key.read_bytes(), password=None)
-    except (OSError, ValueError, TypeError) as error:
-        raise unusable(files, f"cannot be read: {error}") from None
+    except (OSError, ValueError) as error:
+        raise unusable(files, f"cannot be used: the certificate cannot be read: {error}") from None
+    key = load_key(files)
     now = datetime.now(timezone.utc)
     if key.public_key() != root.public_key():
         raise unusable(files, "do not belong together: the certificate is for another key")
@@ -145,14 +148,27 @@ def load_root(settings: Settings) -> Certificate:
         raise unusable(files, f"ended: the certificate was good until {root.not_valid_after_utc:%Y-%m-%d}")
     if root.not_valid_before_utc > now:
         raise unusable(files, f"begin only on {root.not_valid_before_utc:%Y-%m-%d}: is this machine's clock right?")
-    if not is_authority(root):
+    basic = basic_constraints(root)
+    if basic is None or not basic.ca:
         raise unusable(files, "are no certificate authority (basicConstraints says so)")
+    if basic.path_length == 0:
+        raise unusable(files, "may have no intermediate below them (pathlen 0), and every cluster gets one")
     permitted = permitted_domains(root)
     outside = [name for name in settings.owned_domains if not covers(permitted, name)]
     if outside:
         allowed = ", ".join(permitted or ())
         raise unusable(files, f"do not cover {', '.join(outside)}: the certificate may sign for {allowed} only")
     return root
+
+
+def load_key(files: RootFiles) -> PrivateKeyTypes:
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    try:
+        return load_pem_private_key(files.key.read_bytes(), password=None)
+    except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise unusable(files, f"cannot be used: the key cannot be read: {error}") from None
 
 
 def unusable(files: RootFiles, why: str) -> Exit:
@@ -265,13 +281,13 @@ def leaf_is_of(leaf_pem: bytes, chain_pem: bytes) -> bool:
 # --- reading a certificate --------------------------------------------------------------------------------------------
 
 
-def is_authority(certificate: Certificate) -> bool:
+def basic_constraints(certificate: Certificate) -> BasicConstraints | None:
     from cryptography import x509
 
     try:
-        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
     except x509.ExtensionNotFound:
-        return False
+        return None
 
 
 def permitted_domains(certificate: Certificate) -> tuple[str, ...] | None:

@@ -49,8 +49,8 @@ def templates() -> Environment:
 
 
 def openssl_value(value: str) -> str:
-    r"""A value that openssl's configuration reads as it is: `\` before every ASCII sign (config(5), "quoting")."""
-    return re.sub(r"([!-/:-@\[-`{-~]|^ | $)", r"\\\1", value)
+    r"""A value that openssl's configuration reads as it is: in quotes, with `\` before `"` and `\` (config(5))."""
+    return '"' + re.sub(r'(["\\])', r"\\\1", value) + '"'
 
 
 def regex_value(name: str) -> str:

@@ -28,7 +28,7 @@ def install(shell: Shell, cluster: Cluster, name: str) -> None:
             "helm", "upgrade", "--install", name, *chart_words(cluster.settings, name), *cluster.helm_target,
             "--namespace", NAMESPACE, "--create-namespace", "--values", str(file),
             "--labels", f"dev-cluster-tasks={wanted}",
-            hint="If the chart could not be fetched: CHART_SOURCE in .env may name a mirror, or a folder with `helm pull`s.",
+            hint="If the chart could not be fetched: CHART_SOURCE in .env may name a mirror, or a folder of charts.",
         )
         this.outcome = "installed"
 

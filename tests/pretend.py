@@ -1,0 +1,282 @@
+"""A pretended world for the cluster tasks: how docker, k3d, helm and kubectl answer, and a DNS server for CoreDNS.
+
+It begins as a laptop with its tools, an engine, a root certificate and no cluster. What a task changes shows: after
+`k3d cluster create` there is a cluster, after `k3d kubeconfig merge` its API answers, after `helm upgrade` a release.
+"""
+
+from __future__ import annotations
+
+import base64
+import http.server
+import json
+import re
+import shutil
+import socket
+import socketserver
+import ssl
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any, TypeVar
+
+import ca
+import dns.message
+import dns.rrset
+from conftest import Project
+
+TOOLS = ("docker", "k3d", "helm", "kubectl", "pgrep", "lsof", "ss", "uname", "sudo")
+
+ROOT = ca.authority("k3d.internal")
+TOKEN = "K10-the-token-of-the-cluster"
+
+NETWORK, GATEWAY, SUBNET = "dev-clusters", "127.0.0.9", "127.0.0.0/24"
+"""Linux lets everyone bind 127.0.0.9, as it lets an engine on this machine bind its network's gateway."""
+
+TRAEFIK = "10.43.0.80"
+"""The address of the Service traefik-internal."""
+
+class World:
+    """The project with recorders for every tool; its methods say what the tools answer."""
+
+    def __init__(self, project: Project, names: list[Names]) -> None:
+        self.project, self.fakes, self.names = project, project.fakes, names
+        self.start = free_start()
+        self.settings: dict[str, str] = {}
+        self.env()
+        ca.put(project.home / ".local-ca-certs", ROOT.pem, ROOT.key_pem())
+        self.fakes.add(*TOOLS)
+        self.tools()
+        self.network()
+        self.cluster_list()
+        self.new_clusters()
+
+    # --- the project ---
+
+    def env(self, **settings: str) -> None:
+        """Write .env: these settings, and ports that nothing on this machine uses."""
+        self.settings = {"K3D_PORT_START": str(self.start), "K3D_PORT_END": str(self.start + 9), **settings}
+        self.project.env(**self.settings)
+
+    def inv(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return self.project.inv(*words, environment={"PYTHONDONTWRITEBYTECODE": "1", **environment})
+
+    def http(self, number: int) -> int:
+        return int(f"{self.start + number}080")
+
+    def https(self, number: int) -> int:
+        return int(f"{self.start + number}443")
+
+    def impatient(self) -> None:
+        """Have the examples ask once and not again."""
+        module = self.project.folder / "tasks" / "examples.py"
+        text, found = re.subn(r"^PATIENCE_SECONDS = .*$", "PATIENCE_SECONDS = 0", module.read_text(), flags=re.M)
+        assert found == 1
+        module.write_text(text)
+
+    def kubectl(self, number: int) -> list[str]:
+        """How a command to this cluster begins."""
+        return ["kubectl", "--kubeconfig", str(self.project.home / ".kube" / "config"), "--context", f"k3d-cl{number}"]
+
+    def changes(self) -> list[list[str]]:
+        """The commands received so far that are no looks."""
+        return [words for words in map(without_sudo, self.fakes.calls()) if not is_look(words)]
+
+    def witness(self, tool: str) -> None:
+        """Write down what the real program receives, too."""
+        real = shutil.which(tool)
+        assert real, f"{tool} is not installed"
+        self.fakes.add(tool)
+        with (self.fakes.bin / tool).open("a") as recorder:
+            recorder.write(f"\nos.execv({real!r}, [{real!r}, *sys.argv[1:]])\n")
+
+    # --- what the tools answer ---
+
+    def tools(self, docker: str = "28.0.0", k3d: str = "v5.8.3", helm: str = "v3.19.0+g3d8990f") -> None:
+        self.fakes.answer("^docker version", f"{docker}\n")
+        self.fakes.answer("^k3d version", f"k3d version {k3d}\nk3s version v1.31.5-k3s1 (default)\n")
+        self.fakes.answer("^helm version", f"{helm}\n")
+        self.fakes.answer("^uname", "Linux\n")
+        self.fakes.answer("^pgrep", exit=1)
+
+    def network(self, gateway: str = GATEWAY, subnet: str = SUBNET, there: bool = False) -> None:
+        """The clusters' network, there from the beginning or once it is created."""
+        created = "" if there else "^docker network create"
+        self.fakes.answer("^docker network inspect", stderr="Error: no such network\n", exit=1)
+        self.fakes.answer("^docker network inspect .*Gateway", f"{gateway} \n", after=created)
+        self.fakes.answer("^docker network inspect .*Subnet", f"{subnet} \n", after=created)
+        self.fakes.answer("^docker network inspect .*Labels", "dev-cluster-tasks 0\n", after=created)
+        self.fakes.answer("^docker run ", stderr="curl: (6) Could not resolve host\n", exit=6)
+        self.fakes.answer(f"^docker run .* http://{gateway}:", gateway)
+
+    def virtual_machine(self, name: str = "host.docker.internal", address: str = "192.168.65.254") -> None:
+        """The engine runs elsewhere: its gateway is no address of this machine, and its DNS knows this machine."""
+        self.network(gateway="192.0.2.1", subnet="192.0.2.0/24")
+        self.fakes.answer("^docker run ", stderr="curl: (6) Could not resolve host\n", exit=6)
+        self.fakes.answer(f"^docker run .* http://{name}:", address)
+        for names in self.names:
+            names.host = address
+
+    def cluster_list(self, *clusters: dict[str, Any], after: str = "") -> None:
+        """The clusters that k3d knows."""
+        self.fakes.answer("^k3d cluster list", json.dumps(clusters), after=after)
+
+    def cluster(self, number: int, **different: Any) -> dict[str, Any]:
+        """A cluster as `k3d cluster list` describes it, the token included."""
+        return {"name": f"cl{number}", **described(self.http(number), self.https(number), **different)}
+
+    def new_clusters(self) -> None:
+        """Clusters answer as soon as their kubeconfig is there, and hold nothing yet."""
+        kubectl = "^kubectl .*"
+        self.fakes.answer(f"{kubectl}--raw=/readyz", exit=1)
+        self.fakes.answer(f"{kubectl}--raw=/readyz", "ok", after="^k3d kubeconfig merge")
+        self.fakes.answer(f"{kubectl}config current-context", exit=1)
+        self.fakes.answer(f"{kubectl}diff ", exit=1)
+        self.fakes.answer(f"{kubectl}get configmap coredns -o", '{"Corefile":"","NodeHosts":""}')
+        self.fakes.answer(f"{kubectl}get deployment traefik", '["--accesslog=true"]')
+        self.fakes.answer(f"{kubectl}get service traefik-internal", TRAEFIK)
+        for names in self.names:
+            self.fakes.answer(f"{kubectl}--context k3d-{names.cluster} .*port-forward",
+                              f"Forwarding from 127.0.0.1:{names.server_address[1]} -> 53\n")
+
+    def configured(self, *numbers: int) -> None:
+        """These clusters are as a first run leaves them, which this world must have seen."""
+        self.cluster_list(*map(self.cluster, numbers))
+        self.network(there=True)
+        self.fakes.answer("^kubectl .*--raw=/readyz", "ok")
+        self.fakes.answer("^kubectl .*diff ")
+        for words in self.fakes.calls("helm", "upgrade"):
+            context, label = words[words.index("--kube-context") + 1], words[words.index("--labels") + 1]
+            self.fakes.answer(f"^kubectl .*--context {context} .*name={words[3]},status=deployed", label.split("=")[1])
+        for number in numbers:
+            of_cluster = f"^kubectl .*--context k3d-cl{number} .*"
+            intermediate = ca.authority(f"cl{number}.k3d.internal", issuer=ROOT, pathlen=0)
+            self.fakes.answer(f"{of_cluster}get secret root-ca", base64.b64encode(intermediate.pem + ROOT.pem).decode())
+            patch = (self.project.folder / ".work" / f"cl{number}" / "coredns-restart.yaml").read_text()
+            self.fakes.answer(f"{of_cluster}get deployment coredns", patch.split()[-1])
+
+
+def described(
+    http: int, https: int, running: bool = True, network: str = NETWORK, subnet: str = SUBNET, address: str = "127.0.0.1"
+) -> dict[str, Any]:
+    labels = {"k3d.cluster.token": TOKEN, "k3d.cluster.network.iprange": subnet}
+    state = {"Running": running, "Status": "running" if running else "exited"}
+    ports = {f"{inside}/tcp": [{"HostIp": address, "HostPort": str(port)}] for inside, port in ((80, http), (443, https))}
+    return {
+        "network": {"name": network},
+        "nodes": [
+            {"role": "server", "runtimeLabels": labels, "env": [f"K3S_TOKEN={TOKEN}"], "State": state},
+            {"role": "loadbalancer", "runtimeLabels": labels, "portMappings": ports, "State": state},
+        ],
+    }
+
+
+def without_sudo(words: list[str]) -> list[str]:
+    """The command itself: whoever is root already needs no sudo for it."""
+    return words[1:] if words[0] == "sudo" else words
+
+
+def is_look(words: list[str]) -> bool:
+    """Whether a command only asks. Any other command changes something, or might."""
+    match words:
+        case ["kubectl", *rest]:
+            while rest[0].startswith("-"):
+                rest = rest[2:]
+            match rest:
+                case ["config", verb, *_]:
+                    return verb.startswith("get-") or verb == "current-context"
+                case ["rollout", "status", *_] | ["get" | "diff" | "wait" | "exec" | "port-forward", *_]:
+                    return True
+            return False
+        case ["docker", "version" | "ps" | "run", *_] | ["docker", "network", "inspect", *_]:
+            return True
+        case ["k3d" | "helm", "version", *_] | ["k3d", "cluster", "list", *_] | ["openssl", "verify", *_]:
+            return True
+    return words[0] in ("pgrep", "lsof", "ss", "uname")
+
+
+def free_start() -> int:
+    """A K3D_PORT_START whose first clusters have ports that are free here."""
+    return next(start for start in range(20, 29) if all(
+        is_free(int(f"{number}{suffix}")) for number in range(start, start + 4) for suffix in ("080", "443")))
+
+
+def is_free(port: int) -> bool:
+    with socket.socket() as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with suppress(OSError):
+            server.bind(("0.0.0.0", port))
+            return True
+    return False
+
+
+class Names(socketserver.ThreadingTCPServer):
+    """What a cluster's CoreDNS answers over TCP: its own names lead to Traefik, others to the host."""
+
+    daemon_threads = True
+
+    def __init__(self, cluster: str) -> None:
+        super().__init__(("127.0.0.1", 0), Answer)
+        self.cluster, self.host = cluster, GATEWAY
+
+
+class Answer(socketserver.StreamRequestHandler):
+    server: Names
+
+    def handle(self) -> None:
+        while length := self.rfile.read(2):
+            query = dns.message.from_wire(self.rfile.read(int.from_bytes(length, "big")))
+            name = query.question[0].name
+            own = name.to_text().endswith(f".{self.server.cluster}.k3d.internal.")
+            address = TRAEFIK if own else self.server.host
+            reply = dns.message.make_response(query)
+            reply.answer.append(dns.rrset.from_text(name, 60, "IN", "A", address))
+            wire = reply.to_wire()
+            self.wfile.write(len(wire).to_bytes(2, "big") + wire)
+
+
+class Page(http.server.BaseHTTPRequestHandler):
+    """What the nginx of the examples shows."""
+
+    def do_GET(self) -> None:
+        host = self.headers["Host"].partition(":")[0]
+        body = f"<h1>Hello from {host.removeprefix('example-nginx.')}</h1>".encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def world_of(project: Project) -> Iterator[World]:
+    with ExitStack() as servers:
+        yield World(project, [servers.enter_context(serving(Names(f"cl{number}"))) for number in range(3)])
+
+
+@contextmanager
+def pages_of(world: World, number: int) -> Iterator[None]:
+    """The cluster's published ports: its page by HTTP, and by HTTPS with a certificate that the root has signed."""
+    leaf = ca.leaf(ROOT, f"example-nginx.cl{number}.k3d.internal")
+    both = world.project.home / "leaf.pem"
+    both.write_bytes(leaf.key_pem() + leaf.pem)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(both)
+    plain, secure = (http.server.ThreadingHTTPServer(("127.0.0.1", port), Page)
+                     for port in (world.http(number), world.https(number)))
+    secure.socket = tls.wrap_socket(secure.socket, server_side=True)
+    with serving(plain), serving(secure):
+        yield
+
+
+Server = TypeVar("Server", bound=socketserver.BaseServer)
+
+
+@contextmanager
+def serving(server: Server) -> Iterator[Server]:
+    with server:
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        yield server
+        server.shutdown()

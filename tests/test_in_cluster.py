@@ -1,0 +1,312 @@
+"""What goes into a cluster: the words that helm and kubectl receive; and the examples that prove it."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import ca
+import pytest
+from conftest import Project
+from pretend import ROOT, World, pages_of, world_of
+
+APPLY = ["apply", "--server-side", "--force-conflicts", "--field-manager=dev-cluster-tasks"]
+
+
+@pytest.fixture
+def world(project: Project) -> Iterator[World]:
+    with world_of(project) as world:
+        yield world
+
+
+def rendered(world: World, name: str) -> str:
+    return str(world.project.folder / ".work" / "cl1" / name)
+
+
+def applied(world: World, *names: str) -> list[str]:
+    files = [word for name in names for word in ("-f", rendered(world, name))]
+    return [*world.kubectl(1), *APPLY, *files]
+
+
+def patched(world: World, kind: str, name: str, file: str) -> list[str]:
+    return [*world.kubectl(1), "-n", "kube-system", "patch", kind, name, "--patch-file", rendered(world, file)]
+
+
+def installed(world: World, name: str, *chart: str, label: str) -> list[str]:
+    return ["helm", "upgrade", "--install", name, *chart, "--kubeconfig", world.kubectl(1)[2],
+            "--kube-context", "k3d-cl1", "--namespace", "cert-manager", "--create-namespace",
+            "--values", rendered(world, f"{name}-values.yaml"), "--labels", label]
+
+
+def in_cluster(world: World) -> list[list[str]]:
+    """What has been changed by helm and kubectl, sorted, because it is done side by side."""
+    return sorted(words for words in world.changes() if words[0] in ("helm", "kubectl"))
+
+
+def labels(world: World) -> dict[str, str]:
+    """The label that each release was installed with."""
+    return {words[3]: words[-1] for words in world.fakes.calls("helm", "upgrade")}
+
+
+# --- a new cluster ----------------------------------------------------------------------------------------------------
+
+
+def test_a_new_cluster_is_filled_and_a_second_run_changes_nothing(world: World) -> None:
+    assert world.inv("k3d-cluster-setup", "--n", "1").returncode == 0
+    label = labels(world)
+    assert all(re.fullmatch("dev-cluster-tasks=[0-9a-f]{16}", value) for value in label.values())
+    source = "oci://quay.io/jetstack/charts"
+    assert in_cluster(world) == sorted([
+        installed(world, "cert-manager", f"{source}/cert-manager", "--version", "v1.21.2",
+                  label=label["cert-manager"]),
+        installed(world, "trust-manager", f"{source}/trust-manager", "--version", "v0.26.0",
+                  label=label["trust-manager"]),
+        applied(world, "issuer-secret.yaml"),
+        applied(world, "issuer.yaml"),
+        applied(world, "root-ca.yaml", "bundle.yaml"),
+        applied(world, "traefik-internal.yaml", "coredns-custom.yaml"),
+        applied(world, "traefik.yaml"),
+        patched(world, "deployment", "coredns", "coredns-restart.yaml"),
+    ])
+    assert not Path(rendered(world, "issuer-secret.yaml")).exists()
+
+    world.configured(1)
+    world.fakes.forget()
+    done = world.inv("k3d-cluster-setup", "--n", "1")
+    assert done.returncode == 0
+    assert "intermediate certificate: kept" in done.stdout
+    assert world.changes() == []
+
+
+@pytest.mark.parametrize("task", ["setup", "examples"])
+def test_every_command_to_a_cluster_names_its_own_kubeconfig_and_context(world: World, task: str) -> None:
+    # A user whose current context is a production cluster must be safe whatever fails.
+    world.env(K3D_KUBECONFIG_TARGET_DIR="~/kubeconfigs")
+    world.cluster_list(world.cluster(1), world.cluster(2), world.cluster(3))
+    world.fakes.answer("^kubectl .*get-contexts", "k3d-cl1\nk3d-cl2\n")
+    world.fakes.answer("^kubectl .*--context k3d-cl3 .*get deployment nginx curl", exit=1)
+    world.impatient()
+    world.inv(f"k3d-cluster-{task}", "--n", "1,2")
+    calls = world.fakes.calls("kubectl") + world.fakes.calls("helm", "upgrade")
+    own = {number: str(world.project.home / "kubeconfigs" / f"cl{number}") for number in (1, 2, 3)}
+    seen = set()
+    for words in calls:
+        file = words[words.index("--kubeconfig") + 1]
+        number = next(number for number, name in own.items() if name == file)
+        seen.add(number)
+        if "config" not in words:
+            option = "--context" if words[0] == "kubectl" else "--kube-context"
+            assert words[words.index(option) + 1] == f"k3d-cl{number}"
+    assert {1, 2} <= seen
+
+
+# --- charts -----------------------------------------------------------------------------------------------------------
+
+
+def test_charts_of_a_helm_repository_are_named_so(world: World) -> None:
+    world.env(CHART_SOURCE="https://charts.example.com/jetstack/")
+    world.inv("k3d-cluster-setup", "--n", "1")
+    label = labels(world)
+    where = ["--repo", "https://charts.example.com/jetstack", "--version"]
+    assert sorted(world.fakes.calls("helm", "upgrade")) == [
+        installed(world, "cert-manager", "cert-manager", *where, "v1.21.2", label=label["cert-manager"]),
+        installed(world, "trust-manager", "trust-manager", *where, "v0.26.0", label=label["trust-manager"]),
+    ]
+
+
+def test_charts_of_a_folder_are_its_files_and_a_missing_one_is_named_before_anything_is_created(world: World) -> None:
+    charts = world.project.home / "my charts"
+    charts.mkdir()
+    world.env(CHART_SOURCE="~/my charts")
+    (charts / "cert-manager-v1.21.2.tgz").touch()
+    done = world.inv("k3d-cluster-setup", "--n", "1")
+    assert "is a folder without trust-manager-v0.26.0.tgz: helm pull brings them there" in done.stderr
+    assert world.changes() == []
+
+    (charts / "trust-manager-v0.26.0.tgz").touch()
+    world.inv("k3d-cluster-setup", "--n", "1")
+    label = labels(world)
+    assert sorted(world.fakes.calls("helm", "upgrade")) == [
+        installed(world, name, f"{charts}/{name}-{version}.tgz", label=label[name])
+        for name, version in (("cert-manager", "v1.21.2"), ("trust-manager", "v0.26.0"))
+    ]
+
+
+def test_what_a_killed_helm_left_is_removed_once_that_helm_has_ended(world: World) -> None:
+    world.fakes.answer("^kubectl .*name=cert-manager,status in", "secret/sh.helm.release.v1.cert-manager.v1\n")
+    running = "^pgrep .*elm upgrade --install cert-manager"
+    world.fakes.answer(running, "4711\n")
+    world.fakes.answer(running, exit=1, after=running)
+    assert world.inv("k3d-cluster-setup", "--n", "1").returncode == 0
+    pgrep = ["pgrep", "-f", "--", "[h]elm upgrade --install cert-manager .*--kube-context k3d-cl1 "]
+    delete = [*world.kubectl(1), "-n", "cert-manager", "delete", "secrets", "-l",
+              "owner=helm,name=cert-manager,status in (pending-install,pending-upgrade,pending-rollback)"]
+    seen = [words for words in world.fakes.calls() if words in (pgrep, delete) or words[:4] == [
+        "helm", "upgrade", "--install", "cert-manager"]]
+    assert seen[:3] == [pgrep, pgrep, delete] and seen[3][0] == "helm" and len(seen) == 4
+
+
+# --- what is already there --------------------------------------------------------------------------------------------
+
+
+def base64_of(*certificates: ca.Signed) -> str:
+    return base64.b64encode(b"".join(certificate.pem for certificate in certificates)).decode()
+
+
+def test_what_the_original_taskfile_left_is_taken_over(world: World) -> None:
+    world.cluster_list(world.cluster(1, network="k3d-cl1", address="0.0.0.0"))
+    world.fakes.answer("^kubectl .*get secret root-ca", base64_of(ROOT))
+    world.fakes.answer("^kubectl .*get configmap coredns-custom", "k3d.internal:53 {}")
+    world.fakes.answer("^kubectl .*get helmchartconfig traefik", "traefik taskfile-dev-cluster-config")
+    done = world.inv("k3d-cluster-configure", "--n", "1")
+    assert done.returncode == 0, done.stderr
+    assert "intermediate certificate: made, the root itself was in the cluster" in done.stdout
+    assert "key k3d.internal.server of the original Taskfile in coredns-custom: removed" in done.stdout
+    assert applied(world, "issuer-secret.yaml") in world.changes()
+    assert applied(world, "traefik.yaml") in world.changes()
+    assert patched(world, "configmap", "coredns-custom", "coredns-custom-remove.yaml") in world.changes()
+    assert Path(rendered(world, "coredns-custom-remove.yaml")).read_text() == "data:\n  k3d.internal.server: null\n"
+    assert world.fakes.calls("docker", "network", "create"), "the way to other clusters needs it"
+
+
+def test_a_leaf_of_an_earlier_intermediate_is_made_again_and_those_of_others_stay(world: World) -> None:
+    world.cluster_list(world.cluster(1))
+    present, earlier = (ca.authority("cl1.k3d.internal", issuer=ROOT, pathlen=0) for _ in range(2))
+    world.fakes.answer("^kubectl .*get secret root-ca", base64_of(present, ROOT))
+
+    def leaves(issuer: ca.Signed) -> str:
+        new, old = base64_of(ca.leaf(issuer, "a.cl1.k3d.internal")), base64_of(ca.leaf(earlier, "a.cl1.k3d.internal"))
+        return f"shop web ClusterIssuer/root-ca {new}\nshop other Issuer/theirs {old}\nkube-system k3s / {old}\n"
+
+    world.fakes.answer("^kubectl .*get secrets -A", leaves(earlier))
+    world.fakes.answer("^kubectl .*get secrets -A", leaves(present), after="delete secret web")
+    done = world.inv("k3d-cluster-configure", "--n", "1")
+    assert done.returncode == 0, done.stderr
+    assert "certificates of an earlier issuer: made again: shop/web" in done.stdout
+    assert "intermediate certificate: kept" in done.stdout
+    assert [words for words in world.changes() if "delete" in words] == [
+        [*world.kubectl(1), "-n", "shop", "delete", "secret", "web", "--ignore-not-found"]]
+
+
+def test_what_is_not_ours_is_left_and_a_host_that_cannot_be_reached_is_told(world: World) -> None:
+    world.network(there=True, gateway="127.0.0.9", subnet="172.30.0.0/16")
+    world.cluster_list(world.cluster(1))
+    world.fakes.answer("^docker run ", exit=7)
+    world.fakes.answer("^kubectl .*get helmchartconfig traefik", "traefik someone-else")
+    done = world.inv("k3d-cluster-configure", "--n", "1")
+    assert done.returncode == 0, done.stderr
+    assert "! cl1 │ Traefik's access log: left as it is: the HelmChartConfig traefik is not ours." in done.stdout
+    assert applied(world, "traefik.yaml") not in world.changes()
+    assert "! cl1 │ way to other clusters: a container cannot reach this host" in done.stdout
+    assert "sudo ufw allow in from 172.30.0.0/16" in done.stdout
+
+
+def test_an_engine_in_a_virtual_machine_is_asked_for_this_hosts_address(world: World) -> None:
+    world.virtual_machine(name="host.containers.internal", address="192.168.127.254")
+    done = world.inv("k3d-cluster-setup", "--n", "1")
+    assert done.returncode == 0, done.stderr
+    asked = [["docker", "run", "--rm", "--network", "dev-clusters", "--entrypoint", "curl",
+              "docker.io/curlimages/curl:8.17.0", "--ipv4", "--silent", "--noproxy", "*", "--output", "/dev/null",
+              "--max-time", "5", "--write-out", "%{remote_ip}", f"http://{name}:{world.http(1)}/"]
+             for name in ("host.docker.internal", "host.containers.internal")]
+    assert world.fakes.calls("docker", "run") == asked
+    assert 'answer "{{ .Name }} 60 IN A 192.168.127.254"' in Path(rendered(world, "coredns-custom.yaml")).read_text(
+        ).replace('\\"', '"')
+
+
+def test_an_api_that_fails_for_a_moment_does_not_cost_a_good_intermediate(world: World) -> None:
+    world.cluster_list(world.cluster(1))
+    world.fakes.answer("^kubectl .*get secret root-ca", stderr="Error: etcdserver: request timed out\n", exit=1)
+    done = world.inv("k3d-cluster-configure", "--n", "1")
+    assert done.returncode == 1
+    assert "etcdserver: request timed out" in done.stderr
+    assert applied(world, "issuer-secret.yaml") not in world.changes()
+
+
+# --- examples ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def examples(world: World) -> World:
+    """A cluster in which everything works, and a look at it that is not repeated."""
+    world.impatient()
+    world.cluster_list(world.cluster(1))
+    for number in (1, 2):
+        world.fakes.answer(f"^kubectl .*exec .* https?://example-nginx.cl{number}.",
+                           f"<h1>Hello from cl{number}.k3d.internal</h1>")
+    world.fakes.answer("^kubectl .*exec deployment/curl-no-bundle", stderr="curl: (60) SSL certificate problem\n", exit=60)
+    return world
+
+
+def table(stdout: str) -> list[list[str]]:
+    """The rows of the table: sign, from, to, note."""
+    rows = [re.split(r"\s{2,}", line.strip()) for line in stdout.splitlines()]
+    return [row for row in rows if row[0] in ("✓", "✗", "!", "-")]
+
+
+def url(world: World, number: int, scheme: str) -> str:
+    port = world.https(number) if scheme == "https" else world.http(number)
+    return f"{scheme}://example-nginx.cl{number}.k3d.internal:{port}/"
+
+
+def reached(world: World, source: str, number: int) -> list[list[str]]:
+    return [["✓", source, url(world, number, "http"), f"page of cl{number}"],
+            ["✓", source, url(world, number, "https"), f"page of cl{number}, certificate verified"]]
+
+
+def test_examples_that_work_from_everywhere_end_well_and_say_what_this_machine_lacks(examples: World) -> None:
+    with pages_of(examples, 1):
+        done = examples.inv("k3d-cluster-examples", "--n", "1")
+    assert done.returncode == 0, done.stderr
+    *rows, resolver, store = table(done.stdout)
+    assert rows == [
+        *reached(examples, "this machine", 1),
+        *reached(examples, "pod in cl1", 1),
+        ["✓", "pod in cl1 without bundle", url(examples, 1, "https"), "refused, as it must be"],
+    ]
+    name = "example-nginx.cl1.k3d.internal"
+    assert resolver[:3] == ["!", "this machine's resolver", name]
+    assert f'not resolved: echo "127.0.0.1 {name}" | sudo tee -a /etc/hosts' in resolver[3]
+    assert store[:3] == ["!", "this machine's trust store", "internal-ca.crt"] and "not trusted" in store[3]
+    files = ("namespace", "nginx", "curl", "curl-no-bundle", "netshoot")
+    assert examples.changes() == [applied(examples, *(f"{file}.yaml" for file in files))]
+
+
+def test_what_does_not_work_is_red_named_again_at_the_end_and_ends_with_1(examples: World) -> None:
+    """Among it a pod without the bundle that accepts the certificate, and a page that is another cluster's."""
+    examples.fakes.answer("^kubectl .*exec deployment/curl-no-bundle", "<h1>Hello from cl1.k3d.internal</h1>")
+    examples.fakes.answer("^kubectl .*exec deployment/curl .* http://", "<h1>Hello from cl2.k3d.internal</h1>")
+    examples.fakes.answer("^kubectl .*exec deployment/curl .* https://", stderr="curl: (6) no such host\n", exit=6)
+    done = examples.inv("k3d-cluster-examples", "--n", "1", LANG="C", LC_ALL="C", PYTHONIOENCODING="ascii")
+    assert done.returncode == 1
+    assert done.stdout.count("\n?  this machine") == 2, "no terminal of ASCII alone breaks the table"
+    assert done.stderr.splitlines() == [
+        "5 of 7 checks failed:",
+        f"  this machine to {url(examples, 1, 'http')}: [Errno 111] Connection refused",
+        f"  this machine to {url(examples, 1, 'https')}: [Errno 111] Connection refused",
+        f"  pod in cl1 to {url(examples, 1, 'http')}: not the page of cl1: '<h1>Hello from cl2.k3d.internal</h1>'",
+        f"  pod in cl1 to {url(examples, 1, 'https')}: curl: (6) no such host",
+        f"  pod in cl1 without bundle to {url(examples, 1, 'https')}: accepted a certificate that it must refuse",
+    ]
+
+
+def test_other_clusters_that_run_are_asked_in_both_directions_or_shown_in_grey(examples: World) -> None:
+    examples.cluster_list(*(examples.cluster(number, running=number < 4) for number in (1, 2, 3, 4)))
+    examples.fakes.answer("^kubectl .*--context k3d-cl3 .*get deployment nginx curl", exit=1)
+    with pages_of(examples, 1):
+        done = examples.inv("k3d-cluster-examples", "--n", "1")
+    assert done.returncode == 0, done.stderr
+    rows = table(done.stdout)
+    assert rows[5:9] == [*reached(examples, "pod in cl1", 2), *reached(examples, "pod in cl2", 1)]
+    assert rows[9] == ["-", "cl3", "no examples there yet: inv k3d-cluster-examples --n 3"]
+    assert len(rows) == 12 and "cl4" not in done.stdout
+
+
+def test_a_cluster_without_an_issuer_is_named_with_the_way_to_one(examples: World) -> None:
+    examples.fakes.answer("^kubectl .*get clusterissuer root-ca", exit=1)
+    done = examples.inv("k3d-cluster-examples", "--n", "1")
+    assert done.returncode == 1
+    assert "cl1 does not answer, or has no issuer root-ca. Bring it up with: inv k3d-cluster-setup --n 1" in done.stderr
+    assert examples.changes() == []

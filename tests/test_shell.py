@@ -1,0 +1,140 @@
+"""How commands run: tools that are missing or too old, what .env adds, Ctrl-C, and --dry, which only looks."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import Project
+from pretend import World, world_of
+
+
+@pytest.fixture
+def world(project: Project) -> Iterator[World]:
+    with world_of(project) as world:
+        yield world
+
+
+# --- required tools ---------------------------------------------------------------------------------------------------
+
+
+def test_all_missing_tools_are_named_at_once_each_with_the_way_to_get_it(project: Project) -> None:
+    done = project.inv("k3d-cluster-setup", "--n", "1", environment={"PATH": str(project.fakes.bin)})
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        "Before this can run:",
+        "  docker is not installed: https://docs.docker.com/get-started/get-docker/ "
+        "(or colima, podman with docker's command line)",
+        "  k3d is not installed: brew install k3d, or https://k3d.io/stable/#installation",
+        "  helm is not installed: brew install helm, or https://helm.sh/docs/intro/install/",
+        "  kubectl is not installed: brew install kubectl, or https://kubernetes.io/docs/tasks/tools/",
+        "  openssl is not installed: brew install openssl, or your system's package openssl",
+    ]
+
+
+def test_tools_that_are_too_old_and_an_engine_that_does_not_answer_are_named_at_once(world: World) -> None:
+    world.tools(k3d="v5.7.0", helm="v3.13.9+g1")
+    world.fakes.answer("^docker version", stderr="a warning\nCannot connect to the Docker daemon\n", exit=1)
+    done = world.inv("k3d-cluster-setup", "--n", "1")
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        "Before this can run:",
+        "  docker is installed, but its engine does not answer (Cannot connect to the Docker daemon): start Docker",
+        "  k3d 5.7.1 or newer is needed, and this is k3d version v5.7.0: "
+        "brew install k3d, or https://k3d.io/stable/#installation",
+        "  helm 3.14.0 or newer is needed, and this is v3.13.9+g1: "
+        "brew install helm, or https://helm.sh/docs/intro/install/",
+    ]
+    assert world.changes() == []
+
+
+@pytest.mark.parametrize(("k3d", "helm"), [("v5.7.1", "v3.14.0+g3fc9f4b"), ("v6.0.0-rc.1", "v4.0.1+g12500dd")])
+def test_the_oldest_tools_and_the_next_major_versions_are_good_enough(world: World, k3d: str, helm: str) -> None:
+    world.tools(k3d=k3d, helm=helm)
+    assert "cl1 does not exist" in world.inv("k3d-cluster-configure", "--n", "1").stderr
+
+
+# --- the environment --------------------------------------------------------------------------------------------------
+
+
+def test_keys_of_env_that_are_not_ours_reach_the_tools_and_the_users_environment_wins(world: World) -> None:
+    world.env(DOCKER_HOST="tcp://chosen", HTTPS_PROXY="http://in-env-file")
+    world.inv("k3d-cluster-configure", "--n", "1", HTTPS_PROXY="http://in-environment")
+    for environment in world.fakes.environments():
+        assert environment["DOCKER_HOST"] == "tcp://chosen"
+        assert environment["HTTPS_PROXY"] == "http://in-environment"
+
+
+# --- Ctrl-C -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("all_processes", [True, False])
+def test_ctrl_c_ends_a_run_that_waits_in_several_places(world: World, all_processes: bool) -> None:
+    world.network(there=True)
+    world.cluster_list(world.cluster(1))
+    world.fakes.answer("^kubectl .*get helmchartconfigs", exit=1)
+    running = subprocess.Popen(
+        [sys.executable, "-m", "invoke", "k3d-cluster-configure", "--n", "1"], cwd=world.project.folder,
+        env=world.project.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    while not any("helmchartconfigs" in words for words in world.fakes.calls()):
+        assert running.poll() is None, running.communicate()
+        time.sleep(0.05)
+    (os.killpg if all_processes else os.kill)(running.pid, signal.SIGINT)
+    stdout, stderr = running.communicate(timeout=60)
+    assert running.returncode == 1
+    assert stderr == ""
+    assert "Traefik's access log: interrupted" in stdout
+    assert "cl1 is ready" not in stdout
+
+
+# --- --dry ------------------------------------------------------------------------------------------------------------
+
+
+def printed(stdout: str) -> Counter[str]:
+    """The commands in what --dry prints; all other lines are comments."""
+    return Counter(line for line in stdout.splitlines() if line and not line.startswith("#"))
+
+
+def contents(*folders: Path) -> dict[Path, tuple[int, bytes]]:
+    files = (file for folder in folders for file in folder.rglob("*"))
+    return {file: (file.stat().st_mode, file.read_bytes() if file.is_file() else b"") for file in files}
+
+
+def test_a_dry_run_changes_nothing_and_names_what_only_a_run_can_know(world: World) -> None:
+    before = contents(world.project.folder, world.project.home)
+    for task in ("k3d-cluster-setup", "k3d-cluster-examples", "k3d-cluster-delete"):
+        done = world.inv("--dry", task, "--n", "1")
+        assert done.returncode == 0, done.stderr
+        if task == "k3d-cluster-setup":
+            assert f"-p '<gateway of dev-clusters>:{world.http(1)}:80@loadbalancer'" in done.stdout
+    assert contents(world.project.folder, world.project.home) == before
+    assert world.changes() == []
+    assert not world.fakes.calls("docker", "run"), "that may pull an image"
+
+
+def test_a_dry_run_prints_word_for_word_what_the_run_then_executes(world: World) -> None:
+    world.witness("openssl")
+    world.network(there=True)
+    world.fakes.answer("^kubectl .*get secrets .*status in", "secret/broken-off\n")
+    world.fakes.answer("^kubectl .*get-contexts", "k3d-cl1\n")
+    world.cluster_list(world.cluster(1), after="^k3d cluster create")
+    world.cluster_list(after="^k3d cluster delete")
+    for task in (["k3d-cluster-setup", "--n", "1", "--", "--agents", "1", "a b's $HOME"],
+                 ["k3d-cluster-delete", "--n", "1"]):
+        before = len(world.changes())
+        dry = world.inv("--dry", *task)
+        assert len(world.changes()) == before
+        assert world.inv(*task).returncode == 0
+        executed = world.changes()[before:]
+        assert len(executed) > 3
+        assert printed(dry.stdout) == Counter(map(shlex.join, executed))
