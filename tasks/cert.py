@@ -242,9 +242,9 @@ def why_not_kept(chain_pem: bytes, root: Certificate, cluster: Cluster) -> str:
 def make_intermediate(shell: Shell, cluster: Cluster) -> Intermediate:
     """Sign a new intermediate for this cluster's domain. Its key is read and its file removed at once."""
     settings, files = cluster.settings, RootFiles(cluster.settings)
-    folder = work_folder(cluster) / "intermediate"
+    folder = intermediate_folder(cluster)
+    discard_intermediate(shell, cluster)
     if not shell.dry:
-        shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True, mode=0o700)
     try:
         key, request, certificate = (folder / f"ca.{ending}" for ending in ("key", "csr", "crt"))
@@ -261,8 +261,17 @@ def make_intermediate(shell: Shell, cluster: Cluster) -> Intermediate:
             return Intermediate("", "")
         return Intermediate(certificate.read_text() + files.certificate.read_text(), key.read_text())
     finally:
-        if not shell.dry:
-            shutil.rmtree(folder, ignore_errors=True)
+        discard_intermediate(shell, cluster)
+
+
+def intermediate_folder(cluster: Cluster) -> Path:
+    """Where the intermediate's key lies on its way to the cluster, and at no other time."""
+    return work_folder(cluster) / "intermediate"
+
+
+def discard_intermediate(shell: Shell, cluster: Cluster) -> None:
+    if not shell.dry:
+        shutil.rmtree(intermediate_folder(cluster), ignore_errors=True)
 
 
 def leaf_is_of(leaf_pem: bytes, chain_pem: bytes) -> bool:

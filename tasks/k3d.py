@@ -75,7 +75,7 @@ def setup(shell: Shell, clusters: list[Cluster], extra: list[str]) -> None:
     settings = clusters[0].settings
     charts.check_source(settings)
     found = existing(shell)
-    network.ensure(shell, settings, known_subnet(settings, found.values()))
+    ensure_network(shell, settings, found.values())
 
     def one(cluster: Cluster) -> None:
         bring_up(shell, cluster, found.get(cluster.name), extra)
@@ -95,9 +95,16 @@ def configure(shell: Shell, cluster: Cluster) -> None:
         check_published_ports(cluster, found)
     charts.check_source(settings)
     with shell.one_at_a_time():  # a cluster of the original Taskfile has a network of its own
-        network.ensure(shell, settings, known_subnet(settings, clusters.values()))
+        ensure_network(shell, settings, clusters.values())
     merge_kubeconfig(shell, cluster)
     in_cluster.configure(shell, cluster)
+
+
+def ensure_network(shell: Shell, settings: Settings, found: Iterable[Existing]) -> None:
+    """Make the shared network where it is missing, as the clusters on it knew it."""
+    on_it = [cluster for cluster in found if cluster.network == settings.k3d_network]
+    network.ensure(shell, settings, next((cluster.subnet for cluster in on_it), ""),
+                   [container for cluster in on_it for container in cluster.containers])
 
 
 def bring_up(shell: Shell, cluster: Cluster, found: Existing | None, extra: list[str]) -> None:
@@ -206,6 +213,7 @@ class Existing:
     running: bool
     network: str
     subnet: str
+    containers: list[str]
     ports: dict[str, set[str]]
 
 
@@ -231,13 +239,9 @@ def read_cluster(raw: dict[str, Any]) -> Existing:
         running=bool(nodes) and all(node.get("State", {}).get("Running") for node in nodes),
         network=raw.get("network", {}).get("name", ""),
         subnet=labels.get("k3d.cluster.network.iprange", ""),
+        containers=[node["name"] for node in nodes],
         ports={port: {binding["HostPort"] for binding in bindings or []} for port, bindings in published.items()},
     )
-
-
-def known_subnet(settings: Settings, clusters: Iterable[Existing]) -> str:
-    """The subnet that clusters on our network were made with."""
-    return next((found.subnet for found in clusters if found.network == settings.k3d_network), "")
 
 
 def check_published_ports(cluster: Cluster, found: Existing) -> None:

@@ -18,11 +18,11 @@ from tasks.shell import Shell, is_macos
 HOST_NAMES = ("host.docker.internal", "host.containers.internal", "host.lima.internal")
 
 
-def ensure(shell: Shell, settings: Settings, known_subnet: str) -> None:
+def ensure(shell: Shell, settings: Settings, known_subnet: str, containers: list[str]) -> None:
     """Make the network where it is missing.
 
-    `known_subnet` is the one that existing clusters were made with: their published ports name its gateway, so a
-    network that was lost is made again with it.
+    `known_subnet` and `containers` are those of clusters that were made on it: their published ports name its gateway,
+    so a network that was lost is made again with that subnet, and they are connected to it.
     """
     with shell.step("", f"network {settings.k3d_network}") as this:
         if gateway(shell, settings):
@@ -30,10 +30,20 @@ def ensure(shell: Shell, settings: Settings, known_subnet: str) -> None:
         subnet = settings.k3d_network_subnet or known_subnet
         shell.change(
             "docker", "network", "create", "--label", f"app.kubernetes.io/managed-by={MANAGER}",
-            *(("--subnet", subnet) if subnet else ()), settings.k3d_network,
+            *subnet_words(subnet), settings.k3d_network,
             hint="Is the subnet used by another network (docker network ls)? K3D_NETWORK_SUBNET in .env chooses one.",
         )
-        this.outcome = "created"
+        for container in containers:  # they know the lost network by its ID, and would not start
+            shell.change("docker", "network", "disconnect", "--force", settings.k3d_network, container)
+            shell.change("docker", "network", "connect", settings.k3d_network, container)
+        this.outcome = "created again, as it was" if containers else "created"
+
+
+def subnet_words(subnet: str) -> tuple[str, ...]:
+    """k3d asks for the gateway, which Docker does not tell of a subnet unless it was given too."""
+    if not subnet:
+        return ()
+    return ("--subnet", subnet, "--gateway", str(next(ipaddress.IPv4Network(subnet).hosts())))
 
 
 def remove(shell: Shell, settings: Settings) -> None:

@@ -100,8 +100,9 @@ def per_cluster(clusters: list[Any], job: Callable[[Any], None], at_once: bool =
 
     side_by_side([lambda cluster=cluster: guarded(cluster) for cluster in clusters], at_once)  # type: ignore[misc]
     if failures:
-        told = "\n\n".join(f"{name}: {error.message}" for name, error in failures.items())
-        raise Exit(f"{told}\n\nFailed: {', '.join(failures)}.", code=1)
+        names = [cluster.name for cluster in clusters if cluster.name in failures]
+        told = "\n\n".join(f"{name}: {failures[name].message}" for name in names)
+        raise Exit(f"{told}\n\nFailed: {', '.join(names)}.", code=1)
 
 
 def say(message: str = "") -> None:

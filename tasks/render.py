@@ -102,21 +102,22 @@ def differs(shell: Shell, cluster: Cluster, *manifests: Manifest) -> bool | None
     return {0: False, 1: True}.get(code)
 
 
-def apply(shell: Shell, cluster: Cluster, *manifests: Manifest, private: bool = False) -> bool:
-    """Bring these objects into the cluster; False when all of them were there as they are.
-
-    `private` files hold a key: they are 0600, and gone afterwards.
-    """
+def apply(shell: Shell, cluster: Cluster, *manifests: Manifest) -> bool:
+    """Bring these objects into the cluster; False when all of them were there as they are."""
     if differs(shell, cluster, *manifests) is False:
         return False
-    files = [write(shell, file, text, private) for rendered in manifests for file, text in rendered.items()]
-    try:
-        shell.change(*cluster.kubectl, "apply", *OURS, *(word for file in files for word in ("-f", str(file))))
-    finally:
-        if private and not shell.dry:
-            for file in files:
-                file.unlink()
+    files = [write(shell, file, text) for rendered in manifests for file, text in rendered.items()]
+    shell.change(*cluster.kubectl, "apply", *OURS, *(word for file in files for word in ("-f", str(file))))
     return True
+
+
+def apply_private(shell: Shell, cluster: Cluster, file: Path, text: str) -> None:
+    """Apply an object that holds a key, by a file that is 0600 and gone afterwards."""
+    try:
+        shell.change(*cluster.kubectl, "apply", *OURS, "-f", str(write(shell, file, text, private=True)))
+    finally:
+        if not shell.dry:
+            file.unlink(missing_ok=True)
 
 
 def apply_admitted(shell: Shell, cluster: Cluster, webhook: str, *manifests: Manifest) -> bool:

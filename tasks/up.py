@@ -29,5 +29,7 @@ def up(context: Context, n: str = "0") -> None:
             say(str(error.message))
     setup(shell, clusters, words_after_dashes())
     prove(shell, clusters)
+    if shell.dry:
+        return
     for cluster in clusters:
         say(f"Open https://{example_host(cluster)}:{cluster.https_port}/")

@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 import ca
 import dns.message
 import dns.rrset
+import yaml
 from conftest import Project
 
 TOOLS = ("docker", "k3d", "helm", "kubectl", "pgrep", "lsof", "ss", "uname", "sudo")
@@ -59,7 +60,7 @@ class World:
         self.project.env(**self.settings)
 
     def inv(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        return self.project.inv(*words, environment={"PYTHONDONTWRITEBYTECODE": "1", **environment})
+        return self.project.inv(*words, environment=environment)
 
     def http(self, number: int) -> int:
         return int(f"{self.start + number}080")
@@ -121,9 +122,23 @@ class World:
         """The clusters that k3d knows."""
         self.fakes.answer("^k3d cluster list", json.dumps(clusters), after=after)
 
-    def cluster(self, number: int, **different: Any) -> dict[str, Any]:
+    def cluster(
+        self, number: int, *, running: bool = True, network: str = NETWORK, subnet: str = SUBNET,
+        ports_of: int | None = None,
+    ) -> dict[str, Any]:
         """A cluster as `k3d cluster list` describes it, the token included."""
-        return {"name": f"cl{number}", **described(self.http(number), self.https(number), **different)}
+        name, published = f"cl{number}", number if ports_of is None else ports_of
+        ports = {"80/tcp": self.http(published), "443/tcp": self.https(published)}
+        common = {
+            "runtimeLabels": {"k3d.cluster.token": TOKEN, "k3d.cluster.network.iprange": subnet},
+            "env": [f"K3S_TOKEN={TOKEN}"],
+            "State": {"Running": running, "Status": "running" if running else "exited"},
+        }
+        mappings = {inside: [{"HostIp": "127.0.0.1", "HostPort": str(port)}] for inside, port in ports.items()}
+        return {"name": name, "network": {"name": network}, "nodes": [
+            {"name": f"k3d-{name}-server-0", "role": "server", **common},
+            {"name": f"k3d-{name}-serverlb", "role": "loadbalancer", "portMappings": mappings, **common},
+        ]}
 
     def new_clusters(self) -> None:
         """Clusters answer as soon as their kubeconfig is there, and hold nothing yet."""
@@ -153,22 +168,8 @@ class World:
             intermediate = ca.authority(f"cl{number}.k3d.internal", issuer=ROOT, pathlen=0)
             self.fakes.answer(f"{of_cluster}get secret root-ca", base64.b64encode(intermediate.pem + ROOT.pem).decode())
             patch = (self.project.folder / ".work" / f"cl{number}" / "coredns-restart.yaml").read_text()
-            self.fakes.answer(f"{of_cluster}get deployment coredns", patch.split()[-1])
-
-
-def described(
-    http: int, https: int, running: bool = True, network: str = NETWORK, subnet: str = SUBNET, address: str = "127.0.0.1"
-) -> dict[str, Any]:
-    labels = {"k3d.cluster.token": TOKEN, "k3d.cluster.network.iprange": subnet}
-    state = {"Running": running, "Status": "running" if running else "exited"}
-    ports = {f"{inside}/tcp": [{"HostIp": address, "HostPort": str(port)}] for inside, port in ((80, http), (443, https))}
-    return {
-        "network": {"name": network},
-        "nodes": [
-            {"role": "server", "runtimeLabels": labels, "env": [f"K3S_TOKEN={TOKEN}"], "State": state},
-            {"role": "loadbalancer", "runtimeLabels": labels, "portMappings": ports, "State": state},
-        ],
-    }
+            annotations = yaml.safe_load(patch)["spec"]["template"]["metadata"]["annotations"]
+            self.fakes.answer(f"{of_cluster}get deployment coredns", *annotations.values())
 
 
 def without_sudo(words: list[str]) -> list[str]:
@@ -192,7 +193,9 @@ def is_look(words: list[str]) -> bool:
             return True
         case ["k3d" | "helm", "version", *_] | ["k3d", "cluster", "list", *_] | ["openssl", "verify", *_]:
             return True
-    return words[0] in ("pgrep", "lsof", "ss", "uname")
+        case ["brew", "list" | "--prefix", *_] | ["security", "verify-cert", *_]:
+            return True
+    return words[0] in ("pgrep", "lsof", "ss", "uname", "dscacheutil")
 
 
 def free_start() -> int:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import base64
+import errno
+import os
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -156,7 +159,7 @@ def base64_of(*certificates: ca.Signed) -> str:
 
 
 def test_what_the_original_taskfile_left_is_taken_over(world: World) -> None:
-    world.cluster_list(world.cluster(1, network="k3d-cl1", address="0.0.0.0"))
+    world.cluster_list(world.cluster(1, network="k3d-cl1"))
     world.fakes.answer("^kubectl .*get secret root-ca", base64_of(ROOT))
     world.fakes.answer("^kubectl .*get configmap coredns-custom", "k3d.internal:53 {}")
     world.fakes.answer("^kubectl .*get helmchartconfig traefik", "traefik taskfile-dev-cluster-config")
@@ -207,6 +210,8 @@ def test_an_engine_in_a_virtual_machine_is_asked_for_this_hosts_address(world: W
     world.virtual_machine(name="host.containers.internal", address="192.168.127.254")
     done = world.inv("k3d-cluster-setup", "--n", "1")
     assert done.returncode == 0, done.stderr
+    published = [word for word in world.fakes.calls("k3d", "cluster", "create")[0] if word.endswith("@loadbalancer")]
+    assert published == [f"127.0.0.1:{world.http(1)}:80@loadbalancer", f"127.0.0.1:{world.https(1)}:443@loadbalancer"]
     asked = [["docker", "run", "--rm", "--network", "dev-clusters", "--entrypoint", "curl",
               "docker.io/curlimages/curl:8.17.0", "--ipv4", "--silent", "--noproxy", "*", "--output", "/dev/null",
               "--max-time", "5", "--write-out", "%{remote_ip}", f"http://{name}:{world.http(1)}/"]
@@ -236,7 +241,7 @@ def examples(world: World) -> World:
     for number in (1, 2):
         world.fakes.answer(f"^kubectl .*exec .* https?://example-nginx.cl{number}.",
                            f"<h1>Hello from cl{number}.k3d.internal</h1>")
-    world.fakes.answer("^kubectl .*exec deployment/curl-no-bundle", stderr="curl: (60) SSL certificate problem\n", exit=60)
+    world.fakes.answer("^kubectl .*exec deployment/curl-no-bundle", stderr="curl: (60) SSL problem\n", exit=60)
     return world
 
 
@@ -257,6 +262,7 @@ def reached(world: World, source: str, number: int) -> list[list[str]]:
 
 
 def test_examples_that_work_from_everywhere_end_well_and_say_what_this_machine_lacks(examples: World) -> None:
+    dry = examples.inv("--dry", "k3d-cluster-examples", "--n", "1")
     with pages_of(examples, 1):
         done = examples.inv("k3d-cluster-examples", "--n", "1")
     assert done.returncode == 0, done.stderr
@@ -272,6 +278,7 @@ def test_examples_that_work_from_everywhere_end_well_and_say_what_this_machine_l
     assert store[:3] == ["!", "this machine's trust store", "internal-ca.crt"] and "not trusted" in store[3]
     files = ("namespace", "nginx", "curl", "curl-no-bundle", "netshoot")
     assert examples.changes() == [applied(examples, *(f"{file}.yaml" for file in files))]
+    assert dry.stdout.splitlines()[-1] == shlex.join(examples.changes()[0])
 
 
 def test_what_does_not_work_is_red_named_again_at_the_end_and_ends_with_1(examples: World) -> None:
@@ -282,10 +289,11 @@ def test_what_does_not_work_is_red_named_again_at_the_end_and_ends_with_1(exampl
     done = examples.inv("k3d-cluster-examples", "--n", "1", LANG="C", LC_ALL="C", PYTHONIOENCODING="ascii")
     assert done.returncode == 1
     assert done.stdout.count("\n?  this machine") == 2, "no terminal of ASCII alone breaks the table"
+    refused = f"[Errno {errno.ECONNREFUSED}] {os.strerror(errno.ECONNREFUSED)}"
     assert done.stderr.splitlines() == [
         "5 of 7 checks failed:",
-        f"  this machine to {url(examples, 1, 'http')}: [Errno 111] Connection refused",
-        f"  this machine to {url(examples, 1, 'https')}: [Errno 111] Connection refused",
+        f"  this machine to {url(examples, 1, 'http')}: {refused}",
+        f"  this machine to {url(examples, 1, 'https')}: {refused}",
         f"  pod in cl1 to {url(examples, 1, 'http')}: not the page of cl1: '<h1>Hello from cl2.k3d.internal</h1>'",
         f"  pod in cl1 to {url(examples, 1, 'https')}: curl: (6) no such host",
         f"  pod in cl1 without bundle to {url(examples, 1, 'https')}: accepted a certificate that it must refuse",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Iterator
 from subprocess import CompletedProcess
 
@@ -102,11 +101,5 @@ def test_a_file_that_cannot_be_written_is_an_error_with_its_name(world: World) -
     (world.project.folder / ".work").write_text("not a folder")
     done = world.inv("k3d-cluster-setup", "--n", "1")
     assert done.returncode == 1
-    assert re.fullmatch(r"cl1 cluster: \[Errno \d+\] .*: '.*/\.work/cl1.*'\n", done.stderr)
+    assert re.fullmatch(r"""cl1 cluster: \[Errno \d+\] .+: ["'].*/\.work/cl1.*["']\n""", done.stderr)
     assert not world.fakes.calls("k3d", "cluster", "create")
-
-
-def test_a_root_that_goes_away_in_between_is_an_error_with_the_way_out(world: World) -> None:
-    shutil.rmtree(world.project.home / ".local-ca-certs")
-    done = world.inv("k3d-cluster-configure", "--n", "1")
-    assert "There is no root certificate authority" in done.stderr and "inv cert" in done.stderr

@@ -106,7 +106,7 @@ def printed(stdout: str) -> Counter[str]:
 
 
 def contents(*folders: Path) -> dict[Path, tuple[int, bytes]]:
-    files = (file for folder in folders for file in folder.rglob("*"))
+    files = (file for folder in folders for file in folder.rglob("*") if "__pycache__" not in file.parts)
     return {file: (file.stat().st_mode, file.read_bytes() if file.is_file() else b"") for file in files}
 
 
@@ -136,5 +136,5 @@ def test_a_dry_run_prints_word_for_word_what_the_run_then_executes(world: World)
         assert len(world.changes()) == before
         assert world.inv(*task).returncode == 0
         executed = world.changes()[before:]
-        assert len(executed) > 3
+        assert len(executed) >= 3
         assert printed(dry.stdout) == Counter(map(shlex.join, executed))

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import base64
 
-from tasks.cert import leaf_is_of, load_root, make_intermediate, why_not_kept
+from tasks.cert import (
+    discard_intermediate,
+    intermediate_folder,
+    leaf_is_of,
+    load_root,
+    make_intermediate,
+    why_not_kept,
+)
 from tasks.in_cluster import charts
 from tasks.in_cluster.charts import NAMESPACE
-from tasks.render import apply, apply_admitted, manifest
+from tasks.render import apply_admitted, apply_private, manifest, render
 from tasks.settings import Cluster
 from tasks.shell import Shell, fail
 
@@ -29,13 +36,15 @@ def configure(shell: Shell, cluster: Cluster) -> None:
 def intermediate(shell: Shell, cluster: Cluster) -> bytes:
     """Keep the intermediate while it is good, else replace it. Returns its chain; under --dry a new one's is empty."""
     with shell.step(cluster.name, "intermediate certificate") as this:
+        discard_intermediate(shell, cluster)  # a killed run may have left its key
         present = chain(shell, cluster)
         reason = why_not_kept(present, load_root(cluster.settings), cluster) if present else "there was none"
         if not reason:
             this.skip("kept")
             return present
         made = make_intermediate(shell, cluster)
-        apply(shell, cluster, manifest(cluster, "in_cluster/issuer-secret.yaml", intermediate=made), private=True)
+        apply_private(shell, cluster, intermediate_folder(cluster) / "issuer-secret.yaml",
+                      render("in_cluster/issuer-secret.yaml", intermediate=made))
         this.outcome = f"made, {reason}"
         return made.chain.encode()
 
@@ -69,14 +78,21 @@ def renewed(shell: Shell, cluster: Cluster, places: list[tuple[str, str]], prese
 
 
 def leaves(shell: Shell, cluster: Cluster) -> dict[tuple[str, str], bytes]:
-    """The certificates that our issuer has made, by namespace and name of their secret."""
-    columns = (r"{.metadata.namespace} {.metadata.name} {.metadata.annotations.cert-manager\.io/issuer-kind}/"
-               r"{.metadata.annotations.cert-manager\.io/issuer-name} {.data.tls\.crt}")
-    said = shell.look(*cluster.kubectl, "get", "secrets", "-A", "--field-selector", "type=kubernetes.io/tls",
-                      "-o", "jsonpath={range .items[*]}" + columns + r'{"\n"}{end}').stdout
-    rows = [line.split() for line in said.splitlines()]
-    return {
-        (row[0], row[1]): base64.b64decode(row[3])
-        for row in rows
-        if len(row) == 4 and row[2] == f"ClusterIssuer/{SECRET}"
-    }
+    """The certificates of our issuer, by namespace and name of their secret.
+
+    cert-manager leaves the secret of a deleted Certificate behind; such a one is not ours to renew.
+    """
+    wanted = r"{.metadata.namespace} {.spec.secretName} {.spec.issuerRef.kind}/{.spec.issuerRef.name}"
+    alive = {(row[0], row[1]) for row in rows(shell, cluster, "certificates", wanted)
+             if row[2:] == [f"ClusterIssuer/{SECRET}"]}
+    columns = r"{.metadata.namespace} {.metadata.name} {.data.tls\.crt}"
+    secrets = rows(shell, cluster, "secrets", columns, "--field-selector", "type=kubernetes.io/tls")
+    return {(row[0], row[1]): base64.b64decode(row[2]) for row in secrets
+            if len(row) == 3 and (row[0], row[1]) in alive}
+
+
+def rows(shell: Shell, cluster: Cluster, kind: str, columns: str, *selector: str) -> list[list[str]]:
+    """These columns of all objects of a kind, in all namespaces; nothing where the kind is not known yet."""
+    every = "jsonpath={range .items[*]}" + columns + r'{"\n"}{end}'
+    return [line.split() for line in
+            shell.look(*cluster.kubectl, "get", kind, "-A", *selector, "-o", every).stdout.splitlines()]
