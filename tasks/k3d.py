@@ -146,7 +146,8 @@ def create_words(cluster: Cluster, publish: list[str]) -> list[str]:
         words += ["-p", f"{address}:{cluster.http_port}:80@loadbalancer"]
         words += ["-p", f"{address}:{cluster.https_port}:443@loadbalancer"]
     if settings.additional_ca_bundle_file:
-        words += ["--volume", f"{settings.additional_ca_bundle_file}:/etc/ssl/certs/additional-ca.crt"]
+        bundle = str(settings.additional_ca_bundle_file).replace("@", r"\@")  # a bare @ begins k3d's node filter
+        words += ["--volume", f"{bundle}:/etc/ssl/certs/additional-ca.crt"]
     if settings.k3d_registry_config:
         words += ["--registry-config", str(settings.k3d_registry_config)]
     return [*words, "--kubeconfig-update-default=false", "--wait", "--timeout", f"{settings.timeout_create}s"]

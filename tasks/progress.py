@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
 from typing import Any
@@ -83,6 +83,8 @@ def side_by_side(jobs: list[Callable[[], Any]], at_once: bool = True) -> list[An
 
     with ThreadPoolExecutor(len(jobs)) as pool:
         futures = [pool.submit(copy_context().run, beside, job) for job in jobs]
+        while wait(futures, timeout=0.5).not_done:  # in a wait without an end, Ctrl-C may stay unheard
+            pass
     return [future.result() for future in futures]
 
 

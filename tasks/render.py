@@ -10,8 +10,9 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasks.settings import PROJECT, Cluster
+from tasks.settings import Cluster
 from tasks.shell import Shell
+from tasks.values import PROJECT
 
 if TYPE_CHECKING:
     from jinja2 import Environment

@@ -4,185 +4,21 @@ from __future__ import annotations
 
 import difflib
 import io
-import ipaddress
 import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from invoke import Exit
 
-PROJECT = Path(__file__).resolve().parent.parent
+from tasks import values
+from tasks.values import PROJECT
 
 # Keys in .env that start like ours, but are read by k3d itself: https://k3d.io/stable/faq/faq/
 K3D_OWN_KEYS = re.compile(r"K3D_(FIX|IMAGE|HELPER|DEBUG|LOG)_")
-
-
-# --- one function for each kind of value: what it reads, or ValueError with what is allowed --------------------------
-
-
-def text(value: str) -> str:
-    """A part of a certificate's subject: 64 characters is the limit of X.520 (RFC 5280, appendix A.1)."""
-    if not 1 <= len(value) <= 64 or not value.isprintable():
-        raise ValueError("1 to 64 printable characters")
-    return value
-
-
-def country(value: str) -> str:
-    if not re.fullmatch(r"[A-Za-z]{2}", value):
-        raise ValueError("a country code of two letters, such as NL")
-    return value.upper()
-
-
-def domain(value: str) -> str:
-    """One or more DNS labels (RFC 1123); a leading or trailing dot is trimmed."""
-    name = value.strip(".").lower()
-    if not name or not all(is_label(label) for label in name.split(".")):
-        raise ValueError("DNS labels: a-z, 0-9 and - inside, with dots between them")
-    return name
-
-
-def domain_or_empty(value: str) -> str:
-    return domain(value) if value.strip(".") else ""
-
-
-def is_label(label: str) -> bool:
-    return bool(re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", label))
-
-
-def prefix(value: str) -> str:
-    if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", value):
-        raise ValueError("the start of a DNS label: a-z, 0-9 and -, beginning with a letter or digit")
-    return value
-
-
-def prefix_or_empty(value: str) -> str:
-    return prefix(value) if value else ""
-
-
-def whole_number(value: str) -> int:
-    if not re.fullmatch(r"[0-9]{1,5}", value):
-        raise ValueError("a whole number, 0 or more, of at most 5 digits")
-    return int(value)
-
-
-def seconds(value: str) -> int:
-    if not re.fullmatch(r"[0-9]{1,5}", value) or int(value) == 0:
-        raise ValueError("a whole number of seconds from 1 to 99999")
-    return int(value)
-
-
-def digits(value: str) -> str:
-    if not re.fullmatch(r"[0-9]{0,5}", value):
-        raise ValueError("digits, or nothing")
-    return value
-
-
-def yes_or_no(value: str) -> bool:
-    if value.lower() not in ("true", "false"):
-        raise ValueError("true or false")
-    return value.lower() == "true"
-
-
-def path(value: str) -> Path:
-    if not value or not value.isprintable():
-        raise ValueError("a path of printable characters")
-    try:
-        # Relative to the project, because tasks run from any sub-folder.
-        place = PROJECT / Path(os.path.expandvars(value)).expanduser()
-        with suppress(FileNotFoundError, NotADirectoryError):
-            place.stat()
-    except (OSError, RuntimeError) as error:
-        raise ValueError(f"a path that can be looked at ({error})") from None
-    return place
-
-
-def folder(value: str) -> Path:
-    place = path(value)
-    nearest = next(there for there in (place, *place.parents) if there.exists())
-    if not nearest.is_dir():
-        raise ValueError(f"a folder, and {nearest} is a file")
-    return place
-
-
-def folder_or_none(value: str) -> Path | None:
-    return folder(value) if value else None
-
-
-def file_or_none(value: str) -> Path | None:
-    if not value:
-        return None
-    file = path(value)
-    if not file.is_file() or not os.access(file, os.R_OK):
-        raise ValueError(f"a file that can be read, and {file} is not")
-    return file
-
-
-def ca_bundle_or_none(value: str) -> Path | None:
-    file = file_or_none(value)
-    if file is not None:
-        if ":" in str(file):
-            raise ValueError(f"a path without ':', where k3d would split it, and this is {file}")
-        check_ca_bundle(file.read_bytes())
-    return file
-
-
-def check_ca_bundle(pem: bytes) -> None:
-    from cryptography import x509
-
-    if b"PRIVATE KEY-----" in pem:
-        raise ValueError("a file of certificates only, and this one holds a private key")
-    try:
-        x509.load_pem_x509_certificates(pem)
-    except ValueError as error:
-        raise ValueError(f"one or more PEM certificates ({error})") from None
-
-
-def ipv4_or_empty(value: str) -> str:
-    try:
-        return str(ipaddress.IPv4Address(value)) if value else ""
-    except ValueError:
-        raise ValueError("an IPv4 address of this machine, such as 192.168.1.10 or 0.0.0.0") from None
-
-
-def subnet_or_empty(value: str) -> str:
-    try:
-        if value and "/" not in value:  # would be read as a network of one address
-            raise ValueError
-        return str(ipaddress.IPv4Network(value)) if value else ""
-    except ValueError:
-        raise ValueError("an IPv4 subnet, such as 172.30.0.0/16") from None
-
-
-def network_name(value: str) -> str:
-    if not re.fullmatch(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+", value):
-        raise ValueError("a Docker network's name: letters, digits, _ . and -")
-    return value
-
-
-def image(value: str) -> str:
-    """An image reference: https://github.com/distribution/reference/blob/main/reference.go"""
-    if not re.fullmatch(r"[a-zA-Z0-9][\w.:/@-]*", value, re.ASCII):
-        raise ValueError("an image reference, such as docker.io/library/nginx:1.29-alpine")
-    return value
-
-
-def version(value: str) -> str:
-    if not re.fullmatch(r"v?[0-9]+\.[0-9]+\.[0-9]+([-+][0-9A-Za-z.+-]+)?", value):
-        raise ValueError("a version, such as v1.21.2")
-    return value
-
-
-def chart_source(value: str) -> str:
-    if re.fullmatch(r"(oci|https?)://[^\s/]\S*", value) and value.isprintable():
-        return value.rstrip("/")
-    if not value or not path(value).is_dir():
-        raise ValueError("oci://..., https://..., or a folder that exists")
-    return str(path(value))
 
 
 # --- the settings -----------------------------------------------------------------------------------------------------
@@ -315,36 +151,36 @@ class Cluster:
 
 
 READERS: dict[str, Callable[[str], Any]] = {
-    "TLD": domain,
-    "K3D_SUBDOMAIN": domain_or_empty,
-    "K3D_CLUSTER_NAME_PREFIX": prefix,
-    "K3D_CLUSTER_DOMAIN_PREFIX": prefix_or_empty,
-    "CERT_FOLDER": folder,
-    "CERT_CN": text,
-    "CERT_O": text,
-    "CERT_C": country,
-    "ADDITIONAL_CA_BUNDLE_FILE": ca_bundle_or_none,
-    "K3D_PORT_START": whole_number,
-    "K3D_PORT_END": whole_number,
-    "K3D_PORT_PREFIX_HTTP": digits,
-    "K3D_PORT_SUFFIX_HTTP": digits,
-    "K3D_PORT_PREFIX_HTTPS": digits,
-    "K3D_PORT_SUFFIX_HTTPS": digits,
-    "K3D_BIND_ADDRESS": ipv4_or_empty,
-    "K3D_NETWORK": network_name,
-    "K3D_NETWORK_SUBNET": subnet_or_empty,
-    "K3D_KUBECONFIG_TARGET_DIR": folder_or_none,
-    "K3D_SWITCH_CONTEXT": yes_or_no,
-    "K3D_REGISTRY_CONFIG": file_or_none,
-    "K3S_IMAGE": image,
-    "CHART_SOURCE": chart_source,
-    "CERT_MANAGER_VERSION": version,
-    "TRUST_MANAGER_VERSION": version,
-    "IMAGE_NGINX": image,
-    "IMAGE_CURL": image,
-    "IMAGE_NETSHOOT": image,
-    "TIMEOUT_CREATE": seconds,
-    "TIMEOUT_READY": seconds,
+    "TLD": values.domain,
+    "K3D_SUBDOMAIN": values.domain_or_empty,
+    "K3D_CLUSTER_NAME_PREFIX": values.prefix,
+    "K3D_CLUSTER_DOMAIN_PREFIX": values.prefix_or_empty,
+    "CERT_FOLDER": values.folder,
+    "CERT_CN": values.text,
+    "CERT_O": values.text,
+    "CERT_C": values.country,
+    "ADDITIONAL_CA_BUNDLE_FILE": values.ca_bundle_or_none,
+    "K3D_PORT_START": values.whole_number,
+    "K3D_PORT_END": values.whole_number,
+    "K3D_PORT_PREFIX_HTTP": values.digits,
+    "K3D_PORT_SUFFIX_HTTP": values.digits,
+    "K3D_PORT_PREFIX_HTTPS": values.digits,
+    "K3D_PORT_SUFFIX_HTTPS": values.digits,
+    "K3D_BIND_ADDRESS": values.ipv4_or_empty,
+    "K3D_NETWORK": values.network_name,
+    "K3D_NETWORK_SUBNET": values.subnet_or_empty,
+    "K3D_KUBECONFIG_TARGET_DIR": values.folder_or_none,
+    "K3D_SWITCH_CONTEXT": values.yes_or_no,
+    "K3D_REGISTRY_CONFIG": values.file_or_none,
+    "K3S_IMAGE": values.image,
+    "CHART_SOURCE": values.chart_source,
+    "CERT_MANAGER_VERSION": values.version,
+    "TRUST_MANAGER_VERSION": values.version,
+    "IMAGE_NGINX": values.image,
+    "IMAGE_CURL": values.image,
+    "IMAGE_NETSHOOT": values.image,
+    "TIMEOUT_CREATE": values.seconds,
+    "TIMEOUT_READY": values.seconds,
 }
 PORT_KEYS = [key for key in READERS if key.startswith("K3D_PORT_")]
 NAME_KEYS = ["K3D_CLUSTER_NAME_PREFIX", "K3D_CLUSTER_DOMAIN_PREFIX", "K3D_SUBDOMAIN", "TLD"]
@@ -361,16 +197,16 @@ def load(project: Path = PROJECT, environment: Mapping[str, str] = os.environ) -
     problems += unknown_keys(chosen)
 
     sources = {"the environment": environment, ".env": chosen, ".default.env": defaults}
-    values: dict[str, Any] = {}
+    read: dict[str, Any] = {}
     places: dict[str, str] = {}
     refused: set[str] = set()
-    for key, read in READERS.items():
+    for key, reader in READERS.items():
         found = [(place, source[key]) for place, source in sources.items() if key in source]
         if not found:
             problems.append(f".default.env: {key} is missing; every setting has its default there")
         for place, raw in found:
             try:
-                values[key.lower()], places[key] = read(raw), place
+                read[key.lower()], places[key] = reader(raw), place
                 break
             except ValueError as error:
                 problems.append(f"{place}: {key}={raw!r}: allowed is {error}")
@@ -378,8 +214,8 @@ def load(project: Path = PROJECT, environment: Mapping[str, str] = os.environ) -
 
     others = {key: value for key, value in {**defaults, **chosen}.items() if key not in READERS}
     settings = None
-    if len(values) == len(READERS):
-        settings = Settings(**values, environment={k: v for k, v in others.items() if k not in environment})
+    if len(read) == len(READERS):
+        settings = Settings(**read, environment={k: v for k, v in others.items() if k not in environment})
         problems += long_names(settings, places)
         if refused.isdisjoint(PORT_KEYS):
             problems += clashing_ports(settings, places)
@@ -420,12 +256,15 @@ def read_file(file: Path, problems: list[str]) -> dict[str, str]:
 
 
 def unknown_keys(chosen: Mapping[str, str]) -> Iterator[str]:
+    """Keys that can only be ours, and keys of others that are all but ours."""
     for key in chosen:
-        if key in READERS or not key.startswith(("K3D_", "CERT_")) or K3D_OWN_KEYS.match(key):
+        if key in READERS or K3D_OWN_KEYS.match(key):
             continue
-        near = difflib.get_close_matches(key, READERS, n=1)
-        hint = f"did you mean {near[0]}?" if near else "see .default.env for those that exist"
-        yield f".env: {key} is no setting; {hint}"
+        ours = key.startswith(("K3D_", "CERT_"))
+        near = difflib.get_close_matches(key, READERS, n=1, cutoff=0.6 if ours else 0.9)
+        if ours or near:
+            hint = f"did you mean {near[0]}?" if near else "see .default.env for those that exist"
+            yield f".env: {key} is no setting; {hint}"
 
 
 # --- what is wrong between values that are each allowed ---------------------------------------------------------------
@@ -454,10 +293,10 @@ def clashing_ports(settings: Settings, places: Mapping[str, str]) -> Iterator[st
 
 def long_names(settings: Settings, places: Mapping[str, str]) -> Iterator[str]:
     last = Cluster(settings, max(settings.numbers, default=0))
-    if len(last.name) > 32 or not is_label(last.name):
+    if len(last.name) > 32 or not values.is_label(last.name):
         yield (f"{places['K3D_CLUSTER_NAME_PREFIX']}: K3D_CLUSTER_NAME_PREFIX={settings.k3d_cluster_name_prefix!r} "
                f"makes the cluster name {last.name}: k3d allows 32 characters")
-    if not is_label(last.domain.split(".")[0]) or len(last.domain) > 200:
+    if not values.is_label(last.domain.split(".")[0]) or len(last.domain) > 200:
         made_of = ", ".join(f"{key}={getattr(settings, key.lower())}" for key in NAME_KEYS)
         yield (f"{chosen_in(places, NAME_KEYS)}: the domain would be {last.domain} ({made_of}): "
                "allowed are 63 characters for a label, 200 for all")

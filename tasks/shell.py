@@ -20,17 +20,18 @@ from invoke.exceptions import CommandTimedOut
 from invoke.runners import Promise, Result
 
 from tasks.progress import Step, current_step, say, side_by_side, step
-from tasks.settings import PROJECT
+from tasks.values import PROJECT
 
 LOOK_SECONDS = 60
 SLOW = "A slow machine, or images still to be pulled? Raise TIMEOUT_READY in .env, then run the task again."
 
-_interrupted = threading.Event()
+_interrupted = False
 
 
 def _interrupt(*_: object) -> None:
     """Ctrl-C. Python tells the main thread alone, and Invoke keeps it from us there while a command runs."""
-    _interrupted.set()
+    global _interrupted
+    _interrupted = True
     raise KeyboardInterrupt
 
 
@@ -93,7 +94,7 @@ class Shell:
         while not self.dry and not ready():
             if time.monotonic() > deadline:
                 raise Exit(f"{current_step()}: waited {seconds:.0f} s for {what}.\n{SLOW}")
-            _interrupted.wait(pause)
+            time.sleep(pause)
 
     @contextmanager
     def one_at_a_time(self) -> Iterator[None]:
@@ -119,13 +120,13 @@ class Shell:
         return promise
 
     def _run(self, words: tuple[str, ...], **options: object) -> Any:
-        if _interrupted.is_set():
+        if _interrupted:
             raise KeyboardInterrupt
         result = self.context.run(
             shlex.join(words), in_stream=False, echo_format="{command}", env=self.environment, encoding="utf-8",
             **options,
         )
-        if _interrupted.is_set():  # what the command says then is no answer
+        if _interrupted:  # what the command says then is no answer
             raise KeyboardInterrupt
         return result
 

@@ -43,6 +43,8 @@ class Clock:
     def monotonic(self):
         self.now += 4
         return self.now
+    def sleep(self, seconds):
+        pass
 
 user, resolvers = sys.argv[1:3]
 os.geteuid = lambda: int(user)

@@ -66,14 +66,14 @@ def test_a_new_cluster_is_filled_and_a_second_run_changes_nothing(world: World) 
                   label=label["cert-manager"]),
         installed(world, "trust-manager", f"{source}/trust-manager", "--version", "v0.26.0",
                   label=label["trust-manager"]),
-        applied(world, "issuer-secret.yaml"),
+        applied(world, "intermediate/issuer-secret.yaml"),
         applied(world, "issuer.yaml"),
         applied(world, "root-ca.yaml", "bundle.yaml"),
         applied(world, "traefik-internal.yaml", "coredns-custom.yaml"),
         applied(world, "traefik.yaml"),
         patched(world, "deployment", "coredns", "coredns-restart.yaml"),
     ])
-    assert not Path(rendered(world, "issuer-secret.yaml")).exists()
+    assert not Path(rendered(world, "intermediate/issuer-secret.yaml")).exists()
 
     world.configured(1)
     world.fakes.forget()
@@ -108,9 +108,18 @@ def test_every_command_to_a_cluster_names_its_own_kubeconfig_and_context(world: 
 # --- charts -----------------------------------------------------------------------------------------------------------
 
 
-def test_charts_of_a_helm_repository_are_named_so(world: World) -> None:
+def refused(world: World) -> str:
+    """What is said where helm gets no chart."""
+    world.fakes.answer("^helm upgrade", stderr="Error: no such host\n", exit=1)
+    done = world.inv("k3d-cluster-setup", "--n", "1")
+    assert done.returncode == 1
+    return done.stderr
+
+
+def test_charts_of_a_helm_repository_are_named_so_and_a_refusal_says_what_may_help(world: World) -> None:
     world.env(CHART_SOURCE="https://charts.example.com/jetstack/")
-    world.inv("k3d-cluster-setup", "--n", "1")
+    said = refused(world)
+    assert "  | Error: no such host\n" in said and "CHART_SOURCE in .env may name a mirror" in said
     label = labels(world)
     where = ["--repo", "https://charts.example.com/jetstack", "--version"]
     assert sorted(world.fakes.calls("helm", "upgrade")) == [
@@ -129,7 +138,7 @@ def test_charts_of_a_folder_are_its_files_and_a_missing_one_is_named_before_anyt
     assert world.changes() == []
 
     (charts / "trust-manager-v0.26.0.tgz").touch()
-    world.inv("k3d-cluster-setup", "--n", "1")
+    refused(world)
     label = labels(world)
     assert sorted(world.fakes.calls("helm", "upgrade")) == [
         installed(world, name, f"{charts}/{name}-{version}.tgz", label=label[name])
@@ -167,7 +176,7 @@ def test_what_the_original_taskfile_left_is_taken_over(world: World) -> None:
     assert done.returncode == 0, done.stderr
     assert "intermediate certificate: made, the root itself was in the cluster" in done.stdout
     assert "key k3d.internal.server of the original Taskfile in coredns-custom: removed" in done.stdout
-    assert applied(world, "issuer-secret.yaml") in world.changes()
+    assert applied(world, "intermediate/issuer-secret.yaml") in world.changes()
     assert applied(world, "traefik.yaml") in world.changes()
     assert patched(world, "configmap", "coredns-custom", "coredns-custom-remove.yaml") in world.changes()
     assert Path(rendered(world, "coredns-custom-remove.yaml")).read_text() == "data:\n  k3d.internal.server: null\n"
@@ -179,12 +188,14 @@ def test_a_leaf_of_an_earlier_intermediate_is_made_again_and_those_of_others_sta
     present, earlier = (ca.authority("cl1.k3d.internal", issuer=ROOT, pathlen=0) for _ in range(2))
     world.fakes.answer("^kubectl .*get secret root-ca", base64_of(present, ROOT))
 
-    def leaves(issuer: ca.Signed) -> str:
-        new, old = base64_of(ca.leaf(issuer, "a.cl1.k3d.internal")), base64_of(ca.leaf(earlier, "a.cl1.k3d.internal"))
-        return f"shop web ClusterIssuer/root-ca {new}\nshop other Issuer/theirs {old}\nkube-system k3s / {old}\n"
+    def secrets(issuer: ca.Signed) -> str:
+        new, old = (base64_of(ca.leaf(authority, "a.cl1.k3d.internal")) for authority in (issuer, earlier))
+        return f"shop web {new}\nshop deleted {old}\nshop other {old}\nkube-system k3s {old}\n"
 
-    world.fakes.answer("^kubectl .*get secrets -A", leaves(earlier))
-    world.fakes.answer("^kubectl .*get secrets -A", leaves(present), after="delete secret web")
+    certificates = "shop web ClusterIssuer/root-ca\nshop other Issuer/root-ca\n"
+    world.fakes.answer("^kubectl .*get certificates -A", certificates)
+    world.fakes.answer("^kubectl .*get secrets -A", secrets(earlier))
+    world.fakes.answer("^kubectl .*get secrets -A", secrets(present), after="delete secret web")
     done = world.inv("k3d-cluster-configure", "--n", "1")
     assert done.returncode == 0, done.stderr
     assert "certificates of an earlier issuer: made again: shop/web" in done.stdout
@@ -227,7 +238,7 @@ def test_an_api_that_fails_for_a_moment_does_not_cost_a_good_intermediate(world:
     done = world.inv("k3d-cluster-configure", "--n", "1")
     assert done.returncode == 1
     assert "etcdserver: request timed out" in done.stderr
-    assert applied(world, "issuer-secret.yaml") not in world.changes()
+    assert applied(world, "intermediate/issuer-secret.yaml") not in world.changes()
 
 
 # --- examples ---------------------------------------------------------------------------------------------------------

@@ -63,12 +63,12 @@ def test_ports_are_published_on_localhost_on_a_gateway_that_is_here_and_where_th
 def test_files_and_words_with_spaces_quotes_and_dollars_reach_k3d_as_they_are_and_the_words_come_last(
     world: World,
 ) -> None:
-    folder = world.project.home / "my company's files"
+    folder = world.project.home / "me@company's files"
     folder.mkdir()
     shutil.copy(world.project.home / ".local-ca-certs" / "internal-ca.crt", folder / "ca.crt")
     (folder / "registries.yaml").write_text("mirrors: {}\n")
-    world.env(ADDITIONAL_CA_BUNDLE_FILE='"~/my company\'s files/ca.crt"',
-              K3D_REGISTRY_CONFIG='"$HOME/my company\'s files/registries.yaml"', TIMEOUT_CREATE="99",
+    world.env(ADDITIONAL_CA_BUNDLE_FILE='"~/me@company\'s files/ca.crt"',
+              K3D_REGISTRY_CONFIG='"$HOME/me@company\'s files/registries.yaml"', TIMEOUT_CREATE="99",
               K3S_IMAGE="mirror.example:5000/k3s:v1", K3D_NETWORK="shared.net")
     words = ["--agents", "1", "--k3s-arg", "--label=a b@server:*", "it's", '"$HOME"', "$(id)", "*", "", "é", "--wait"]
     world.virtual_machine()
@@ -76,7 +76,7 @@ def test_files_and_words_with_spaces_quotes_and_dollars_reach_k3d_as_they_are_an
         "k3d", "cluster", "create", "cl1", "--image", "mirror.example:5000/k3s:v1", "--network", "shared.net",
         "--api-port", "127.0.0.1:random",
         "-p", f"127.0.0.1:{world.http(1)}:80@loadbalancer", "-p", f"127.0.0.1:{world.https(1)}:443@loadbalancer",
-        "--volume", f"{folder}/ca.crt:/etc/ssl/certs/additional-ca.crt",
+        "--volume", f"{world.project.home}/me\\@company's files/ca.crt:/etc/ssl/certs/additional-ca.crt",
         "--registry-config", f"{folder}/registries.yaml",
         "--kubeconfig-update-default=false", "--wait", "--timeout", "99s", *words,
     ]]  # fmt: skip

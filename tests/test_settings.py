@@ -23,9 +23,10 @@ from tasks.examples import example_host
 from tasks.in_cluster.bundle import company_pem
 from tasks.in_cluster.coredns import render_rules
 from tasks.render import manifest, render
-from tasks.settings import PROJECT, READERS, Settings, load
+from tasks.settings import READERS, Settings, load
+from tasks.values import PROJECT
 
-ODD = "$(touch pwned) `touch pwned`; touch pwned | 'é\" #%\\"
+ODD = "$(touch pwned) `touch pwned`; touch pwned | 'é\" #@\\"
 """Text that a careless shell would run, and that ends a careless template's quotes or line."""
 
 COMPANY = ca.authority(excluded=[])
@@ -258,6 +259,7 @@ PATH = "a path of printable characters"
 NUMBER = "a whole number, 0 or more, of at most 5 digits"
 DIGITS = "digits, or nothing"
 ADDRESS = "an IPv4 address of this machine, such as 192.168.1.10 or 0.0.0.0"
+OWN_NETWORK = "a network that is not Docker's own, where k3d's nodes do not find each other by name"
 NETWORK = "a Docker network's name: letters, digits, _ . and -"
 SUBNET = "an IPv4 subnet, such as 172.30.0.0/16"
 IMAGE = "an image reference, such as docker.io/library/nginx:1.29-alpine"
@@ -281,6 +283,7 @@ REFUSED = [
                                        "K3D_PORT_SUFFIX_HTTPS") for value in ("x", "-1", "123456", "٣")),
     *(("K3D_BIND_ADDRESS", value, ADDRESS) for value in ("::1", "localhost", "1.2.3", "1.2.3.4/8", "010.1.1.1")),
     *(("K3D_NETWORK", value, NETWORK) for value in ("", "a", "a b", "-a", "a/b")),
+    *(("K3D_NETWORK", value, OWN_NETWORK) for value in ("bridge", "host", "none")),
     *(("K3D_NETWORK_SUBNET", value, SUBNET) for value in ("172.30.0.0", "172.30.0.1/16", "fd00::/8", "x/16")),
     *(("K3D_SWITCH_CONTEXT", value, "true or false") for value in ("", "yes", "1")),
     *((key, value, IMAGE) for key in ("K3S_IMAGE", "IMAGE_NGINX", "IMAGE_CURL", "IMAGE_NETSHOOT")
@@ -329,6 +332,8 @@ def test_all_that_is_wrong_is_said_in_one_run(project: Project) -> None:
         ("K3D_SUB_DOMAIN", "did you mean K3D_SUBDOMAIN?"),
         ("CERT_FOLDR", "did you mean CERT_FOLDER?"),
         ("CERT_CC", "did you mean CERT_C?"),
+        ("IMAGE_NGNIX", "did you mean IMAGE_NGINX?"),
+        ("TIMEOUT_CREAT", "did you mean TIMEOUT_CREATE?"),
         ("K3D_XYZZY", "see .default.env for those that exist"),
         ("K3D_", "see .default.env for those that exist"),
     ],
@@ -684,11 +689,12 @@ def test_odd_values_reach_the_tools_as_they_are_and_nothing_is_run(project: Proj
     done = project.inv("cert", "k3d-cluster-setup", "--n", "0", "--", "--k3s-arg", ODD)
     assert done.returncode == 1
     assert "k3d ended with 1" in done.stderr
+    mounted = str(bundle).replace("@", r"\@")  # or k3d takes what follows for a node filter
     assert project.fakes.calls("k3d", "cluster", "create") == [[
         "k3d", "cluster", "create", "cl0", "--image", "docker.io/rancher/k3s:v1.36.4-k3s1",
         "--network", "dev-clusters", "--api-port", "127.0.0.1:random",
         "-p", "127.0.0.1:61080:80@loadbalancer", "-p", "127.0.0.1:61443:443@loadbalancer",
-        "--volume", f"{bundle}:/etc/ssl/certs/additional-ca.crt", "--registry-config", str(registries),
+        "--volume", f"{mounted}:/etc/ssl/certs/additional-ca.crt", "--registry-config", str(registries),
         "--kubeconfig-update-default=false", "--wait", "--timeout", "600s", "--k3s-arg", ODD,
     ]]
     assert (here / "ca" / "internal-ca.crt").is_file()

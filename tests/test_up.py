@@ -58,12 +58,13 @@ def test_on_linux_it_ends_with_the_page_to_open_and_says_what_is_left_to_type(wo
     assert commands(world, "docker", "k3d") == ["k3d kubeconfig merge cl0"]
 
 
-def test_on_macos_the_root_is_trusted_and_names_resolve_before_anything_else(mac: World) -> None:
-    said = proved(mac)
-    assert "✓ trust on this machine: now in the system keychain" in said
+def test_on_macos_the_root_is_trusted_and_names_resolve_before_the_cluster_is_made(mac: World) -> None:
+    mac.fakes.answer("^k3d cluster create", exit=1)
+    done = mac.inv("up")
+    assert "✓ trust on this machine: now in the system keychain" in done.stdout
     assert commands(mac, "security", "brew", "k3d") == [
         "security add-trusted-cert", "brew install dnsmasq", "brew services start dnsmasq",
-        "brew services restart dnsmasq", "k3d kubeconfig merge cl0",
+        "brew services restart dnsmasq", "k3d cluster create cl0",
     ]
 
 
