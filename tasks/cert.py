@@ -18,13 +18,14 @@ from invoke import Context, Exit, task
 
 from tasks import settings as configuration
 from tasks import trust
+from tasks.constraints import basic_constraints, covers, excludes_addresses, permitted_domains
 from tasks.render import render, work_folder, write
 from tasks.settings import Cluster, Settings
 from tasks.shell import Shell, require
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
-    from cryptography.x509 import BasicConstraints, Certificate
+    from cryptography.x509 import Certificate
 
 ROOT_DAYS = 3650
 INTERMEDIATE_DAYS = 730
@@ -285,53 +286,3 @@ def leaf_is_of(leaf_pem: bytes, chain_pem: bytes) -> bool:
     except (ValueError, TypeError, InvalidSignature):
         return False
     return True
-
-
-# --- reading a certificate --------------------------------------------------------------------------------------------
-
-
-def basic_constraints(certificate: Certificate) -> BasicConstraints | None:
-    from cryptography import x509
-
-    try:
-        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
-    except x509.ExtensionNotFound:
-        return None
-
-
-def permitted_domains(certificate: Certificate) -> tuple[str, ...] | None:
-    """The DNS names of the name constraint; None where nothing constrains DNS names."""
-    from cryptography import x509
-
-    constraints = name_constraints(certificate)
-    if constraints is None or constraints.permitted_subtrees is None:
-        return None
-    names = tuple(name.value for name in constraints.permitted_subtrees if isinstance(name, x509.DNSName))
-    return names or None
-
-
-def excludes_addresses(certificate: Certificate) -> bool:
-    """Whether all IPv4 and all IPv6 addresses are excluded."""
-    from cryptography import x509
-
-    constraints = name_constraints(certificate)
-    excluded = (constraints.excluded_subtrees or []) if constraints else []
-    networks = {str(name.value) for name in excluded if isinstance(name, x509.IPAddress)}
-    return {"0.0.0.0/0", "::/0"} <= networks
-
-
-def name_constraints(certificate: Certificate):  # type: ignore[no-untyped-def]
-    from cryptography import x509
-
-    try:
-        return certificate.extensions.get_extension_for_class(x509.NameConstraints).value
-    except x509.ExtensionNotFound:
-        return None
-
-
-def covers(permitted: tuple[str, ...] | None, domain: str) -> bool:
-    """Whether a constraint allows a domain and all below it; a leading dot, as the original has it, is no hindrance."""
-    if permitted is None:
-        return True
-    return any(f".{domain}".endswith(f".{name.lower().strip('.')}") for name in permitted)
-
