@@ -2,7 +2,7 @@
 
     python -m benchmarks.setup [--repeat 3]
 
-Makes and deletes clusters bench0 to bench2 on the ports 50080 to 52443. Settings come from .env and the environment as
+Makes and deletes clusters bench0 to bench2 on the ports 25080 to 27443. Settings come from .env and the environment as
 always. Each pair is measured in turn in the same run; the figure is the ratio of the medians.
 """
 
@@ -30,7 +30,7 @@ def main() -> None:
     repeat = parser.parse_args().repeat
     with tempfile.TemporaryDirectory() as folder:
         os.environ |= {
-            "K3D_CLUSTER_NAME_PREFIX": "bench", "K3D_NETWORK": "bench", "K3D_PORT_START": "50", "K3D_PORT_END": "52",
+            "K3D_CLUSTER_NAME_PREFIX": "bench", "K3D_NETWORK": "bench", "K3D_PORT_START": "25", "K3D_PORT_END": "27",
             "K3D_KUBECONFIG_TARGET_DIR": folder, "CERT_FOLDER": f"{folder}/ca",
         }
         inv("cert")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import shutil
 import sys
 import threading
@@ -110,7 +111,7 @@ def per_cluster(clusters: list[Any], job: Callable[[Any], None], at_once: bool =
 def say(message: str = "") -> None:
     with _printing:
         _clear()
-        print(message, flush=True)
+        _print(message)
 
 
 def _line(mark: str, where: str, text: str, seconds: float, key: int) -> None:
@@ -120,7 +121,7 @@ def _line(mark: str, where: str, text: str, seconds: float, key: int) -> None:
         _running.pop(key, None)
         _clear()
         body = f"{where + ' ' if where else ''}{bar}{text}"
-        print(f"{_coloured(sign, colour)} {body:<72} {seconds:6.1f} s", flush=True)
+        _print(f"{_coloured(sign, colour)} {body:<72} {seconds:6.1f} s")
         _status()
 
 
@@ -135,12 +136,19 @@ def _status() -> None:
     """On a terminal, one passing line that says what is under way."""
     if sys.stdout.isatty() and _running:
         width = shutil.get_terminal_size().columns - 1  # a second line would not be cleared
-        print(f"… {', '.join(_running.values())}"[:width], end="", flush=True)
+        _print(f"… {', '.join(_running.values())}"[:width], end="")
 
 
 def _clear() -> None:
     if sys.stdout.isatty():
-        print("\r\033[K", end="")
+        _print("\r\033[K", end="")
+
+
+def _print(text: str, end: str = "\n") -> None:
+    try:
+        print(text, end=end, flush=True)
+    except BrokenPipeError:  # `| head` has read enough: the work goes on, unseen
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _coloured(text: str, colour: str) -> str:

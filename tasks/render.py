@@ -107,9 +107,27 @@ def apply(shell: Shell, cluster: Cluster, *manifests: Manifest) -> bool:
     """Bring these objects into the cluster; False when all of them were there as they are."""
     if differs(shell, cluster, *manifests) is False:
         return False
+    send(shell, cluster, *manifests)
+    return True
+
+
+def apply_admitted(shell: Shell, cluster: Cluster, webhook: str, *manifests: Manifest) -> bool:
+    """Apply objects that a webhook must admit, once that Deployment of the cert-manager namespace answers."""
+    found = differs(shell, cluster, *manifests)
+    if found is False:
+        return False
+    if found is None:
+        seconds = cluster.settings.timeout_ready
+        shell.wait(f"{webhook} to run", seconds, *cluster.kubectl, "-n", "cert-manager", "rollout", "status",
+                   f"deployment/{webhook}", f"--timeout={seconds}s")
+        shell.until(f"{webhook} to answer", seconds, lambda: differs(shell, cluster, *manifests) is not None)
+    send(shell, cluster, *manifests)
+    return True
+
+
+def send(shell: Shell, cluster: Cluster, *manifests: Manifest) -> None:
     files = [write(shell, file, text) for rendered in manifests for file, text in rendered.items()]
     shell.change(*cluster.kubectl, "apply", *OURS, *(word for file in files for word in ("-f", str(file))))
-    return True
 
 
 def apply_private(shell: Shell, cluster: Cluster, file: Path, text: str) -> None:
@@ -119,16 +137,6 @@ def apply_private(shell: Shell, cluster: Cluster, file: Path, text: str) -> None
     finally:
         if not shell.dry:
             file.unlink(missing_ok=True)
-
-
-def apply_admitted(shell: Shell, cluster: Cluster, webhook: str, *manifests: Manifest) -> bool:
-    """Apply objects that a webhook must admit, once that Deployment of the cert-manager namespace answers."""
-    if differs(shell, cluster, *manifests) is None:
-        seconds = cluster.settings.timeout_ready
-        shell.wait(f"{webhook} to run", seconds, *cluster.kubectl, "-n", "cert-manager", "rollout", "status",
-                   f"deployment/{webhook}", f"--timeout={seconds}s")
-        shell.until(f"{webhook} to answer", seconds, lambda: differs(shell, cluster, *manifests) is not None)
-    return apply(shell, cluster, *manifests)
 
 
 def short_hash(text: str) -> str:

@@ -8,16 +8,18 @@ import re
 import shlex
 import shutil
 import signal
+import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any, NoReturn
 
 from invoke import Context, Exit
 from invoke.exceptions import CommandTimedOut
-from invoke.runners import Promise, Result
+from invoke.runners import Result
 
 from tasks.progress import Step, current_step, say, side_by_side, step
 from tasks.values import PROJECT
@@ -29,10 +31,15 @@ _interrupted = False
 
 
 def _interrupt(*_: object) -> None:
-    """Ctrl-C. Python tells the main thread alone, and Invoke keeps it from us there while a command runs."""
+    """Ctrl-C. The running commands get it too, and end; `_run` then ends the task, in whichever thread it is.
+
+    Raised here, it would hit the main thread alone: inside Invoke, which keeps it, or while Popen holds its lock, which
+    then stays locked. A second Ctrl-C is raised all the same.
+    """
     global _interrupted
+    if _interrupted:
+        raise KeyboardInterrupt
     _interrupted = True
-    raise KeyboardInterrupt
 
 
 class Shell:
@@ -95,6 +102,8 @@ class Shell:
             if time.monotonic() > deadline:
                 raise Exit(f"{current_step()}: waited {seconds:.0f} s for {what}.\n{SLOW}")
             time.sleep(pause)
+            if _interrupted:
+                raise KeyboardInterrupt
 
     @contextmanager
     def one_at_a_time(self) -> Iterator[None]:
@@ -114,10 +123,29 @@ class Shell:
         pattern = f"[{command[0]}]{command[1:]}"
         self.until(f"an earlier `{command}` to end", 900, lambda: not self.look("pgrep", "-f", "--", pattern).ok)
 
-    def background(self, *words: str) -> Promise:
-        """A command that goes on while others run. The caller ends it with `.runner.kill()`, then `.join()`."""
-        promise: Promise = self._run(words, dry=False, warn=True, asynchronous=True)
-        return promise
+    @contextmanager
+    def background(self, *words: str) -> Iterator[Callable[[], str]]:
+        """A look that goes on while others are made. Gives a function for what it has said; OSError when it has ended.
+
+        Not through Invoke, which ends the process that it has started and then waits for that one's children: where
+        kubectl is a wrapper script, those would never end.
+        """
+        with tempfile.TemporaryFile() as output:
+            process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                                       env={**os.environ, **self.environment}, start_new_session=True)
+
+            def said() -> str:
+                text = os.pread(output.fileno(), 10_000, 0).decode(errors="replace")
+                if process.poll() is not None:
+                    raise OSError(f"{words[0]} ended: {text}")
+                return text
+
+            try:
+                yield said
+            finally:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
 
     def _run(self, words: tuple[str, ...], **options: object) -> Any:
         if _interrupted:
@@ -168,7 +196,7 @@ INSTALL = {
 }
 
 # k3d 5.7.0 wrote to coredns-custom, which is ours to add to: https://github.com/k3d-io/k3d/releases/tag/v5.7.1
-# Helm 3.14 is the oldest that cert-manager's charts were tried with; 4 works too.
+# Helm 3.13 brought `helm upgrade --labels`.
 OLDEST = {"k3d": (5, 7, 1), "helm": (3, 14, 0)}
 VERSION_OF = {"k3d": ("k3d", "version"), "helm": ("helm", "version", "--short")}
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import http.server
 import json
+import random
 import re
 import shutil
 import socket
@@ -159,6 +160,7 @@ class World:
         self.cluster_list(*map(self.cluster, numbers))
         self.network(there=True)
         self.fakes.answer("^kubectl .*--raw=/readyz", "ok")
+        self.fakes.answer("^kubectl .*current-context", f"k3d-cl{numbers[0]}\n")
         self.fakes.answer("^kubectl .*diff ")
         for words in self.fakes.calls("helm", "upgrade"):
             context, label = words[words.index("--kube-context") + 1], words[words.index("--labels") + 1]
@@ -199,8 +201,8 @@ def is_look(words: list[str]) -> bool:
 
 
 def free_start() -> int:
-    """A K3D_PORT_START whose first clusters have ports that are free here."""
-    return next(start for start in range(20, 29) if all(
+    """A K3D_PORT_START whose first clusters have ports that are free here; another run of the tests may choose, too."""
+    return next(start for start in random.sample(range(20, 29), 9) if all(
         is_free(int(f"{number}{suffix}")) for number in range(start, start + 4) for suffix in ("080", "443")))
 
 

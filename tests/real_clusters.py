@@ -48,7 +48,7 @@ class Clusters(Project):
         self.kubeconfig = self.home / ".kube" / "config"
         self.kubeconfig.parent.mkdir()
         self.kubeconfig.write_text(USERS_KUBECONFIG)
-        self.env(K3D_CLUSTER_NAME_PREFIX="dct", K3D_NETWORK="dct", K3D_PORT_START="40", K3D_PORT_END="44",
+        self.env(K3D_CLUSTER_NAME_PREFIX="dct", K3D_NETWORK="dct", K3D_PORT_START="20", K3D_PORT_END="24",
                  **{key: os.environ[key] for key in PASSED_ON if key in os.environ})
 
     @property

@@ -157,7 +157,7 @@ def test_each_cluster_serves_a_leaf_of_its_own_intermediate(clusters: Clusters) 
         name = f"example-nginx.dct{number}.k3d.internal"
         root = clusters.home / ".local-ca-certs" / "internal-ca.crt"
         said = subprocess.run(
-            ["openssl", "s_client", "-connect", f"127.0.0.1:4{number}443", "-servername", name, "-CAfile", str(root),
+            ["openssl", "s_client", "-connect", f"127.0.0.1:2{number}443", "-servername", name, "-CAfile", str(root),
              "-verify_hostname", name, "-x509_strict", "-verify_return_error", "-showcerts"],
             stdin=subprocess.DEVNULL, capture_output=True, text=True)
         assert "Verify return code: 0 (ok)" in said.stdout, said.stdout + said.stderr
@@ -204,7 +204,7 @@ def test_all_ways_work_again_after_every_container_was_restarted(clusters: Clust
 def back_after_a_restart(clusters: Clusters) -> None:
     """The clusters come back by themselves: no command of ours, only patience."""
     for number in (1, 2):
-        port = 40 * 1000 + number * 1000 + 443
+        port = clusters.cluster(number).https_port
 
         def served(number: int = number, port: int = port) -> bool:
             name = f"example-nginx.dct{number}.k3d.internal"
@@ -287,8 +287,8 @@ def test_a_new_root_replaces_intermediate_and_leaves(clusters: Clusters) -> None
         assert "made again: examples/example-nginx-cert" in done.stdout
         served = subprocess.run(
             ["curl", "-sS", "--cacert", str(folder / "internal-ca.crt"), "--retry", "10", "--retry-all-errors",
-             "--resolve", "example-nginx.dct3.k3d.internal:43443:127.0.0.1",
-             "https://example-nginx.dct3.k3d.internal:43443/"], capture_output=True, text=True)
+             "--resolve", "example-nginx.dct3.k3d.internal:23443:127.0.0.1",
+             "https://example-nginx.dct3.k3d.internal:23443/"], capture_output=True, text=True)
         assert "Hello from dct3.k3d.internal" in served.stdout, served.stderr
     finally:
         for name, content in kept.items():

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
-from subprocess import CompletedProcess
 
 import pytest
 from conftest import Project
@@ -21,7 +22,7 @@ def world(project: Project) -> Iterator[World]:
         yield world
 
 
-def refuse_secrets(world: World, *runs: CompletedProcess[str]) -> None:
+def refuse_secrets(world: World, *runs: subprocess.CompletedProcess[str]) -> None:
     """No token and no key in what was printed, on a command line, or in a file that is left."""
     printed = [run.stdout + run.stderr for run in runs]
     commands = [word for words in world.fakes.calls() for word in words]
@@ -96,6 +97,19 @@ def test_a_terminal_that_knows_ascii_alone_shows_a_question_mark_for_what_it_lac
     assert f"--output '{world.project.home}/?/cl1'" in dry.stdout
     assert "\n?ber\n? cl1 cluster: failed" in done.stdout
     assert "cl1 cluster: k3d ended with 1." in done.stderr and "ber" in done.stderr
+
+
+def test_a_reader_that_has_read_enough_does_not_stop_the_work(world: World) -> None:
+    world.fakes.answer("^k3d kubeconfig merge", exit=1)
+    running = subprocess.Popen(
+        [sys.executable, "-m", "invoke", "k3d-cluster-setup", "--n", "1"], cwd=world.project.folder,
+        env=world.project.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert running.stdout and running.stderr
+    running.stdout.close()
+    assert "cl1 kubeconfig" in (said := running.stderr.read()) and "Broken pipe" not in said
+    assert running.wait() == 1
+    assert world.fakes.calls("k3d", "kubeconfig", "merge")
 
 
 def test_a_file_that_cannot_be_written_is_an_error_with_its_name(world: World) -> None:

@@ -14,7 +14,10 @@ from pathlib import Path
 
 import pytest
 from conftest import Project
+from invoke import Context
 from pretend import World, world_of
+
+from tasks.shell import Shell
 
 
 @pytest.fixture
@@ -123,6 +126,9 @@ def test_a_dry_run_changes_nothing_and_names_what_only_a_run_can_know(world: Wor
 def test_a_dry_run_prints_word_for_word_what_the_run_then_executes(world: World) -> None:
     world.witness("openssl")
     world.network(there=True)
+    connected = "^docker network inspect .*Labels"
+    world.fakes.answer(connected, "dev-cluster-tasks 2\n")
+    world.fakes.answer(connected, "dev-cluster-tasks 0\n", after="^k3d cluster delete")
     world.fakes.answer("^kubectl .*get secrets .*status in", "secret/broken-off\n")
     world.fakes.answer("^kubectl .*get-contexts", "k3d-cl1\n")
     world.cluster_list(world.cluster(1), after="^k3d cluster create")
@@ -132,7 +138,24 @@ def test_a_dry_run_prints_word_for_word_what_the_run_then_executes(world: World)
         before = len(world.changes())
         dry = world.inv("--dry", *task)
         assert len(world.changes()) == before
+        assert task[0] == "k3d-cluster-delete" or not world.fakes.calls("docker", "run"), "that may pull an image"
         assert world.inv(*task).returncode == 0
         executed = world.changes()[before:]
         assert len(executed) >= 3
         assert printed(dry.stdout) == Counter(map(shlex.join, executed))
+
+
+# --- looks that go on -------------------------------------------------------------------------------------------------
+
+
+def test_a_look_in_the_background_ends_with_the_children_of_a_wrapper_script(tmp_path: Path) -> None:
+    """kubectl of asdf, mise or snap is a script that starts the real one."""
+    wrapper = tmp_path / "kubectl"
+    wrapper.write_text("#!/bin/sh\nsleep 1000 &\necho child $!\nwait\n")
+    wrapper.chmod(0o755)
+    with Shell(Context(), {}).background(str(wrapper)) as said:
+        while not said():
+            time.sleep(0.05)
+        child = said().split()[1]
+    state = subprocess.run(["ps", "-o", "stat=", "-p", child], capture_output=True, text=True).stdout
+    assert state.strip() in ("", "Z")

@@ -110,19 +110,12 @@ def ask(shell: Shell, cluster: Cluster, names: list[str]) -> dict[str, str]:
 @contextmanager
 def port_forward(shell: Shell, cluster: Cluster, namespace: str, target: str, port: int) -> Iterator[int]:
     """A port of 127.0.0.1 that leads to that port in the cluster; OSError when kubectl cannot."""
-    promise = shell.background(*cluster.kubectl, "-n", namespace, "port-forward", "--address", "127.0.0.1",
-                               target, f":{port}")
-    try:
+    with shell.background(*cluster.kubectl, "-n", namespace, "port-forward", "--address", "127.0.0.1",
+                          target, f":{port}") as said:
         for _ in range(200):
-            said = re.search(r"127\.0\.0\.1:(\d+) ->", "".join(promise.runner.stdout))
-            if said:
-                break
-            if promise.runner.process_is_finished:
-                raise OSError("".join(promise.runner.stderr))
+            begun = re.search(r"127\.0\.0\.1:(\d+) ->", said())
+            if begun:
+                yield int(begun[1])
+                return
             time.sleep(0.05)
-        else:
-            raise OSError("port-forward did not begin within 10 s")
-        yield int(said[1])
-    finally:
-        promise.runner.kill()
-        promise.join()
+        raise OSError("port-forward did not begin within 10 s")
