@@ -19,6 +19,7 @@ from invoke import Context, Exit, task
 from tasks import settings as configuration
 from tasks import trust
 from tasks.constraints import basic_constraints, covers, excludes_addresses, permitted_domains
+from tasks.names import PlainTask
 from tasks.render import render, work_folder, write
 from tasks.settings import Cluster, Settings
 from tasks.shell import Shell, require
@@ -32,7 +33,7 @@ INTERMEDIATE_DAYS = 730
 RENEW_DAYS = 30
 
 
-@task
+@task(klass=PlainTask)
 def cert(context: Context) -> None:
     """Make the root certificate authority, and let this machine trust it"""
     settings = configuration.load()
@@ -71,7 +72,10 @@ class RootFiles:
 def ensure_root(shell: Shell, settings: Settings) -> None:
     """Make the root where there is none, else say until when it is good and what is weak about it."""
     files = RootFiles(settings)
-    with shell.step("", "root certificate") as this:
+    with shell.step("", "root certificate") as this, shell.one_at_a_time():
+        for file in (files.key, files.certificate):
+            if file.is_symlink() and not file.exists():
+                raise Exit(f"{file} leads to {file.readlink()}, which is not there. Is a disk not mounted?")
         if files.certificate.exists():
             root = load_root(settings)
             this.skip(f"already there: {files.certificate}, until {root.not_valid_after_utc:%Y-%m-%d}")
@@ -139,7 +143,7 @@ def load_root(settings: Settings) -> Certificate:
         raise unusable(files, "cannot be used: the key is missing")
     try:
         root = x509.load_pem_x509_certificate(files.certificate.read_bytes())
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         raise unusable(files, f"cannot be used: the certificate cannot be read: {error}") from None
     key = load_key(files)
     now = datetime.now(timezone.utc)
@@ -168,7 +172,7 @@ def load_key(files: RootFiles) -> PrivateKeyTypes:
 
     try:
         return load_pem_private_key(files.key.read_bytes(), password=None)
-    except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise unusable(files, f"cannot be used: the key cannot be read: {error}") from None
 
 

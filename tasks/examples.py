@@ -12,6 +12,7 @@ from invoke import Context, Exit, task
 
 from tasks import dns, k3d, trust
 from tasks.cert import RootFiles
+from tasks.in_cluster import bundle
 from tasks.names import ClusterTask
 from tasks.progress import per_cluster, say
 from tasks.render import apply, manifest
@@ -57,7 +58,8 @@ def install(shell: Shell, cluster: Cluster) -> None:
         if not shell.dry and not shell.look(*cluster.kubectl, "get", "clusterissuer", "root-ca").ok:
             raise Exit(f"{cluster.name} does not answer, or has no issuer root-ca. "
                        f"Bring it up with: inv k3d-cluster-setup --n {cluster.number}")
-        manifests = [manifest(cluster, f"examples/{name}.yaml", host=example_host(cluster))
+        sources_hash = bundle.sources(shell, cluster.settings)["sources_hash"]
+        manifests = [manifest(cluster, f"examples/{name}.yaml", host=example_host(cluster), sources_hash=sources_hash)
                      for name in ("namespace", *WORKLOADS)]
         this.outcome = "applied" if apply(shell, cluster, *manifests) else "already there"
         for name, namespace in WORKLOADS.items():
@@ -81,6 +83,8 @@ class Row:
     target: str
     state: str
     note: str
+    command: str = ""
+    """What to type where it is yellow."""
 
 
 def checks(shell: Shell, clusters: list[Cluster]) -> list[Callable[[], list[Row]]]:
@@ -199,12 +203,12 @@ def this_machine(shell: Shell, clusters: list[Cluster]) -> list[Row]:
         name = example_host(cluster)
         good = dns.resolves(name)
         rows.append(Row("this machine's resolver", name, "green" if good else "yellow",
-                        "127.0.0.1" if good else f"not resolved: {dns.command(shell, name)}"))
+                        "127.0.0.1" if good else "not resolved", "" if good else dns.command(shell, name)))
     certificate = RootFiles(clusters[0].settings).certificate
     store = trust.store_of(shell)
     good = store.verify(shell, certificate)
     rows.append(Row("this machine's trust store", certificate.name, "green" if good else "yellow",
-                    "trusted" if good else f"not trusted: {store.command(certificate)}"))
+                    "trusted" if good else "not trusted", "" if good else store.command(certificate)))
     return rows
 
 
@@ -224,3 +228,6 @@ def show(rows: list[Row]) -> None:
     with console.capture() as lines:
         console.print(table)
     say("\n" + "\n".join(line.rstrip() for line in lines.get().splitlines()) + "\n")
+    commands = [row.command for row in rows if row.command]
+    if commands:  # below the table, which would cut them
+        say("For what is yellow, type:\n" + "\n".join(f"  {command}" for command in commands) + "\n")

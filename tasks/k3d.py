@@ -87,9 +87,12 @@ def setup(shell: Shell, clusters: list[Cluster], extra: list[str]) -> None:
 
 def configure(shell: Shell, cluster: Cluster) -> None:
     settings, clusters = cluster.settings, existing(shell)
-    found = clusters.get(cluster.name)
+    found, state = clusters.get(cluster.name), ""
     if not shell.dry and (found is None or not found.running):
         state = "does not exist" if found is None else "is stopped"
+    elif creation_marker(cluster).exists():
+        state = "is half made: k3d cluster create was broken off"
+    if state:
         raise Exit(f"{cluster.name} {state}. Bring it up with: inv k3d-cluster-setup --n {cluster.number}")
     if found:
         check_published_ports(cluster, found)
@@ -110,21 +113,29 @@ def ensure_network(shell: Shell, settings: Settings, found: Iterable[Existing]) 
 def bring_up(shell: Shell, cluster: Cluster, found: Existing | None, extra: list[str]) -> None:
     """See to it that the cluster exists and runs."""
     with shell.step(cluster.name, "cluster") as this:
-        marker = creation_marker(cluster)
+        marker, again = creation_marker(cluster), ""
         if marker.exists():
             shell.until_ended(f"k3d cluster create {cluster.name} ")
-            shell.change("k3d", "cluster", "delete", cluster.name)
-            found = None
+            if marker.exists():  # it was not another run, which has removed it by now
+                shell.change("k3d", "cluster", "delete", cluster.name)
+                again = ", after a half made one was deleted"
+            found = None if again else existing(shell).get(cluster.name)
         if found:
             check_published_ports(cluster, found)
         if found is None:
             publish = network.publish_addresses(shell, cluster.settings)
             check_free_ports(shell, cluster, publish)
             write(shell, marker, "k3d cluster create was begun. This file goes when the API answers.\n")
-            shell.change(*create_words(cluster, publish), *extra, hint="k3d has removed what it had begun to make.")
+            try:
+                shell.change(*create_words(cluster, publish), *extra,
+                             hint="k3d has undone what it had begun. Mend that, then run this task again.")
+            except Exit:
+                if cluster.name not in existing(shell):
+                    marker.unlink(missing_ok=True)
+                raise
             if not shell.dry:
                 marker.unlink()
-            this.outcome = "created"
+            this.outcome = f"created{again}"
         elif not found.running:
             shell.change("k3d", "cluster", "start", cluster.name, "--wait", "--timeout",
                          f"{cluster.settings.timeout_create}s")
@@ -169,6 +180,7 @@ def merge_kubeconfig(shell: Shell, cluster: Cluster) -> None:
 
 
 def delete(shell: Shell, cluster: Cluster) -> None:
+    """Delete the cluster, half made ones too, and forget it."""
     with shell.step(cluster.name, "cluster") as this:
         marker = creation_marker(cluster)
         if cluster.name in existing(shell) or marker.exists():

@@ -1,4 +1,4 @@
-"""How a task is called: `--n 1`, `-n 1`, `--n 1,2`, `--n 1-3`, and `k3d-cluster-setup-1`.
+"""How a task ends for its user, and how it is called: `--n 1`, `-n 1`, `--n 1,2`, `--n 1-3`, and `k3d-cluster-setup-1`.
 
 The only place that bends Invoke, pinned by tests/test_names.py. Invoke spells a one-letter parameter `-n` and nothing
 else (invoke#174), and its `--list` would show ten numbered names for each task (invoke#722). Both are decided in
@@ -7,14 +7,32 @@ Collection, and Invoke copies ours into a plain one (Collection.from_module), so
 
 from __future__ import annotations
 
+import os
 import re
+import signal
+import sys
 from typing import Any
 
 from invoke import Collection, Context, Exit, Task
 from invoke.parser import ParserContext
 
+from tasks.progress import what_to_do
 
-class ClusterTask(Task):  # type: ignore[type-arg]
+
+class PlainTask(Task):  # type: ignore[type-arg]
+    """A task that ends in a sentence instead of a traceback where a file or the disk is in the way."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().__call__(*args, **kwargs)
+        except BrokenPipeError:  # `| head` has read enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise Exit(code=128 + signal.SIGPIPE) from None
+        except OSError as error:
+            raise Exit(what_to_do(error)) from None
+
+
+class ClusterTask(PlainTask):
     """A task with a parameter `n`: takes `--n` too, and has the names `<task>-0` to `<task>-9`."""
 
 
@@ -42,7 +60,7 @@ def task_with_config(self: Collection, name: str | None) -> tuple[Any, dict[str,
         return task(context, n=numbered[2])
 
     body.__doc__ = task.__doc__
-    return Task(body, name=str(name)), config
+    return PlainTask(body, name=str(name)), config
 
 
 Collection.to_contexts = to_contexts  # type: ignore[method-assign]

@@ -8,13 +8,14 @@ import re
 from invoke import Context, Exit, task
 
 from tasks import settings as configuration
+from tasks.names import PlainTask
 from tasks.shell import Shell, require, words_after_dashes
 
 ANCHOR = "/etc/pki/ca-trust/source/anchors/dev-clusters-additional-ca.crt"
 UPLOAD = "/tmp/dev-clusters-additional-ca.crt"
 
 
-@task
+@task(klass=PlainTask)
 def podman_machine_prepare(context: Context) -> None:
     """Have the podman machine trust ADDITIONAL_CA_BUNDLE_FILE: inv podman-machine-prepare -- NAME
 

@@ -61,19 +61,25 @@ def step(where: str, title: str, dry: bool = False) -> Iterator[Step]:
     except BaseException as error:
         how = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
         _line("failed", where, f"{title}: {how}", time.monotonic() - started, id(this))
-        if isinstance(error, OSError):  # a file that cannot be read or written, a full disk
-            raise Exit(f"{_title.get()}: {error}") from None
+        if isinstance(error, OSError):
+            raise Exit(f"{_title.get()}: {what_to_do(error)}") from None
         raise
     finally:
         _title.reset(token)
     _line("warned" if this.warned else "done", where, f"{title}: {this.outcome}", time.monotonic() - started, id(this))
 
 
+def what_to_do(error: OSError) -> str:
+    """For a file that cannot be read or written: which, why, and where to look."""
+    what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+    return f"{what}. Is it what it should be, with the right owner and mode, and is the disk not full? Then run again."
+
+
 def side_by_side(jobs: list[Callable[[], Any]], at_once: bool = True) -> list[Any]:
     """Run the jobs at once and return their results in order.
 
-    All are waited for, also when one fails; then the first failure is raised. `at_once=False` keeps their order, as
-    `--dry` needs it.
+    All are waited for, also when one fails; then what failed is raised, all together. `at_once=False` keeps their
+    order, as `--dry` needs it.
     """
     if not at_once or len(jobs) == 1:
         return [job() for job in jobs]
@@ -86,6 +92,10 @@ def side_by_side(jobs: list[Callable[[], Any]], at_once: bool = True) -> list[An
         futures = [pool.submit(copy_context().run, beside, job) for job in jobs]
         while wait(futures, timeout=0.5).not_done:  # in a wait without an end, Ctrl-C may stay unheard
             pass
+    failures = [error for future in futures if (error := future.exception())]
+    refusals = dict.fromkeys(str(error.message) for error in failures if isinstance(error, Exit))
+    if failures and len(failures) == len(refusals):
+        raise Exit("\n\n".join(refusals))
     return [future.result() for future in futures]
 
 

@@ -10,6 +10,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from invoke import Exit
+
 from tasks.settings import Cluster
 from tasks.shell import Shell
 from tasks.values import PROJECT
@@ -27,8 +29,14 @@ MARKER = f"# written by {MANAGER}"
 
 
 def render(template: str, **values: Any) -> str:
-    """The text of `templates/<template>` with these values; an unknown name in it is an error."""
-    return templates().get_template(template).render(manager=MANAGER, marker=MARKER, **values)
+    """The text of `templates/<template>` with these values; Exit when the template is wrong or asks for another one."""
+    from jinja2 import TemplateError
+
+    try:
+        return templates().get_template(template).render(manager=MANAGER, marker=MARKER, **values)
+    except (TemplateError, UnicodeDecodeError) as error:
+        line = f", line {error.lineno}" if hasattr(error, "lineno") else ""
+        raise Exit(f"templates/{template}{line}: {error}") from None
 
 
 @cache

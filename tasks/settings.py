@@ -247,7 +247,7 @@ def read_file(file: Path, problems: list[str]) -> dict[str, str]:
         blank = original[: len(original) - len(original.lstrip())].count("\n")
         where = f"{file.name}, line {line.original.line + blank}"
         if line.error or "=" in (line.key or ""):
-            problems.append(f"{where}: not KEY=value: {original.strip()[:60]!r}")
+            problems.append(f"{where}: not KEY=value")  # not shown: it may hold a password
         elif line.key is not None and line.value is None:
             problems.append(f"{where}: {line.key} has no value; write {line.key}=")
         else:

@@ -77,11 +77,14 @@ def yes_or_no(value: str) -> bool:
 def path(value: str) -> Path:
     if not value or not value.isprintable():
         raise ValueError("a path of printable characters")
+    expanded = os.path.expandvars(value)
     try:
         # Relative to the project, because tasks run from any sub-folder.
-        place = PROJECT / Path(os.path.expandvars(value)).expanduser()
+        place = PROJECT / Path(expanded).expanduser()
         with suppress(FileNotFoundError, NotADirectoryError):
             place.stat()
+        if re.search(r"\$[A-Za-z_{]", expanded) and not place.exists():
+            raise ValueError("a path whose $VARIABLES are all set")
     except (OSError, RuntimeError) as error:
         raise ValueError(f"a path that can be looked at ({error})") from None
     return place
@@ -166,6 +169,8 @@ def version(value: str) -> str:
 
 
 def chart_source(value: str) -> str:
+    if re.fullmatch(r"(oci|https?)://[^\s/@]+@.*", value):
+        raise ValueError("an address without a password, which would be shown; helm registry login keeps it")
     if re.fullmatch(r"(oci|https?)://[^\s/]\S*", value) and value.isprintable():
         return value.rstrip("/")
     if not value or not path(value).is_dir():

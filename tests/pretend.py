@@ -38,6 +38,15 @@ NETWORK, GATEWAY, SUBNET = "dev-clusters", "127.0.0.9", "127.0.0.0/24"
 TRAEFIK = "10.43.0.80"
 """The address of the Service traefik-internal."""
 
+PORT_FORWARD = """
+if "port-forward" in words:  # it goes on until it is killed
+    import signal
+    port = {}[words[words.index("--context") + 1]]
+    print("Forwarding from 127.0.0.1:" + str(port) + " -> 53", flush=True)
+    signal.pause()
+"""
+
+
 class World:
     """The project with recorders for every tool; its methods say what the tools answer."""
 
@@ -48,6 +57,8 @@ class World:
         self.env()
         ca.put(project.home / ".local-ca-certs", ROOT.pem, ROOT.key_pem())
         self.fakes.add(*TOOLS)
+        self.add_to("kubectl", PORT_FORWARD.format(
+            {f"k3d-{names.cluster}": names.server_address[1] for names in self.names}))
         self.tools()
         self.network()
         self.cluster_list()
@@ -89,8 +100,12 @@ class World:
         real = shutil.which(tool)
         assert real, f"{tool} is not installed"
         self.fakes.add(tool)
+        self.add_to(tool, f"os.execv({real!r}, [{real!r}, *sys.argv[1:]])")
+
+    def add_to(self, tool: str, code: str) -> None:
+        """What a recorder does where no rule has answered."""
         with (self.fakes.bin / tool).open("a") as recorder:
-            recorder.write(f"\nos.execv({real!r}, [{real!r}, *sys.argv[1:]])\n")
+            recorder.write(f"\n{code}\n")
 
     # --- what the tools answer ---
 
@@ -151,9 +166,6 @@ class World:
         self.fakes.answer(f"{kubectl}get configmap coredns -o", '{"Corefile":"","NodeHosts":""}')
         self.fakes.answer(f"{kubectl}get deployment traefik", '["--accesslog=true"]')
         self.fakes.answer(f"{kubectl}get service traefik-internal", TRAEFIK)
-        for names in self.names:
-            self.fakes.answer(f"{kubectl}--context k3d-{names.cluster} .*port-forward",
-                              f"Forwarding from 127.0.0.1:{names.server_address[1]} -> 53\n")
 
     def configured(self, *numbers: int) -> None:
         """These clusters are as a first run leaves them, which this world must have seen."""

@@ -25,6 +25,12 @@ def marker(world: World, number: int) -> Path:
     return world.project.folder / ".work" / f"cl{number}" / "half-made"
 
 
+def mark(world: World) -> None:
+    """Leave cluster 1 as a run does that is killed while k3d creates it."""
+    marker(world, 1).parent.mkdir(parents=True)
+    marker(world, 1).touch()
+
+
 # --- k3d cluster create -----------------------------------------------------------------------------------------------
 
 
@@ -167,7 +173,13 @@ def test_a_cluster_that_was_stopped_is_started(world: World) -> None:
     assert brought_up(world)[:-1] == [["k3d", "cluster", "start", "cl1", "--wait", "--timeout", "600s"]]
 
 
-def test_a_cluster_whose_creation_failed_is_made_again_by_the_next_run_once_nobody_makes_it(world: World) -> None:
+def test_a_creation_that_failed_leaves_no_mark_where_k3d_has_undone_it(world: World) -> None:
+    created(world)
+    assert not marker(world, 1).exists()
+
+
+def test_a_cluster_that_was_left_half_made_is_made_again_by_the_next_run_once_nobody_makes_it(world: World) -> None:
+    world.cluster_list(world.cluster(1), after="^k3d cluster create")
     created(world)
     assert marker(world, 1).exists()
 
@@ -193,11 +205,16 @@ def test_ports_that_differ_from_the_settings_are_an_error_that_names_both_and_no
     assert world.changes() == []
 
 
-def test_configure_says_how_to_bring_up_a_cluster_that_is_stopped(world: World) -> None:
-    world.cluster_list(world.cluster(1, running=False))
+@pytest.mark.parametrize("state", ["is stopped", "is half made"])
+def test_configure_says_how_to_bring_up_a_cluster_that_is_stopped_or_half_made(world: World, state: str) -> None:
+    world.cluster_list(world.cluster(1, running=state != "is stopped"))
+    if state == "is half made":
+        mark(world)
     done = world.inv("k3d-cluster-configure", "--n", "1")
     assert done.returncode == 1
-    assert done.stderr == "cl1 is stopped. Bring it up with: inv k3d-cluster-setup --n 1\n"
+    assert done.stderr.startswith(f"cl1 {state}")
+    assert done.stderr.endswith(". Bring it up with: inv k3d-cluster-setup --n 1\n")
+    assert world.changes() == []
 
 
 # --- before anything is created ---------------------------------------------------------------------------------------
@@ -296,8 +313,7 @@ def test_nothing_is_deleted_where_there_is_no_cluster_and_a_network_of_others_st
 
 
 def test_a_half_made_cluster_that_k3d_does_not_list_is_deleted_too(world: World) -> None:
-    marker(world, 1).parent.mkdir(parents=True)
-    marker(world, 1).touch()
+    mark(world)
     world.inv("k3d-cluster-delete", "--n", "1")
     assert world.changes() == [["k3d", "cluster", "delete", "cl1"]]
     assert not marker(world, 1).exists()

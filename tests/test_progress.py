@@ -67,12 +67,10 @@ def test_a_failure_tells_what_failed_the_command_its_last_lines_and_what_to_do(w
     command = world.project.fakes.calls("k3d", "cluster", "create")[0]
     assert done.returncode == 1
     assert re.search("^✗ cl1 cluster: failed +[0-9.]+ s$", done.stdout, re.MULTILINE)
-    assert done.stderr.splitlines() == [
-        "cl1 cluster: k3d ended with 3.",
-        f"  {' '.join(command)}",
-        *(f"  | {line}" for line in lines[-12:]),
-        "k3d has removed what it had begun to make.",
-    ]
+    *told, what_to_do = done.stderr.splitlines()
+    assert told == ["cl1 cluster: k3d ended with 3.", f"  {' '.join(command)}",
+                    *(f"  | {line}" for line in lines[-12:])]
+    assert what_to_do == "k3d has undone what it had begun. Mend that, then run this task again."
 
 
 def test_what_was_waited_for_is_told_and_what_runs_beside_it_comes_to_its_end(world: World) -> None:
@@ -113,8 +111,9 @@ def test_a_reader_that_has_read_enough_does_not_stop_the_work(world: World) -> N
 
 
 def test_a_file_that_cannot_be_written_is_an_error_with_its_name(world: World) -> None:
-    (world.project.folder / ".work").write_text("not a folder")
+    work = world.project.folder / ".work"
+    work.write_text("not a folder")
     done = world.inv("k3d-cluster-setup", "--n", "1")
     assert done.returncode == 1
-    assert re.fullmatch(r"""cl1 cluster: \[Errno \d+\] .+: ["'].*/\.work/cl1.*["']\n""", done.stderr)
+    assert done.stderr.startswith(f"cl1 cluster: {work}/cl1: Not a directory. ")
     assert not world.fakes.calls("k3d", "cluster", "create")

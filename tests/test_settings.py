@@ -148,14 +148,14 @@ def test_env_is_read_as_editors_write_it(folder: Path, content: bytes, tld: str)
         ("CERT_O=Société\n".encode("latin-1"), [".env: cannot be read: 'utf-8' codec can't decode byte 0xe9"]),
         ("TLD=test\n".encode("utf-16"), [".env: cannot be read: 'utf-8' codec can't decode byte 0xff"]),
         ("TLD=test\n".encode("utf-16-le"), [".env: cannot be read: it holds NUL characters; is it UTF-8?"]),
-        (b"\n\n# a comment\n\nnot a setting\n", [".env, line 5: not KEY=value: 'not a setting'"]),
-        (b"TLD='test\n", [".env, line 1: not KEY=value: \"TLD='test\""]),
-        (b"=test\n", [".env, line 1: not KEY=value: '=test'"]),
-        (b"'A=B'=test\n", [".env, line 1: not KEY=value: \"'A=B'=test\""]),
+        (b"\n\n# a comment\n\nnot a setting\n", [".env, line 5: not KEY=value"]),
+        (b"TLD='test\n", [".env, line 1: not KEY=value"]),
+        (b"=test\n", [".env, line 1: not KEY=value"]),
+        (b"'A=B'=test\n", [".env, line 1: not KEY=value"]),
         (b"TLD=test\n\nK3D_SUBDOMAIN\n", [".env, line 3: K3D_SUBDOMAIN has no value; write K3D_SUBDOMAIN="]),
         (b"what is this\n\n" + b"x " * 5000 + b"\nCERT_C=Holland\n", [
-            ".env, line 1: not KEY=value: 'what is this'",
-            ".env, line 3: not KEY=value: 'x x x x",
+            ".env, line 1: not KEY=value",
+            ".env, line 3: not KEY=value",
             ".env: CERT_C='Holland': allowed is a country code",
         ]),
     ],
@@ -699,3 +699,14 @@ def test_odd_values_reach_the_tools_as_they_are_and_nothing_is_run(project: Proj
     ]]
     assert (here / "ca" / "internal-ca.crt").is_file()
     assert not list(tmp_path.rglob("pwned"))
+
+
+def test_a_line_that_cannot_be_read_is_not_shown_because_it_may_hold_a_password(folder: Path) -> None:
+    (folder / ".env").write_text("PASSWORD hunter2\n")
+    assert "hunter2" not in "".join(problems(folder))
+
+
+def test_a_chart_source_with_a_password_is_refused_and_a_folder_of_an_unset_variable_is_not_made(folder: Path) -> None:
+    (folder / ".env").write_text("CHART_SOURCE=https://user:hunter2@charts.example.com\nCERT_FOLDER='$UNSET_HOME/.certs'\n")
+    said = problems(folder)
+    assert "without a password" in said[1] and "$VARIABLES are all set" in said[0]

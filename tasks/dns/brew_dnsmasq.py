@@ -7,6 +7,7 @@ from pathlib import Path
 from invoke import Context, Exit, task
 
 from tasks import settings as configuration
+from tasks.names import PlainTask
 from tasks.render import MARKER, render, work_file, write
 from tasks.settings import Settings
 from tasks.shell import Shell, is_macos, require
@@ -14,19 +15,19 @@ from tasks.shell import Shell, is_macos, require
 RESOLVERS = Path("/etc/resolver")
 
 
-@task
+@task(klass=PlainTask)
 def dnsmasq_brew_install(context: Context) -> None:
     """Install dnsmasq with Homebrew, and start it"""
     install(open_shell(context)[0])
 
 
-@task
+@task(klass=PlainTask)
 def dnsmasq_brew_configure(context: Context) -> None:
     """Have that dnsmasq, and macOS, resolve the clusters' names"""
     configure(*open_shell(context))
 
 
-@task
+@task(klass=PlainTask)
 def dnsmasq_brew(context: Context) -> None:
     """Resolve the clusters' names on macOS: install dnsmasq and configure it"""
     shell, settings = open_shell(context)

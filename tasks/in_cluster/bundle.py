@@ -10,21 +10,26 @@ from tasks.shell import Shell
 
 
 def configure(shell: Shell, cluster: Cluster) -> None:
-    from cryptography.hazmat.primitives.serialization import Encoding
-
     hand_webhook_to_helm(shell, cluster)
     charts.install(shell, cluster, "trust-manager")
     settings = cluster.settings
     with shell.step(cluster.name, "trust bundle default-ca-bundle") as this:
-        there = not shell.dry or RootFiles(settings).certificate.exists()  # `inv --dry up` has made none
-        root = load_root(settings).public_bytes(Encoding.PEM).decode() if there else ""
-        company = company_pem(settings)
-        sources = {"root_pem": root, "company_pem": company, "sources_hash": short_hash(root + company)}
-        apply_admitted(shell, cluster, "trust-manager", manifest(cluster, "in_cluster/root-ca.yaml", **sources),
-                       manifest(cluster, "in_cluster/bundle.yaml", **sources))
+        values = sources(shell, settings)
+        apply_admitted(shell, cluster, "trust-manager", manifest(cluster, "in_cluster/root-ca.yaml", **values),
+                       manifest(cluster, "in_cluster/bundle.yaml", **values))
         shell.wait("the Bundle", settings.timeout_ready, *cluster.kubectl, "wait", "bundle/default-ca-bundle",
                    "--for=condition=Synced", f"--timeout={settings.timeout_ready}s")
         this.outcome = "synced"
+
+
+def sources(shell: Shell, settings: Settings) -> dict[str, str]:
+    """What the bundle holds besides the public CAs, as PEM, and a hash that changes with it."""
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    there = not shell.dry or RootFiles(settings).certificate.exists()  # `inv --dry up` has made none
+    root = load_root(settings).public_bytes(Encoding.PEM).decode() if there else ""
+    company = company_pem(settings)
+    return {"root_pem": root, "company_pem": company, "sources_hash": short_hash(root + company)}
 
 
 def company_pem(settings: Settings) -> str:

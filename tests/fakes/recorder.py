@@ -5,6 +5,7 @@ matches the whole command answers; `after` and `before` are expressions for comm
 received earlier. Without a rule it succeeds and says nothing.
 """
 
+import fcntl
 import json
 import os
 import re
@@ -16,6 +17,7 @@ folder = Path(os.environ["FAKES"])
 words = [Path(sys.argv[0]).name, *sys.argv[1:]]
 command = shlex.join(words)
 with (folder / "log").open("a+") as log:
+    fcntl.flock(log, fcntl.LOCK_EX)  # tools run side by side
     log.seek(0)
     earlier = [shlex.join(json.loads(line)["words"]) for line in log]
     log.write(json.dumps({"words": words, "environment": dict(os.environ)}) + "\n")

@@ -1,0 +1,64 @@
+"""What is sent to a cluster is ours, and says so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tasks.cert import Intermediate
+from tasks.render import render
+from tasks.settings import load
+
+TEMPLATES = Path(__file__).resolve().parent.parent / "templates"
+SETTINGS = load(environment={})
+VALUES = {
+    "cluster": SETTINGS.cluster(1), "settings": SETTINGS, "host": "app.cl1.k3d.internal", "rules": "", "rules_hash": "",
+    "root_pem": "root", "company_pem": "company", "sources_hash": "2", "intermediate": Intermediate("chain", "key"),
+}
+MANIFESTS = [
+    file for file in sorted(TEMPLATES.rglob("*.yaml"))
+    # Helm's values; a patch of k3s' own CoreDNS; and a ConfigMap that others share, of which we own one key.
+    if not file.name.endswith("-values.yaml") and file.name not in ("coredns-restart.yaml", "coredns-custom.yaml")
+]
+
+
+@pytest.mark.parametrize("file", MANIFESTS, ids=lambda file: file.stem)
+def test_every_object_that_we_apply_carries_our_label(file: Path) -> None:
+    documents = list(yaml.safe_load_all(render(str(file.relative_to(TEMPLATES)), **VALUES)))
+    assert documents
+    for document in documents:
+        assert document["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "dev-cluster-tasks"
+
+
+def test_the_shared_configmap_of_coredns_gets_no_label_of_ours() -> None:
+    assert "labels" not in yaml.safe_load(render("in_cluster/coredns-custom.yaml", **VALUES))["metadata"]
+
+
+def test_the_client_with_the_bundle_trusts_it_whatever_its_image_says() -> None:
+    pod = yaml.safe_load(render("examples/curl.yaml", **VALUES))["spec"]["template"]["spec"]
+    container = pod["containers"][0]
+    variables = {variable["name"]: variable["value"] for variable in container["env"]}
+    mounted = container["volumeMounts"][0]["mountPath"]
+    assert variables == {"CURL_CA_BUNDLE": f"{mounted}/bundle.pem", "SSL_CERT_FILE": f"{mounted}/bundle.pem"}
+    assert pod["volumes"][0]["configMap"]["name"] == "default-ca-bundle"
+
+
+def test_a_mistake_in_a_template_is_told_with_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from invoke import Exit
+
+    from tasks import render as rendering
+
+    monkeypatch.setattr(rendering, "PROJECT", tmp_path)
+    rendering.templates.cache_clear()
+    (tmp_path / "templates").mkdir()
+    (tmp_path / "templates" / "a.yaml").write_text("fine\n{% if x %}\n")
+    (tmp_path / "templates" / "b.yaml").write_text("{{ domian }}\n")
+    try:
+        with pytest.raises(Exit, match=r"templates/a.yaml, line 2: "):
+            render("a.yaml", x=1)
+        with pytest.raises(Exit, match=r"templates/b.yaml: 'domian' is undefined"):
+            render("b.yaml")
+    finally:
+        rendering.templates.cache_clear()
