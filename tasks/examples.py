@@ -163,7 +163,7 @@ def from_pod(shell: Shell, source: Cluster, target: Cluster) -> list[Row]:
 
     def check(scheme: str) -> Row:
         said = curl(shell, source, "curl", url(target, scheme))
-        error = "" if said.ok else (said.stderr.strip() or f"curl ended with {said.exited}").splitlines()[-1]
+        error = "" if said.ok else (said.stderr.strip() or f"curl ended with {said.exited}").splitlines()[0]
         return answer(f"pod in {source.name}", target, scheme, said.stdout, error)
 
     return [until_green(partial(check, scheme)) for scheme in ("http", "https")]

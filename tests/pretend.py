@@ -1,7 +1,7 @@
 """A pretended world for the cluster tasks: how docker, k3d, helm and kubectl answer, and a DNS server for CoreDNS.
 
-It begins as a laptop with its tools, an engine, a root certificate and no cluster. What a task changes shows: after
-`k3d cluster create` there is a cluster, after `k3d kubeconfig merge` its API answers, after `helm upgrade` a release.
+It begins as a laptop with its tools, an engine, a root certificate, no network and no cluster. What a task makes shows:
+after `docker network create` there is a network, and after `k3d kubeconfig merge` an empty cluster answers.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from typing import Any, TypeVar
 import ca
 import dns.message
 import dns.rrset
+import pytest
 import yaml
 from conftest import Project
 
@@ -53,7 +54,6 @@ class World:
     def __init__(self, project: Project, names: list[Names]) -> None:
         self.project, self.fakes, self.names = project, project.fakes, names
         self.start = free_start()
-        self.settings: dict[str, str] = {}
         self.env()
         ca.put(project.home / ".local-ca-certs", ROOT.pem, ROOT.key_pem())
         self.fakes.add(*TOOLS)
@@ -68,8 +68,7 @@ class World:
 
     def env(self, **settings: str) -> None:
         """Write .env: these settings, and ports that nothing on this machine uses."""
-        self.settings = {"K3D_PORT_START": str(self.start), "K3D_PORT_END": str(self.start + 9), **settings}
-        self.project.env(**self.settings)
+        self.project.env(K3D_PORT_START=str(self.start), K3D_PORT_END=str(self.start + 9), **settings)
 
     def inv(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
         return self.project.inv(*words, environment=environment)
@@ -167,23 +166,21 @@ class World:
         self.fakes.answer(f"{kubectl}get deployment traefik", '["--accesslog=true"]')
         self.fakes.answer(f"{kubectl}get service traefik-internal", TRAEFIK)
 
-    def configured(self, *numbers: int) -> None:
-        """These clusters are as a first run leaves them, which this world must have seen."""
-        self.cluster_list(*map(self.cluster, numbers))
+    def configured(self, number: int) -> None:
+        """This cluster is now as a first run leaves it, which this world must have seen."""
+        self.cluster_list(self.cluster(number))
         self.network(there=True)
         self.fakes.answer("^kubectl .*--raw=/readyz", "ok")
-        self.fakes.answer("^kubectl .*current-context", f"k3d-cl{numbers[0]}\n")
+        self.fakes.answer("^kubectl .*current-context", f"k3d-cl{number}\n")
         self.fakes.answer("^kubectl .*diff ")
         for words in self.fakes.calls("helm", "upgrade"):
-            context, label = words[words.index("--kube-context") + 1], words[words.index("--labels") + 1]
-            self.fakes.answer(f"^kubectl .*--context {context} .*name={words[3]},status=deployed", label.split("=")[1])
-        for number in numbers:
-            of_cluster = f"^kubectl .*--context k3d-cl{number} .*"
-            intermediate = ca.authority(f"cl{number}.k3d.internal", issuer=ROOT, pathlen=0)
-            self.fakes.answer(f"{of_cluster}get secret root-ca", base64.b64encode(intermediate.pem + ROOT.pem).decode())
-            patch = (self.project.folder / ".work" / f"cl{number}" / "coredns-restart.yaml").read_text()
-            annotations = yaml.safe_load(patch)["spec"]["template"]["metadata"]["annotations"]
-            self.fakes.answer(f"{of_cluster}get deployment coredns", *annotations.values())
+            label = words[words.index("--labels") + 1].removeprefix("dev-cluster-tasks=")
+            self.fakes.answer(f"^kubectl .*name={words[3]},status=deployed", label)
+        intermediate = ca.authority(f"cl{number}.k3d.internal", issuer=ROOT, pathlen=0)
+        self.fakes.answer("^kubectl .*get secret root-ca", base64.b64encode(intermediate.pem + ROOT.pem).decode())
+        restart = yaml.safe_load((self.project.folder / ".work" / f"cl{number}" / "coredns-restart.yaml").read_text())
+        rules_hash, = restart["spec"]["template"]["metadata"]["annotations"].values()
+        self.fakes.answer("^kubectl .*get deployment coredns", rules_hash)
 
 
 def without_sudo(words: list[str]) -> list[str]:
@@ -218,11 +215,11 @@ def free_start() -> int:
         is_free(int(f"{number}{suffix}")) for number in range(start, start + 4) for suffix in ("080", "443")))
 
 
-def is_free(port: int) -> bool:
+def is_free(port: int, address: str = "0.0.0.0") -> bool:
     with socket.socket() as server:
         server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         with suppress(OSError):
-            server.bind(("0.0.0.0", port))
+            server.bind((address, port))
             return True
     return False
 
@@ -269,6 +266,8 @@ class Page(http.server.BaseHTTPRequestHandler):
 
 @contextmanager
 def world_of(project: Project) -> Iterator[World]:
+    if not is_free(0, GATEWAY):
+        pytest.skip(f"{GATEWAY} cannot be bound. On macOS it can after: sudo ifconfig lo0 alias {GATEWAY}")
     with ExitStack() as servers:
         yield World(project, [servers.enter_context(serving(Names(f"cl{number}"))) for number in range(3)])
 
@@ -295,5 +294,7 @@ Server = TypeVar("Server", bound=socketserver.BaseServer)
 def serving(server: Server) -> Iterator[Server]:
     with server:
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-        yield server
-        server.shutdown()
+        try:
+            yield server
+        finally:
+            server.shutdown()

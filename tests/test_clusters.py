@@ -293,6 +293,8 @@ def test_a_new_root_replaces_intermediate_and_leaves(clusters: Clusters) -> None
     finally:
         for name, content in kept.items():
             (folder / name).write_bytes(content)
+    assert clusters.inv("k3d-cluster-configure", "--n", "3").returncode == 0
+    all_green(clusters, "3")  # at once: the client's pod is a new one, with the new bundle
 
 
 def test_a_cluster_of_the_original_taskfile_is_configured_by_ours(clusters: Clusters, tmp_path: Path) -> None:
@@ -304,6 +306,8 @@ def test_a_cluster_of_the_original_taskfile_is_configured_by_ours(clusters: Clus
         os.environ["HOME"] = home
     assert not secrets_hold_no_root_key(clusters, 4), "the original puts it there"
     clusters.kubectl(4, "apply", "-f", str(SOURCE / "tests" / "original-ingress.yaml"))
+    wait_until("cert-manager to see the Ingress", lambda: clusters.kubectl(
+        4, "-n", "shop", "get", "certificates", "-o", "name"))
     clusters.kubectl(4, "-n", "shop", "wait", "certificate/shop-cert", "--for=condition=Ready", "--timeout=120s")
 
     done = clusters.inv("k3d-cluster-configure", "--n", "4")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import socket
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -50,7 +49,6 @@ def created(world: World, *words: str) -> list[list[str]]:
     return world.fakes.calls("k3d", "cluster", "create")
 
 
-@pytest.mark.skipif(sys.platform == "darwin", reason="macOS binds no 127.0.0.9 that would stand for the gateway")
 @pytest.mark.parametrize(
     ("bind_address", "published"),
     [
