@@ -6,6 +6,7 @@ import errno
 import json
 import socket
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -130,8 +131,9 @@ def bring_up(shell: Shell, cluster: Cluster, found: Existing | None, extra: list
                 shell.change(*create_words(cluster, publish), *extra,
                              hint="k3d has undone what it had begun. Mend that, then run this task again.")
             except Exit:
-                if cluster.name not in existing(shell):
-                    marker.unlink(missing_ok=True)
+                with suppress(Exit):  # where k3d does not answer either, the mark stays
+                    if cluster.name not in existing(shell):
+                        marker.unlink(missing_ok=True)
                 raise
             if not shell.dry:
                 marker.unlink()

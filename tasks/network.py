@@ -41,9 +41,10 @@ def ensure(shell: Shell, settings: Settings, known_subnet: str, containers: list
 
 def subnet_words(subnet: str) -> tuple[str, ...]:
     """k3d asks for the gateway, which Docker does not tell of a subnet unless it was given too."""
-    if not subnet:
+    try:
+        return ("--subnet", subnet, "--gateway", str(next(ipaddress.IPv4Network(subnet).hosts())))
+    except ValueError:  # none was chosen, or k3d's label names none of IPv4
         return ()
-    return ("--subnet", subnet, "--gateway", str(next(ipaddress.IPv4Network(subnet).hosts())))
 
 
 def remove(shell: Shell, settings: Settings) -> None:

@@ -128,7 +128,8 @@ def refused(world: World) -> str:
 def test_charts_of_a_helm_repository_are_named_so_and_a_refusal_says_what_may_help(world: World) -> None:
     world.env(CHART_SOURCE="https://charts.example.com/jetstack/")
     said = refused(world)
-    assert "  | Error: no such host\n" in said and "CHART_SOURCE in .env may name a mirror" in said
+    assert said.count("  | Error: no such host\n") == 2, "both charts, which are fetched side by side, are told"
+    assert "CHART_SOURCE in .env may name a mirror" in said
     label = labels(world)
     where = ["--repo", "https://charts.example.com/jetstack", "--version"]
     assert sorted(world.fakes.calls("helm", "upgrade")) == [

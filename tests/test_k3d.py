@@ -83,7 +83,7 @@ def test_files_and_words_with_spaces_quotes_and_dollars_reach_k3d_as_they_are_an
         "--volume", f"{world.project.home}/me\\@company's files/ca.crt:/etc/ssl/certs/additional-ca.crt",
         "--registry-config", f"{folder}/registries.yaml",
         "--kubeconfig-update-default=false", "--wait", "--timeout", "99s", *words,
-    ]]  # fmt: skip
+    ]]
 
 
 # --- the network ------------------------------------------------------------------------------------------------------
@@ -106,13 +106,19 @@ def test_a_missing_network_is_made_with_the_chosen_subnet_and_a_failure_says_wha
     assert "Pool overlaps" in done.stderr and "K3D_NETWORK_SUBNET in .env chooses one" in done.stderr
 
 
-def test_a_network_that_was_lost_is_made_as_its_clusters_know_it_and_they_are_connected_again(world: World) -> None:
+@pytest.mark.parametrize(
+    ("known", "subnet"),
+    [("172.29.0.0/16", ["--subnet", "172.29.0.0/16", "--gateway", "172.29.0.1"]), ("fd00::/64", [])],
+)
+def test_a_network_that_was_lost_is_made_as_its_clusters_know_it_and_they_are_connected_again(
+    world: World, known: str, subnet: list[str]
+) -> None:
     elsewhere = world.cluster(2, network="another", subnet="10.9.0.0/16")
-    world.cluster_list(elsewhere, world.cluster(1, subnet="172.29.0.0/16"))
+    world.cluster_list(elsewhere, world.cluster(1, subnet=known))
     world.fakes.answer("^k3d kubeconfig merge", exit=1)
     world.inv("k3d-cluster-setup", "--n", "1")
     assert world.changes()[:-1] == [
-        [*NETWORK, "--subnet", "172.29.0.0/16", "--gateway", "172.29.0.1", "dev-clusters"],
+        [*NETWORK, *subnet, "dev-clusters"],
         ["docker", "network", "disconnect", "--force", "dev-clusters", "k3d-cl1-server-0"],
         ["docker", "network", "connect", "dev-clusters", "k3d-cl1-server-0"],
         ["docker", "network", "disconnect", "--force", "dev-clusters", "k3d-cl1-serverlb"],
@@ -174,6 +180,14 @@ def test_a_cluster_that_was_stopped_is_started(world: World) -> None:
 def test_a_creation_that_failed_leaves_no_mark_where_k3d_has_undone_it(world: World) -> None:
     created(world)
     assert not marker(world, 1).exists()
+
+
+def test_a_creation_that_failed_is_told_and_marked_where_nobody_can_say_what_is_left_of_it(world: World) -> None:
+    world.fakes.answer("^k3d cluster create", stderr="the engine went away\n", exit=1)
+    world.fakes.answer("^k3d cluster list", stderr="Cannot connect\n", exit=1, after="^k3d cluster create")
+    done = world.inv("k3d-cluster-setup", "--n", "1")
+    assert "  | the engine went away\n" in done.stderr
+    assert marker(world, 1).exists()
 
 
 def test_a_cluster_that_was_left_half_made_is_made_again_by_the_next_run_once_nobody_makes_it(world: World) -> None:

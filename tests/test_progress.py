@@ -45,7 +45,7 @@ def test_each_step_is_a_line_with_its_time_and_those_that_run_side_by_side_carry
         (True, "Traefik's access log"), (True, "cert-manager v1.21.2"), (True, "intermediate certificate"),
         (True, "issuer root-ca"), (True, "names in CoreDNS"), (True, "trust bundle default-ca-bundle"),
         (True, "trust-manager v0.26.0"), (True, "way to other clusters"),
-    ]  # fmt: skip
+    ]
     assert f"https://<name>.cl1.k3d.internal:{world.https(1)}/" in ready
     assert "kubectl --context k3d-cl1 get pods -A" in ready
     assert done.stderr == ""
@@ -102,7 +102,7 @@ def test_a_reader_that_has_read_enough_does_not_stop_the_work(world: World) -> N
     running = subprocess.Popen(
         [sys.executable, "-m", "invoke", "k3d-cluster-setup", "--n", "1"], cwd=world.project.folder,
         env=world.project.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    )
     assert running.stdout and running.stderr
     running.stdout.close()
     assert "cl1 kubeconfig" in (said := running.stderr.read()) and "Broken pipe" not in said

@@ -71,7 +71,9 @@ def test_the_oldest_tools_and_the_next_major_versions_are_good_enough(world: Wor
 def test_keys_of_env_that_are_not_ours_reach_the_tools_and_the_users_environment_wins(world: World) -> None:
     world.env(DOCKER_HOST="tcp://chosen", HTTPS_PROXY="http://in-env-file")
     world.inv("k3d-cluster-configure", "--n", "1", HTTPS_PROXY="http://in-environment")
-    for environment in world.fakes.environments():
+    environments = world.fakes.environments()
+    assert environments
+    for environment in environments:
         assert environment["DOCKER_HOST"] == "tcp://chosen"
         assert environment["HTTPS_PROXY"] == "http://in-environment"
 
@@ -88,7 +90,7 @@ def test_ctrl_c_ends_a_run_that_waits_in_several_places(world: World, all_proces
         [sys.executable, "-m", "invoke", "k3d-cluster-configure", "--n", "1"], cwd=world.project.folder,
         env=world.project.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         start_new_session=True,
-    )  # fmt: skip
+    )
     while not any("helmchartconfigs" in words for words in world.fakes.calls()):
         assert running.poll() is None, running.communicate()
         time.sleep(0.05)
