@@ -144,6 +144,8 @@ def bring_up(shell: Shell, cluster: Cluster, found: Existing | None, extra: list
             this.outcome = "started"
         else:
             this.skip("already running")
+        if found and extra:
+            this.warn(f"{this.outcome}; what is behind -- is for a new cluster only")
 
 
 def creation_marker(cluster: Cluster) -> Path:

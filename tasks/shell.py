@@ -91,7 +91,7 @@ class Shell:
     def wait(self, what: str, seconds: int, *words: str) -> None:
         """A look that blocks until something is so, such as `kubectl wait`; Exit says what was waited for."""
         if not self.dry:
-            result = self.look(*words, seconds=seconds)
+            result = self.look(*words, seconds=seconds + 10)  # its own limit comes first, with its reason
             if not result.ok:
                 fail(words, result, f"That was waiting {seconds} s for {what}. {SLOW}")
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from tasks.render import apply, manifest
+from tasks.render import MANAGER, apply, manifest
 from tasks.settings import Cluster
 from tasks.shell import Shell
 
-# Who may have made the HelmChartConfig that we replace: nobody yet, we, and the original Taskfile.
-MAKERS = ("", "dev-cluster-tasks", "taskfile-dev-cluster-config")
+# Who may have made the HelmChartConfig that we replace: we, and the original Taskfile.
+MAKERS = (MANAGER, "taskfile-dev-cluster-config")
 
 
 def configure(shell: Shell, cluster: Cluster) -> None:
