@@ -124,19 +124,7 @@ def bring_up(shell: Shell, cluster: Cluster, found: Existing | None, extra: list
         if found:
             check_published_ports(cluster, found)
         if found is None:
-            publish = network.publish_addresses(shell, cluster.settings)
-            check_free_ports(shell, cluster, publish)
-            write(shell, marker, "k3d cluster create was begun. This file goes when the API answers.\n")
-            try:
-                shell.change(*create_words(cluster, publish), *extra,
-                             hint="k3d has undone what it had begun. Mend that, then run this task again.")
-            except Exit:
-                with suppress(Exit):  # where k3d does not answer either, the mark stays
-                    if cluster.name not in existing(shell):
-                        marker.unlink(missing_ok=True)
-                raise
-            if not shell.dry:
-                marker.unlink()
+            create(shell, cluster, extra)
             this.outcome = f"created{again}"
         elif not found.running:
             shell.change("k3d", "cluster", "start", cluster.name, "--wait", "--timeout",
@@ -146,6 +134,23 @@ def bring_up(shell: Shell, cluster: Cluster, found: Existing | None, extra: list
             this.skip("already running")
         if found and extra:
             this.warn(f"{this.outcome}; what is behind -- is for a new cluster only")
+
+
+def create(shell: Shell, cluster: Cluster, extra: list[str]) -> None:
+    """Create the cluster, with the marker there until it is whole, or until k3d has undone it."""
+    marker, publish = creation_marker(cluster), network.publish_addresses(shell, cluster.settings)
+    check_free_ports(shell, cluster, publish)
+    write(shell, marker, "k3d cluster create was begun. This file goes when the API answers.\n")
+    try:
+        shell.change(*create_words(cluster, publish), *extra,
+                     hint="k3d has undone what it had begun. Mend that, then run this task again.")
+    except Exit:
+        with suppress(Exit):  # where k3d does not answer either, the mark stays
+            if cluster.name not in existing(shell):
+                marker.unlink(missing_ok=True)
+        raise
+    if not shell.dry:
+        marker.unlink()
 
 
 def creation_marker(cluster: Cluster) -> Path:
