@@ -14,7 +14,7 @@ from pathlib import Path
 
 from jinja2 import Template
 
-from tasks.cert import RootFiles
+from tasks.ca import RootFiles
 from tasks.in_cluster.charts import chart_words
 from tasks.render import regex_value
 from tasks.settings import Cluster

@@ -2,24 +2,30 @@
 
 from invoke import Collection
 
-from tasks.cert import cert
-from tasks.dns.brew_dnsmasq import dnsmasq_brew, dnsmasq_brew_configure, dnsmasq_brew_install
-from tasks.examples import k3d_cluster_examples
-from tasks.k3d import k3d_cluster_configure, k3d_cluster_delete, k3d_cluster_setup
-from tasks.podman import podman_machine_prepare
-from tasks.up import up
+from tasks import cert, dns, examples, k3d, podman, tools, trust, uninstall, up
+from tasks.dns import brew_dnsmasq
+from tasks.trust import variables
 
 ns = Collection(
-    up,
+    up.up,
     # this machine
-    cert,
-    dnsmasq_brew,
-    dnsmasq_brew_install,
-    dnsmasq_brew_configure,
-    podman_machine_prepare,
+    tools.tools,
+    cert.cert,
+    trust.trust,
+    trust.trust_verify,
+    variables.trust_env,
+    trust.untrust,
+    dns.dns,
+    dns.dns_verify,
+    dns.dns_remove,
+    brew_dnsmasq.dnsmasq_brew,
+    brew_dnsmasq.dnsmasq_brew_install,
+    brew_dnsmasq.dnsmasq_brew_configure,
+    podman.podman_machine_prepare,
+    uninstall.uninstall,
     # the clusters
-    k3d_cluster_setup,
-    k3d_cluster_configure,
-    k3d_cluster_examples,
-    k3d_cluster_delete,
+    k3d.k3d_cluster_setup,
+    k3d.k3d_cluster_configure,
+    examples.k3d_cluster_examples,
+    k3d.k3d_cluster_delete,
 )

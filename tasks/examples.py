@@ -5,19 +5,20 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
 from invoke import Context, Exit, task
 
-from tasks import dns, k3d, trust
-from tasks.cert import RootFiles
+from tasks import k3d, trust
+from tasks.ca import RootFiles
+from tasks.dns.ask import resolves
 from tasks.in_cluster import bundle
 from tasks.names import ClusterTask
-from tasks.progress import per_cluster, say
+from tasks.progress import per_cluster
 from tasks.render import apply, manifest
 from tasks.settings import Cluster
 from tasks.shell import Shell
+from tasks.table import Row, show
 
 WORKLOADS = {"nginx": "examples", "curl": "examples", "curl-no-bundle": "examples", "netshoot": "default"}
 
@@ -73,18 +74,6 @@ def install(shell: Shell, cluster: Cluster) -> None:
 
 
 # --- checks -----------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the table. `state`: green works, red does not, yellow is for you to do, grey was not asked."""
-
-    source: str
-    target: str
-    state: str
-    note: str
-    command: str = ""
-    """What to type where it is yellow."""
 
 
 def checks(shell: Shell, clusters: list[Cluster]) -> list[Callable[[], list[Row]]]:
@@ -201,33 +190,7 @@ def this_machine(shell: Shell, clusters: list[Cluster]) -> list[Row]:
     rows = []
     for cluster in clusters:
         name = example_host(cluster)
-        good = dns.resolves(name)
+        good = resolves(name)
         rows.append(Row("this machine's resolver", name, "green" if good else "yellow",
-                        "127.0.0.1" if good else "not resolved", "" if good else dns.command(shell, name)))
-    certificate = RootFiles(clusters[0].settings).certificate
-    store = trust.store_of(shell)
-    good = store.verify(shell, certificate)
-    rows.append(Row("this machine's trust store", certificate.name, "green" if good else "yellow",
-                    "trusted" if good else "not trusted", "" if good else store.command(certificate)))
-    return rows
-
-
-def show(rows: list[Row]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    signs = {"green": "✓", "red": "✗", "yellow": "!", "grey": "-"}
-    table = Table("", "from", "to", "", box=None, padding=(0, 2, 0, 0))
-    for row in rows:
-        style = "bright_black" if row.state == "grey" else row.state
-        table.add_row(Text(signs[row.state], style), row.source, row.target, Text(row.note, style))
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = 240  # a pipe has no width that lines would have to be broken for
-    with console.capture() as lines:
-        console.print(table)
-    say("\n" + "\n".join(line.rstrip() for line in lines.get().splitlines()) + "\n")
-    commands = [row.command for row in rows if row.command]
-    if commands:  # below the table, which would cut them
-        say("For what is yellow, type:\n" + "\n".join(f"  {command}" for command in commands) + "\n")
+                        "127.0.0.1" if good else "not resolved", "" if good else "inv dns"))
+    return rows + trust.rows(shell, clusters[0].settings)

@@ -13,15 +13,16 @@ from typing import Any
 
 from invoke import Context, Exit, task
 
-from tasks import in_cluster, network
+from tasks import in_cluster, network, proxy
 from tasks import settings as configuration
-from tasks.cert import load_root
+from tasks.ca import load_root
 from tasks.in_cluster import charts
 from tasks.names import ClusterTask, cluster_numbers
 from tasks.progress import per_cluster
 from tasks.render import work_folder, write
 from tasks.settings import Cluster, Settings
-from tasks.shell import Shell, require, words_after_dashes
+from tasks.shell import Shell, words_after_dashes
+from tasks.tools import require
 
 TOOLS = ("docker", "k3d", "helm", "kubectl", "openssl")
 
@@ -142,7 +143,7 @@ def create(shell: Shell, cluster: Cluster, extra: list[str]) -> None:
     check_free_ports(shell, cluster, publish)
     write(shell, marker, "k3d cluster create was begun. This file goes when the API answers.\n")
     try:
-        shell.change(*create_words(cluster, publish), *extra,
+        shell.change(*create_words(cluster, publish, proxy.words(shell, cluster.settings)), *extra,
                      hint="k3d has undone what it had begun. Mend that, then run this task again.")
     except Exit:
         with suppress(Exit):  # where k3d does not answer either, the mark stays
@@ -158,7 +159,7 @@ def creation_marker(cluster: Cluster) -> Path:
     return work_folder(cluster) / "half-made"
 
 
-def create_words(cluster: Cluster, publish: list[str]) -> list[str]:
+def create_words(cluster: Cluster, publish: list[str], proxied: list[str]) -> list[str]:
     settings = cluster.settings
     words = ["k3d", "cluster", "create", cluster.name, "--image", settings.k3s_image,
              "--network", settings.k3d_network, "--api-port", "127.0.0.1:random"]
@@ -170,7 +171,7 @@ def create_words(cluster: Cluster, publish: list[str]) -> list[str]:
         words += ["--volume", f"{bundle}:/etc/ssl/certs/additional-ca.crt"]
     if settings.k3d_registry_config:
         words += ["--registry-config", str(settings.k3d_registry_config)]
-    return [*words, "--kubeconfig-update-default=false", "--wait", "--timeout", f"{settings.timeout_create}s"]
+    return [*words, *proxied, "--kubeconfig-update-default=false", "--wait", "--timeout", f"{settings.timeout_create}s"]
 
 
 def merge_kubeconfig(shell: Shell, cluster: Cluster) -> None:

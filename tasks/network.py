@@ -10,9 +10,10 @@ import ipaddress
 import re
 import socket
 
+from tasks.host import is_macos
 from tasks.render import MANAGER
 from tasks.settings import Cluster, Settings
-from tasks.shell import Shell, is_macos
+from tasks.shell import Shell
 
 # Docker Desktop and OrbStack, podman, Colima and Lima.
 HOST_NAMES = ("host.docker.internal", "host.containers.internal", "host.lima.internal")
@@ -56,6 +57,13 @@ def remove(shell: Shell, settings: Settings) -> None:
         with shell.step("", f"network {settings.k3d_network}") as this:
             shell.change("docker", "network", "rm", settings.k3d_network)
             this.outcome = "removed, no cluster is left"
+
+
+def is_ours(shell: Shell, settings: Settings) -> bool:
+    """Whether it is there, and was made by these tasks."""
+    label = '{{index .Labels "app.kubernetes.io/managed-by"}}'
+    found = shell.look("docker", "network", "inspect", settings.k3d_network, "--format", label)
+    return bool(found.ok) and found.stdout.strip() == MANAGER
 
 
 def gateway(shell: Shell, settings: Settings) -> str:
@@ -119,6 +127,11 @@ a container cannot reach this host, so pods will not reach other clusters. A fir
 
 
 def firewall_hint(shell: Shell, settings: Settings) -> str:
+    return FIREWALL_HINT.format(subnet=(subnets(shell, settings) or ["<subnet of the network>"])[0])
+
+
+def subnets(shell: Shell, settings: Settings) -> list[str]:
+    """Those of the network; none when there is no such network."""
     found = shell.look("docker", "network", "inspect", settings.k3d_network, "--format",
                        "{{range .IPAM.Config}}{{.Subnet}} {{end}}")
-    return FIREWALL_HINT.format(subnet=(found.stdout.split() or ["<subnet of the network>"])[0])
+    return list(found.stdout.split()) if found.ok else []

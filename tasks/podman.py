@@ -9,7 +9,8 @@ from invoke import Context, Exit, task
 
 from tasks import settings as configuration
 from tasks.names import PlainTask
-from tasks.shell import Shell, require, words_after_dashes
+from tasks.shell import Shell, words_after_dashes
+from tasks.tools import require
 
 ANCHOR = "/etc/pki/ca-trust/source/anchors/dev-clusters-additional-ca.crt"
 UPLOAD = "/tmp/dev-clusters-additional-ca.crt"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import shutil
+import signal
 import sys
 import threading
 import time
@@ -122,6 +123,18 @@ def say(message: str = "") -> None:
     with _printing:
         _clear()
         _print(message)
+
+
+def agreed(question: str, otherwise: bool) -> bool:
+    """Ask on the terminal; `otherwise` is what a mere Enter means."""
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # Shell's own lets the question wait on
+    try:
+        return {"": otherwise, "y": True, "yes": True}.get(input(question).strip().lower(), False)
+    except EOFError:
+        print()
+        return False
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
 
 def _line(mark: str, where: str, text: str, seconds: float, key: int) -> None:

@@ -70,7 +70,7 @@ def regex_value(name: str) -> str:
 def write(shell: Shell, file: Path, text: str, private: bool = False) -> Path:
     """Write a file of ours, 0600 in a 0700 folder where it is private. Under --dry only say so."""
     if shell.dry:
-        print(f"# write {file}")
+        shell.note(f"write {file}")
         return file
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     file.unlink(missing_ok=True)

@@ -49,6 +49,8 @@ class Settings:
     k3d_kubeconfig_target_dir: Path | None
     k3d_switch_context: bool
     k3d_registry_config: Path | None
+    trust_stores: tuple[str, ...]
+    dns_method: str
     k3s_image: str
     chart_source: str
     cert_manager_version: str
@@ -56,6 +58,12 @@ class Settings:
     image_nginx: str
     image_curl: str
     image_netshoot: str
+    k3d_version: str
+    k3d_source: str
+    helm_version: str
+    helm_source: str
+    kubectl_version: str
+    kubectl_source: str
     timeout_create: int
     timeout_ready: int
     environment: Mapping[str, str]
@@ -80,6 +88,11 @@ class Settings:
         if self.k3d_subdomain:
             return (self.base_domain,)
         return tuple(self.cluster_domain(number) for number in self.numbers)
+
+    @property
+    def proof_names(self) -> list[str]:
+        """One name below each of the owned domains, that nobody uses."""
+        return [f"proof.{domain}" for domain in self.owned_domains]
 
     def cluster_domain(self, number: int) -> str:
         start = self.k3d_cluster_domain_prefix or self.k3d_cluster_name_prefix
@@ -172,6 +185,8 @@ READERS: dict[str, Callable[[str], Any]] = {
     "K3D_KUBECONFIG_TARGET_DIR": values.folder_or_none,
     "K3D_SWITCH_CONTEXT": values.yes_or_no,
     "K3D_REGISTRY_CONFIG": values.file_or_none,
+    "TRUST_STORES": values.stores,
+    "DNS_METHOD": values.method_or_empty,
     "K3S_IMAGE": values.image,
     "CHART_SOURCE": values.chart_source,
     "CERT_MANAGER_VERSION": values.version,
@@ -179,6 +194,12 @@ READERS: dict[str, Callable[[str], Any]] = {
     "IMAGE_NGINX": values.image,
     "IMAGE_CURL": values.image,
     "IMAGE_NETSHOOT": values.image,
+    "K3D_VERSION": values.version,
+    "K3D_SOURCE": values.https_address,
+    "HELM_VERSION": values.version,
+    "HELM_SOURCE": values.https_address,
+    "KUBECTL_VERSION": values.version,
+    "KUBECTL_SOURCE": values.https_address,
     "TIMEOUT_CREATE": values.seconds,
     "TIMEOUT_READY": values.seconds,
 }

@@ -27,6 +27,18 @@ from tasks.values import PROJECT
 LOOK_SECONDS = 60
 SLOW = "A slow machine, or images still to be pulled? Raise TIMEOUT_READY in .env, then run the task again."
 
+# Where `inv tools --install` puts programs; they win over the machine's.
+OWN_TOOLS = PROJECT / ".tools" / "bin"
+
+# Debian leaves these out of a user's PATH; dnsmasq and update-ca-certificates lie there.
+SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")
+
+# User and password in a proxy's address, before the `@` as k3d wants it: see tasks/proxy.py.
+PROXY_PASSWORD = re.compile(r"(_proxy=(?:\w+://)?).*\\@", re.IGNORECASE)
+
+SUDO_REFUSES = re.compile(r"sudo: (a password is required|a terminal is required|no tty|no password was provided|"
+                          r"\d+ incorrect password|(command )?not found)|not in the sudoers file|is not allowed to")
+
 _interrupted = False
 
 
@@ -49,11 +61,18 @@ class Shell:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, _interrupt)
         self.context = context
-        self.environment = dict(environment)
+        path = os.pathsep.join([str(OWN_TOOLS), environment.get("PATH") or os.environ.get("PATH", os.defpath), *SBIN])
+        self.environment = {**environment, "PATH": path}
+        self.refused = False
+        self.announced: set[tuple[str, ...]] = set()
 
     @property
     def dry(self) -> bool:
         return bool(self.context.config.run.dry)
+
+    def find(self, program: str) -> str:
+        """The path of a program that these commands would run; empty when there is none."""
+        return shutil.which(program, path=self.environment["PATH"]) or ""
 
     def look(self, *words: str, seconds: float = LOOK_SECONDS) -> Result:
         """A question that changes nothing: asked under --dry too, never shown, never fails (see `.ok`)."""
@@ -62,6 +81,11 @@ class Shell:
         except CommandTimedOut as late:
             result = late.result
         return result
+
+    def note(self, text: str) -> None:
+        """Under --dry: say what else would be done, where no command does it."""
+        if self.dry:
+            print("\n".join(f"# {line}" for line in text.splitlines()))
 
     def change(self, *words: str, hint: str = "") -> Result:
         """A command that changes something: only printed under --dry; Exit tells what failed.
@@ -74,11 +98,18 @@ class Shell:
         return result
 
     def sudo(self, *words: str, why: str) -> Result:
-        """A change as root. Says what for, before a password is asked."""
+        """A change as root. `openly` has told what for, of most; after a refusal nothing is asked again."""
         if os.geteuid() == 0:
             return self.change(*words)
-        say(f"{'# ' if self.dry else ''}root is needed to {why}: sudo {shlex.join(words)}")
-        return self.change("sudo", *words, hint="Was a question refused? Run this task again to be asked once more.")
+        if self.refused:
+            raise Exit(f"{current_step()}: root is needed to {why}, and was refused.")
+        if words not in self.announced and not self.dry:
+            say(f"This needs root too, to {why}: sudo {shlex.join(words)}")
+        try:
+            return self.change("sudo", *words)
+        except Exit as error:
+            self.refused = bool(SUDO_REFUSES.search(str(error.message)))
+            raise
 
     def step(self, where: str, title: str) -> AbstractContextManager[Step]:
         """One line of progress: see tasks/progress.py. Under --dry a heading for the commands that follow."""
@@ -95,12 +126,13 @@ class Shell:
             if not result.ok:
                 fail(words, result, f"That was waiting {seconds} s for {what}. {SLOW}")
 
-    def until(self, what: str, seconds: float, ready: Callable[[], bool], pause: float = 0.3) -> None:
+    def until(self, what: str, seconds: float, ready: Callable[[], bool], pause: float = 0.3,
+              hint: str = SLOW) -> None:
         """Look again and again until it is so; Exit says what was waited for. Under --dry there is nothing to see."""
         deadline = time.monotonic() + seconds
         while not self.dry and not ready():
             if time.monotonic() > deadline:
-                raise Exit(f"{current_step()}: waited {seconds:.0f} s for {what}.\n{SLOW}")
+                raise Exit(f"{current_step()}: waited {seconds:.0f} s for {what}.\n{hint}".rstrip())
             time.sleep(pause)
             if _interrupted:
                 raise KeyboardInterrupt
@@ -151,12 +183,17 @@ class Shell:
         if _interrupted:
             raise KeyboardInterrupt
         result = self.context.run(
-            shlex.join(words), in_stream=False, echo_format="{command}", env=self.environment, encoding="utf-8",
-            **options,
+            shlex.join(words), in_stream=False, echo_format=shown(words).replace("{", "{{").replace("}", "}}"),
+            env=self.environment, encoding="utf-8", **options,
         )
         if _interrupted:  # what the command says then is no answer
             raise KeyboardInterrupt
         return result
+
+
+def shown(words: tuple[str, ...]) -> str:
+    """The command as people may see it: without the password of a proxy."""
+    return shlex.join(PROXY_PASSWORD.sub(r"\1***@", word) for word in words)
 
 
 def fail(words: tuple[str, ...], result: Result, hint: str = "") -> NoReturn:
@@ -166,7 +203,7 @@ def fail(words: tuple[str, ...], result: Result, hint: str = "") -> NoReturn:
         "\n".join(
             [
                 f"{current_step() or words[0]}: {words[0]} ended with {result.exited}.",
-                f"  {shlex.join(words)}",
+                f"  {shown(words)}",
                 *(f"  | {line}" for line in said),
                 hint or "Mend that and run the task again: every task may be repeated. --echo shows all output.",
             ]
@@ -177,48 +214,3 @@ def fail(words: tuple[str, ...], result: Result, hint: str = "") -> NoReturn:
 def words_after_dashes() -> list[str]:
     """The words after `--`, one by one. Invoke joins them into a string, which loses the quoting."""
     return sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else []
-
-
-def is_macos(shell: Shell) -> bool:
-    return shell.look("uname", "-s").stdout.strip() == "Darwin"
-
-
-# --- required tools ---------------------------------------------------------------------------------------------------
-
-INSTALL = {
-    "docker": "https://docs.docker.com/get-started/get-docker/ (or colima, podman with docker's command line)",
-    "k3d": "brew install k3d, or https://k3d.io/stable/#installation",
-    "helm": "brew install helm, or https://helm.sh/docs/intro/install/",
-    "kubectl": "brew install kubectl, or https://kubernetes.io/docs/tasks/tools/",
-    "openssl": "brew install openssl, or your system's package openssl",
-    "brew": "https://brew.sh",
-    "podman": "brew install podman, or https://podman.io/docs/installation",
-}
-
-# k3d 5.7.0 wrote to coredns-custom, which is ours to add to: https://github.com/k3d-io/k3d/releases/tag/v5.7.1
-# Helm 3.13 brought `helm upgrade --labels`.
-OLDEST = {"k3d": (5, 7, 1), "helm": (3, 14, 0)}
-VERSION_OF = {"k3d": ("k3d", "version"), "helm": ("helm", "version", "--short")}
-
-
-def require(shell: Shell, *tools: str) -> None:
-    """Exit names every tool that is missing or too old, with the way to get it."""
-    problems = []
-    for tool in tools:
-        if not shutil.which(tool):
-            problems.append(f"{tool} is not installed: {INSTALL[tool]}")
-        elif tool in OLDEST:
-            said = next(iter(shell.look(*VERSION_OF[tool]).stdout.splitlines()), "")
-            found = re.search(r"v?(\d+)\.(\d+)(?:\.(\d+))?", said)
-            numbers = tuple(int(part or 0) for part in found.groups()) if found else (0, 0, 0)
-            if numbers < OLDEST[tool]:
-                oldest = ".".join(map(str, OLDEST[tool]))
-                problems.append(f"{tool} {oldest} or newer is needed, and this is {said or 'unknown'}: "
-                                f"{INSTALL[tool]}")
-        elif tool == "docker":
-            engine = shell.look("docker", "version", "--format", "{{.Server.Version}}")
-            if not engine.ok:
-                said = (engine.stderr.strip() or "no answer").splitlines()[-1]
-                problems.append(f"docker is installed, but its engine does not answer ({said}): start Docker")
-    if problems:
-        raise Exit("Before this can run:\n" + "\n".join(f"  {problem}" for problem in problems))

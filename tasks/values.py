@@ -162,6 +162,31 @@ def image(value: str) -> str:
     return value
 
 
+STORES = ("system", "nss", "java", "windows")
+METHODS = ("brew-dnsmasq", "systemd-resolved", "network-manager")
+
+
+def stores(value: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in value.split(",")) if value.strip() else ()
+    if not set(names) <= set(STORES):
+        raise ValueError(f"some of {', '.join(STORES)}, or nothing")
+    return names
+
+
+def method_or_empty(value: str) -> str:
+    if value not in ("", *METHODS):
+        raise ValueError(f"one of {', '.join(METHODS)}, or nothing")
+    return value
+
+
+def https_address(value: str) -> str:
+    if re.match(r"https?://[^/]*@", value):
+        raise ValueError("an address without a password, which would be shown; ~/.netrc keeps it")
+    if not re.fullmatch(r"https://[^\s/]\S*", value) or not value.isprintable():
+        raise ValueError("https://...")
+    return value.rstrip("/")
+
+
 def version(value: str) -> str:
     if not re.fullmatch(r"v?[0-9]+\.[0-9]+\.[0-9]+([-+][0-9A-Za-z.+-]+)?", value):
         raise ValueError("a version, such as v1.21.2")

@@ -72,13 +72,27 @@ class Fakes:
         (self.folder / "log").write_text("")
 
 
+# `inv`, on a machine whose system's files lie in a folder of the test.
+INV = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from tasks import host
+host.ROOT = Path(sys.argv[2])
+from invoke.main import program
+program.run(["inv", *sys.argv[3:]])
+"""
+
+
 class Project:
     """A copy of the project, and `inv` in it as a user calls it."""
 
     def __init__(self, folder: Path, home: Path, fakes: Fakes) -> None:
         self.folder, self.home, self.fakes = folder, home, fakes
+        self.root = folder.parent / "machine"
         folder.mkdir(parents=True)
         home.mkdir(parents=True)
+        self.root.mkdir()
         for part in PARTS:
             source = SOURCE / part
             if source.is_dir():
@@ -100,7 +114,7 @@ class Project:
     ) -> subprocess.CompletedProcess[str]:
         """Run `inv` with these words; a traceback fails the test at once."""
         done = subprocess.run(
-            [sys.executable, "-m", "invoke", *words],
+            [sys.executable, "-c", INV, str(self.folder), str(self.root), *words],
             cwd=cwd or self.folder,
             env=self.environment(environment),
             capture_output=True,

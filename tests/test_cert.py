@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from invoke import Config, Context
 
 from tasks import render
-from tasks.cert import Intermediate, make_intermediate, why_not_kept
+from tasks.ca import Intermediate, make_intermediate, why_not_kept
 from tasks.settings import Settings, load
 from tasks.shell import Shell
 
@@ -322,7 +322,7 @@ def test_openssl_receives_the_words_that_a_rehearsal_has_printed(linux: Project)
 
     linux.fakes.forget()
     assert linux.inv("cert").returncode == 0
-    *made, looked = linux.fakes.calls("openssl")
+    made = linux.fakes.calls("openssl")
     assert made == [
         ["openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", f"{new}/internal-ca.key"],
         ["openssl", "req", "-new", "-key", f"{new}/internal-ca.key", "-config", f"{new}/ca.ini",
@@ -330,7 +330,6 @@ def test_openssl_receives_the_words_that_a_rehearsal_has_printed(linux: Project)
         ["openssl", "req", "-x509", "-in", f"{new}/internal-ca.csr", "-key", f"{new}/internal-ca.key",
          "-config", f"{new}/ca.ini", "-extensions", "authority", "-days", "3650", "-out", f"{new}/internal-ca.crt"],
     ]
-    assert looked == ["openssl", "verify", f"{folder}/internal-ca.crt"]
     assert [line for line in rehearsed.stdout.splitlines() if not line.startswith("#")] == list(map(shlex.join, made))
 
 
@@ -457,7 +456,8 @@ def test_the_key_of_an_intermediate_belongs_to_it_and_is_left_in_no_file_and_no_
     shown = capfd.readouterr()
     assert "openssl x509 -req" in shown.out
     secret = secret_lines(made.key.encode())
-    written = b"".join(file.read_bytes() for file in issued.project.folder.rglob("*") if file.is_file()).decode()
+    files = [file.read_bytes() for file in issued.project.folder.rglob("*") if file.is_file()]
+    written = b"".join(files).decode(errors="replace")
     assert secret and not [line for line in secret if line in shown.out + shown.err + written]
     assert not (issued.project.folder / ".work" / "cl1" / "intermediate").exists()
 

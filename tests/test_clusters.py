@@ -321,8 +321,22 @@ def test_a_cluster_of_the_original_taskfile_is_configured_by_ours(clusters: Clus
     assert fourth.name in clusters.existing()
 
 
+def test_a_tld_below_nip_io_works_between_clusters_with_a_root_of_its_own_and_nothing_to_install(
+    clusters: Clusters,
+) -> None:
+    assert clusters.inv("k3d-cluster-delete", "--n", "1,2").returncode == 0
+    tld = {"TLD": "127.0.0.1.nip.io"}
+    for words in (["cert"], ["k3d-cluster-configure", "--n", "3,4"], ["k3d-cluster-examples", "--n", "3,4"]):
+        done = clusters.inv(*words, environment=tld)
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert (clusters.home / ".local-ca-certs" / "127.0.0.1.nip.io-ca.crt").is_file()
+    answered = re.findall(r"\.(dct\d)\.k3d\.127\.0\.0\.1\.nip\.io:\d+/ +page of (dct\d)", done.stdout)
+    # From the host, the own pod and the other's pod, with HTTP and HTTPS.
+    assert Counter(answered) == {("dct3", "dct3"): 6, ("dct4", "dct4"): 6}, done.stdout
+
+
 def test_delete_leaves_no_cluster_no_kubeconfig_entry_and_after_the_last_no_network(clusters: Clusters) -> None:
-    done = clusters.inv("k3d-cluster-delete", "--n", "1,2,3")
+    done = clusters.inv("k3d-cluster-delete", "--n", "3")
     assert done.returncode == 0, done.stdout + done.stderr
     assert clusters.existing() == {"dct4"}
     done = clusters.inv("k3d-cluster-delete-4")

@@ -1,4 +1,4 @@
-"""This machine: trust and names on a pretended Mac, what is said on Linux, and the podman machine."""
+"""This machine: names on a pretended Mac, given and taken away again, and the podman machine."""
 
 from __future__ import annotations
 
@@ -10,129 +10,32 @@ import shlex
 import shutil
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 import ca
 import dns.message
 import dns.query
 import pytest
-from conftest import Fakes, Project
-from invoke import Context, Exit
+from conftest import Project
+from invoke import Context
+from machine import HOMEBREWS_OWN, ROOT, USER, Machine, as_root
 
-from tasks import dns as names
 from tasks.dns import brew_dnsmasq
+from tasks.host import seal
 from tasks.render import render
 from tasks.settings import load
 from tasks.shell import Shell
-from tasks.trust import by_hand
-
-# `inv`, but as a chosen user, with a chosen /etc/resolver, and with a clock that goes on 4 s with every look at it.
-INV = """
-import os, sys
-from pathlib import Path
-from invoke import Program
-from tasks import ns, shell
-from tasks.dns import brew_dnsmasq
-
-class Clock:
-    now = 0
-    def monotonic(self):
-        self.now += 4
-        return self.now
-    def sleep(self, seconds):
-        pass
-
-user, resolvers = sys.argv[1:3]
-os.geteuid = lambda: int(user)
-brew_dnsmasq.RESOLVERS = Path(resolvers)
-shell.time = Clock()
-Program(namespace=ns, binary="inv").run(["inv", *sys.argv[3:]])
-"""
-
-USER, ROOT = 501, 0
-
-KEYCHAIN = "/Library/Keychains/System.keychain"
-
-HOMEBREWS_OWN = "# Configuration file for dnsmasq.\n#conf-dir=/etc/dnsmasq.d/,*.conf\n"
-
-
-@dataclass
-class Run:
-    """What a run said, how it ended, and the commands that it ran."""
-
-    exit: int
-    stdout: str
-    stderr: str
-    commands: list[list[str]]
-
-    @property
-    def changes(self) -> list[list[str]]:
-        """The commands that do more than look."""
-        looks = (["uname"], ["brew", "--prefix"], ["brew", "list"], ["pgrep"], ["dscacheutil"],
-                 ["security", "verify-cert"])
-        return [words for words in self.commands if not any(words[: len(look)] == look for look in looks)]
-
-
-class Machine:
-    """The project on a pretended machine of one system or another."""
-
-    def __init__(self, project: Project, folder: Path, system: str) -> None:
-        self.project, self.fakes = project, project.fakes
-        self.resolvers = folder / "etc" / "resolver"
-        self.prefix = folder / "home brew"
-        self.main = self.prefix / "etc" / "dnsmasq.conf"
-        self.ours = self.prefix / "etc" / "dnsmasq.d" / "dev-cluster-tasks.conf"
-        self.certificate = project.home / ".local-ca-certs" / "internal-ca.crt"
-        self.resolvers.parent.mkdir()
-        self.ours.parent.mkdir(parents=True)
-        self.main.write_text(HOMEBREWS_OWN)
-        self.fakes.add("uname", "brew", "pgrep", "dscacheutil", "security", "sudo")
-        with (self.fakes.bin / "sudo").open("a") as sudo:
-            sudo.write("os.execvp(sys.argv[1], sys.argv[1:])\n")
-        self.fakes.add_spies("mkdir", "install", "rm")
-        self.fakes.answer("^uname", f"{system}\n")
-        self.fakes.answer("^brew --prefix", f"{self.prefix}\n")
-        self.fakes.answer("^brew list", exit=1, before="^brew install")
-        self.fakes.answer("^pgrep", exit=1, before="^brew services start")
-        self.fakes.answer("^dscacheutil", "name: proof.cl0.k3d.internal\nip_address: 127.0.0.1\n", after="^install ")
-        self.fakes.answer("^security verify-cert", exit=1, before="^security add-trusted-cert")
-
-    def inv(self, *words: str, user: int = USER, **environment: str) -> Run:
-        before = len(self.fakes.calls())
-        done = subprocess.run(
-            [sys.executable, "-c", INV, str(user), str(self.resolvers), *words], cwd=self.project.folder,
-            env=self.project.environment(environment), capture_output=True, text=True, stdin=subprocess.DEVNULL,
-        )
-        assert "Traceback" not in done.stderr, done.stderr
-        # What sudo was asked to run is recorded once more by what it runs.
-        received = [[], *self.fakes.calls()[before:]]
-        commands = [words for asked, words in pairwise(received) if asked != ["sudo", *words]]
-        return Run(done.returncode, done.stdout, done.stderr, commands)
-
-    def files(self) -> dict[Path, tuple[bytes, int]]:
-        """Everything that a task may write on this machine: bytes, and the time of the last change."""
-        places = [file for folder in (self.prefix, self.resolvers, self.project.home) for file in folder.rglob("*")]
-        return {file: (file.read_bytes(), file.stat().st_mtime_ns) for file in places if file.is_file()}
 
 
 @pytest.fixture
-def mac(project: Project, tmp_path: Path) -> Machine:
-    return Machine(project, tmp_path, "Darwin")
-
-
-@pytest.fixture
-def linux(project: Project, tmp_path: Path) -> Machine:
-    return Machine(project, tmp_path, "Linux")
+def mac(project: Project) -> Machine:
+    return Machine(project, "Darwin")
 
 
 # --- names on macOS ---------------------------------------------------------------------------------------------------
 
-DNSMASQ = """\
-# written by dev-cluster-tasks
+DNSMASQ = seal("""\
 # These names lead to this machine; the rest is asked as before.
 address=/k3d.internal/127.0.0.1
 # Without this line, types other than A would be asked on the Internet.
@@ -140,90 +43,102 @@ local=/k3d.internal/
 # Without these two, dnsmasq answers the whole local network.
 listen-address=127.0.0.1
 bind-interfaces
-"""
-RESOLVER = "# written by dev-cluster-tasks\nnameserver 127.0.0.1\n"
+""")
+RESOLVER = seal("nameserver 127.0.0.1\n")
 
-START, RESTART = (["brew", "services", verb, "dnsmasq"] for verb in ("start", "restart"))
+START, RESTART, STOP = (["brew", "services", verb, "dnsmasq"] for verb in ("start", "restart", "stop"))
 ASK = ["dscacheutil", "-q", "host", "-a", "name", "proof.cl0.k3d.internal"]
-LOOK_FOR_DNSMASQ = [["uname", "-s"], ["brew", "list", "--versions", "dnsmasq"]]
+
+
+def include(mac: Machine) -> str:
+    """What is added to dnsmasq's main file."""
+    return f"# written by dev-cluster-tasks\nconf-dir={mac.ours.parent}/,*.conf\n"
 
 
 def write_resolver(mac: Machine, *domains: str) -> list[list[str]]:
-    """The commands, run as root, that bring these files to /etc/resolver."""
-    copies = [str(mac.project.folder / ".work" / "resolver" / domain) for domain in domains]
-    return [["mkdir", "-p", "-m", "0755", str(mac.resolvers)], ["install", "-m", "0644", *copies, str(mac.resolvers)]]
+    """The commands, run as root, that bring these files to /etc/resolver where it is missing."""
+    return [["mkdir", "-p", "-m", "0755", str(mac.resolvers)], *(mac.put(mac.resolvers / domain) for domain in domains)]
 
 
-@pytest.mark.parametrize(("user", "sudo"), [(USER, ["sudo"]), (ROOT, [])], ids=["user", "root"])
+@pytest.mark.parametrize("user", [USER, ROOT], ids=["user", "root"])
 def test_dnsmasq_is_installed_started_configured_and_proved_and_a_second_run_changes_nothing(
-    mac: Machine, user: int, sudo: list[str]
+    mac: Machine, user: int
 ) -> None:
-    run = mac.inv("dnsmasq-brew", user=user)
-    assert run.exit == 0, run.stderr
-    assert run.commands == [
-        *LOOK_FOR_DNSMASQ, ["brew", "install", "dnsmasq"], ["pgrep", "-x", "dnsmasq"], [*sudo, *START],
-        ["brew", "--prefix"], [*sudo, *RESTART],
-        *([*sudo, *words] for words in write_resolver(mac, "k3d.internal")), ASK,
-    ]
-    assert mac.main.read_text() == f"{HOMEBREWS_OWN}conf-dir={mac.ours.parent}/,*.conf\n"
+    sudo = as_root if user else lambda *commands: [*commands]
+    run = mac.good("dnsmasq-brew", user=user)
+    assert run.changes == [
+        ["brew", "install", "dnsmasq"], *sudo(START, RESTART, *write_resolver(mac, "k3d.internal"))]
+    assert run.commands[-1] == ASK
+    assert mac.main.read_text() == HOMEBREWS_OWN + include(mac)
     assert mac.ours.read_text() == DNSMASQ
-    assert list(mac.resolvers.iterdir()) == [mac.resolvers / "k3d.internal"]
-    assert (mac.resolvers / "k3d.internal").read_text() == RESOLVER
-    assert ("root is needed to start dnsmasq on port 53: sudo brew services start dnsmasq" in run.stdout) == bool(sudo)
+    assert [(file.name, file.read_text()) for file in mac.resolvers.iterdir()] == [("k3d.internal", RESOLVER)]
     for outcome in ("dnsmasq: installed and started", "dnsmasq's configuration: written, and dnsmasq restarted",
                     "resolver for k3d.internal: macOS resolves its names"):
         assert f"✓ {outcome} " in run.stdout
 
     before = mac.files()
-    again = mac.inv("dnsmasq-brew", user=user)
-    assert again.exit == 0, again.stderr
-    assert again.commands == [*LOOK_FOR_DNSMASQ, ["pgrep", "-x", "dnsmasq"], ["brew", "--prefix"], ASK]
-    assert mac.files() == before
+    again = mac.good("dnsmasq-brew", user=user)
+    assert (again.changes, mac.files(), "root" in again.stdout) == ([], before, False)
+    assert again.commands[-1] == ASK
     for outcome in ("dnsmasq: already installed and running", "dnsmasq's configuration: already there",
                     "resolver for k3d.internal: macOS resolves its names, nothing to change"):
         assert f"✓ {outcome} " in again.stdout
 
 
+def test_what_needs_root_is_told_as_one_list_before_anything_is_changed(mac: Machine) -> None:
+    told, _, done = mac.good("dnsmasq-brew").stdout.partition("\n\n")
+    heading, *commands = told.splitlines()
+    assert heading == "This needs root, and sudo may ask for your password:"
+    assert [shlex.split(line, comments=True) for line in commands] == as_root(
+        START, RESTART, *write_resolver(mac, "k3d.internal"))
+    assert commands[0].endswith("  # start dnsmasq on port 53")
+    assert done.startswith("✓ dnsmasq: ") and "root" not in done
+    assert "root" not in mac.good("dns-remove", user=ROOT).stdout
+
+
 def test_install_and_configure_are_tasks_of_their_own(mac: Machine) -> None:
     mac.fakes.answer("^brew list", "dnsmasq 2.92\n")
-    install = mac.inv("dnsmasq-brew-install")
-    assert install.commands == [*LOOK_FOR_DNSMASQ, ["pgrep", "-x", "dnsmasq"], ["sudo", *START]]
+    install = mac.good("dnsmasq-brew-install")
+    assert install.changes == as_root(START)
     assert "✓ dnsmasq: started " in install.stdout
-    configure = mac.inv("dnsmasq-brew-configure")
-    assert configure.changes == [
-        ["sudo", *RESTART], *(["sudo", *words] for words in write_resolver(mac, "k3d.internal"))
-    ]
+    assert mac.good("dnsmasq-brew-configure").changes == as_root(RESTART, *write_resolver(mac, "k3d.internal"))
 
 
 @pytest.mark.parametrize(
-    ("before", "after"),
+    ("before", "after", "removed"),
     [
-        (None, "{line}\n"),
-        ("", "{line}\n"),
-        ("port=53", "port=53\n{line}\n"),
-        ("#{line}\n", "#{line}\n{line}\n"),
-        ("{line}\nport=53\n", "{line}\nport=53\n"),
-        ("  {line}  \n", "  {line}  \n"),
-        ("{line}-mine\n", "{line}-mine\n{line}\n"),
+        (None, "{ours}{line}\n", ""),
+        ("", "{ours}{line}\n", ""),
+        ("port=53", "port=53\n{ours}{line}\n", "port=53\n"),
+        ("#{line}\n", "#{line}\n{ours}{line}\n", "#{line}\n"),
+        ("{line}\nport=53\n", "{line}\nport=53\n", "{line}\nport=53\n"),
+        ("  {line}  \n", "  {line}  \n", "  {line}  \n"),
+        ("{line}-mine\n", "{line}-mine\n{ours}{line}\n", "{line}-mine\n"),
     ],
     ids=["no file", "empty", "no last newline", "as a comment", "there", "there with spaces", "another one"],
 )
-def test_the_line_that_includes_our_folder_is_there_once(tmp_path: Path, before: str | None, after: str) -> None:
-    main, folder = tmp_path / "dnsmasq.conf", tmp_path / "dnsmasq.d"
-    line = f"conf-dir={folder}/,*.conf"
+def test_the_line_that_includes_our_folder_is_there_once_and_goes_where_it_is_ours(
+    tmp_path: Path, before: str | None, after: str, removed: str
+) -> None:
+    main, shell = tmp_path / "etc" / "dnsmasq.conf", Shell(Context(), {})
+    words = {"line": f"conf-dir={tmp_path}/etc/dnsmasq.d/,*.conf", "ours": "# written by dev-cluster-tasks\n"}
     if before is not None:
-        main.write_text(before.format(line=line))
-    changed = brew_dnsmasq.include_folder(Shell(Context(), {}), main, folder)
-    assert main.read_text() == after.format(line=line)
+        main.parent.mkdir()
+        main.write_text(before.format(**words))
+    changed = brew_dnsmasq.include_folder(shell, tmp_path)
+    assert main.read_text() == after.format(**words)
     assert changed == (before != after)
-    assert not brew_dnsmasq.include_folder(Shell(Context(), {}), main, folder)
-    assert main.read_text() == after.format(line=line)
+    assert not brew_dnsmasq.include_folder(shell, tmp_path)
+    assert main.read_text() == after.format(**words)
+    for _ in range(2):
+        brew_dnsmasq.exclude_folder(shell, tmp_path)
+        assert main.read_text() == removed.format(**words)
 
 
 def test_the_resolver_can_be_read_by_all_whatever_the_umask(mac: Machine) -> None:
     umask = os.umask(0o077)
     try:
-        assert mac.inv("dnsmasq-brew-configure").exit == 0
+        mac.good("dnsmasq-brew-configure")
     finally:
         os.umask(umask)
     assert mac.resolvers.stat().st_mode & 0o777 == 0o755
@@ -232,12 +147,9 @@ def test_the_resolver_can_be_read_by_all_whatever_the_umask(mac: Machine) -> Non
 
 def test_without_a_subdomain_each_cluster_has_its_names_and_the_tld_stays_free(mac: Machine) -> None:
     mac.project.env(K3D_SUBDOMAIN="", K3D_PORT_END="11")
-    mac.fakes.answer("^dscacheutil .* proof.cl0.internal$", "ip_address: 127.0.0.1\n")
-    run = mac.inv("dnsmasq-brew-configure")
-    assert run.exit == 0, run.stderr
-    assert run.changes == [
-        ["sudo", *RESTART], *(["sudo", *words] for words in write_resolver(mac, "cl0.internal", "cl1.internal"))
-    ]
+    before = mac.tree()
+    run = mac.good("dnsmasq-brew-configure")
+    assert run.changes == as_root(RESTART, *write_resolver(mac, "cl0.internal", "cl1.internal"))
     assert {file.name: file.read_text() for file in mac.resolvers.iterdir()} == {
         "cl0.internal": RESOLVER, "cl1.internal": RESOLVER
     }
@@ -245,46 +157,185 @@ def test_without_a_subdomain_each_cluster_has_its_names_and_the_tld_stays_free(m
         "address=/cl0.internal/127.0.0.1", "local=/cl0.internal/",
         "address=/cl1.internal/127.0.0.1", "local=/cl1.internal/",
     ]
+    removed = mac.good("dns-remove")
+    told = removed.stdout.partition("\n\n")[0].splitlines()[1:]
+    assert as_root(*([*map(str, words)] for words in (
+        ["rm", mac.resolvers / "cl0.internal"], ["rm", mac.resolvers / "cl1.internal"], ["rmdir", mac.resolvers], STOP,
+    ))) == [shlex.split(line, comments=True) for line in told] == removed.changes[:-1]
+    assert mac.tree() == before
 
 
 def test_one_more_cluster_adds_its_file_alone(mac: Machine) -> None:
     mac.fakes.answer("^dscacheutil", "ip_address: 127.0.0.1\n")
     mac.project.env(K3D_SUBDOMAIN="", K3D_PORT_END="10")
-    mac.inv("dnsmasq-brew-configure")
+    mac.good("dnsmasq-brew-configure")
     mac.project.env(K3D_SUBDOMAIN="", K3D_PORT_END="11")
-    run = mac.inv("dnsmasq-brew-configure")
-    assert run.changes == [["sudo", *RESTART], *(["sudo", *words] for words in write_resolver(mac, "cl1.internal"))]
+    run = mac.good("dnsmasq-brew-configure")
+    assert run.changes == as_root(RESTART, mac.put(mac.resolvers / "cl1.internal"))
+
+
+def test_another_tld_takes_the_place_of_the_former_one(mac: Machine) -> None:
+    mac.good("dnsmasq-brew-configure")
+    mac.project.env(TLD="test")
+    run = mac.good("dnsmasq-brew-configure")
+    assert run.changes == as_root(
+        RESTART, mac.put(mac.resolvers / "k3d.test"), ["rm", str(mac.resolvers / "k3d.internal")])
+    assert [file.name for file in mac.resolvers.iterdir()] == ["k3d.test"]
+    assert "internal" not in mac.ours.read_text()
+
+
+# --- the task dns, there and back -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("main", "verb"),
+    [(HOMEBREWS_OWN, STOP), (HOMEBREWS_OWN + "address=/lab.example/10.0.0.1\n", RESTART)], ids=["alone", "others"],
+)
+def test_what_dns_does_dns_remove_undoes_and_dnsmasq_goes_on_for_others_only(
+    mac: Machine, main: str, verb: list[str]
+) -> None:
+    mac.main.write_text(main)
+    before = mac.tree()
+    run = mac.good("dns")
+    assert run.changes == [
+        ["brew", "install", "dnsmasq"], *as_root(START, RESTART, *write_resolver(mac, "k3d.internal"))]
+    assert "✓ this machine's resolver: finds names below k3d.internal, others as before " in run.stdout
+    settled = mac.files()
+    assert (mac.good("dns").changes, mac.files()) == ([], settled)
+
+    removed = mac.good("dns-remove")
+    assert removed.changes == [
+        *as_root(["rm", str(mac.resolvers / "k3d.internal")], ["rmdir", str(mac.resolvers)], verb),
+        ["rm", str(mac.ours)],
+    ]
+    assert mac.tree() == before
+    assert mac.good("dns-remove").changes == []
+
+
+def test_a_file_of_others_keeps_its_folder_and_dnsmasq(mac: Machine) -> None:
+    kept = (mac.resolvers / "lab.example", mac.ours.parent / "lab.conf")
+    mac.resolvers.mkdir()
+    for file in kept:
+        file.write_text("# mine\nport=53\n")
+    before = mac.tree()
+    mac.good("dns")
+    removed = mac.good("dns-remove")
+    assert removed.changes == [*as_root(["rm", str(mac.resolvers / "k3d.internal")], RESTART), ["rm", str(mac.ours)]]
+    assert mac.tree() == before
+    assert "✓ dnsmasq of Homebrew: serves the rest as before " in removed.stdout
+
+
+COMMANDS = {
+    "dns": ("brew install", "sudo brew services start", "sudo brew services restart", "sudo mkdir", "sudo install"),
+    "dns-remove": ("sudo rm ", "sudo rmdir", "sudo brew services stop", "rm "),
+}
+
+
+@pytest.mark.parametrize(("task", "fails"), [(task, fails) for task, all_ in COMMANDS.items() for fails in all_])
+def test_whichever_command_fails_a_second_run_converges(mac: Machine, task: str, fails: str) -> None:
+    before = mac.tree()
+    if task == "dns-remove":
+        mac.good("dns")
+    mac.fakes.answer(f"^{fails}", stderr="it failed this once\n", exit=1, before=f"^{fails}")
+    failed = mac.inv(task)
+    assert failed.exit == 1 and "it failed this once" in failed.stderr
+    if task == "dns":
+        assert mac.tree() == before, "undone"
+        mac.good("dns")
+        assert mac.good("dns-verify").exit == 0
+    mac.good("dns-remove")
+    assert mac.tree() == before
+
+
+def test_where_macos_does_not_resolve_what_was_done_is_undone_and_the_reason_told(mac: Machine) -> None:
+    mac.fakes.answer("^dscacheutil", "")
+    before = mac.tree()
+    run = mac.inv("dns")
+    assert (run.exit, mac.tree()) == (1, before)
+    assert "  brew-dnsmasq: macOS does not resolve proof.cl0.k3d.internal, though everything is in place." in run.stderr
+    assert "  systemd-resolved: systemd-resolved does not run here\n" in run.stderr
+
+
+def test_names_that_are_found_already_are_left_to_whoever_leads_them_here(mac: Machine) -> None:
+    run = mac.good("dns", INTERNET="proof.k3d.internal=127.0.0.1")
+    assert run.changes == []
+    assert "✓ names below k3d.internal: resolved already, and not by these tasks " in run.stdout
+
+
+def test_the_chosen_method_alone_is_tried_also_where_names_are_found_already(mac: Machine) -> None:
+    mac.project.env(DNS_METHOD="network-manager")
+    run = mac.inv("dns")
+    assert (run.exit, run.changes) == (1, [])
+    assert "  network-manager: NetworkManager does not run here\n" in run.stderr and "brew" not in run.stderr
+    mac.project.env(DNS_METHOD="brew-dnsmasq")
+    assert mac.good("dns", INTERNET="proof.k3d.internal=127.0.0.1").changes
+
+
+def test_the_printed_scripts_do_roots_part_and_bring_the_files_along(mac: Machine) -> None:
+    mac.fakes.answer("^brew list", "dnsmasq 2.92\n")
+    resolver = mac.resolvers / "k3d.internal"
+    mkdir, install = write_resolver(mac, "k3d.internal")
+    scripts = {
+        "dns": [START, RESTART, mkdir, [*install[:3], "/dev/stdin", str(resolver)]],
+        "dns-remove": [["rm", str(resolver)], ["rmdir", str(mac.resolvers)], STOP],
+    }
+    for task, commands in scripts.items():
+        before = mac.tree()
+        printed = mac.good(task, "--print-sudo")
+        assert (printed.changes, mac.tree()) == ([], before)
+        subprocess.run(["sh", "-n"], input=printed.stdout, text=True, check=True)
+        mac.fakes.forget()
+        path = mac.project.environment({"PATH": f"{mac.fakes.bin}:/usr/bin:/bin"})
+        subprocess.run(["sh"], input=printed.stdout, text=True, check=True, env=path)
+        assert mac.fakes.calls() == commands
+        assert (resolver.read_text() == RESOLVER) if task == "dns" else not mac.resolvers.exists()
+        assert mac.good(task).changes == [["sudo", *(RESTART if task == "dns" else STOP)],
+                                          *([] if task == "dns" else [["rm", str(mac.ours)]])]
 
 
 # --- files of others --------------------------------------------------------------------------------------------------
 
 
-def test_files_of_others_are_refused_before_anything_is_changed(mac: Machine) -> None:
+@pytest.mark.parametrize("task", ["dnsmasq-brew-configure", "dns"])
+def test_files_of_others_are_refused_before_they_are_changed(mac: Machine, task: str) -> None:
     mac.resolvers.mkdir()
+    mac.fakes.answer("^brew list", "dnsmasq 2.92\n")
+    mac.fakes.answer("^pgrep", "1\n")
     foreign = mac.resolvers / "k3d.internal"
     foreign.write_text("nameserver 10.0.0.1\n")
     mac.ours.write_text("address=/k3d.internal/10.0.0.1\n")
     before = mac.files()
-    run = mac.inv("dnsmasq-brew-configure")
-    assert run.exit == 1 and not run.changes
-    assert run.stderr == f"Not written by these tasks: {mac.ours}, {foreign}. Move that away, then run this again.\n"
-    assert mac.files() == before
+    run = mac.inv(task)
+    assert run.exit == 1 and not run.changes and mac.files() == before
+    assert (f"{mac.ours} (foreign), {foreign} (foreign): not written by these tasks. "
+            "Look at it and move it away, then run this again.\n") in run.stderr
+    assert mac.good("dns-remove").changes == [] and mac.files() == before
+
+
+@pytest.mark.parametrize("which", ["ours", "resolver"])
+def test_a_file_that_somebody_has_changed_is_neither_overwritten_nor_removed(mac: Machine, which: str) -> None:
+    mac.good("dns")
+    file = mac.ours if which == "ours" else mac.resolvers / "k3d.internal"
+    file.write_text(file.read_text() + "# changed\n")
+    before = mac.files()
+    for task in ("dns", "dnsmasq-brew-configure", "dns-remove"):
+        run = mac.inv(task)
+        assert run.exit == 1 and not run.changes and mac.files() == before
+        assert f"{file} (changed): changed since these tasks wrote it. Look at it and move it away" in run.stderr
 
 
 def test_what_the_original_wrote_for_the_whole_tld_is_removed(mac: Machine) -> None:
     mac.resolvers.mkdir()
     (mac.resolvers / "internal").write_text("nameserver 127.0.0.1\n")
     (mac.ours.parent / "internal.conf").write_text("address=/internal/127.0.0.1\n")
-    run = mac.inv("dnsmasq-brew-configure")
-    assert run.exit == 0, run.stderr
+    run = mac.good("dnsmasq-brew-configure")
     assert run.changes == [
-        ["rm", str(mac.ours.parent / "internal.conf")], ["sudo", *RESTART],
-        *(["sudo", *words] for words in write_resolver(mac, "k3d.internal")),
-        ["sudo", "rm", str(mac.resolvers / "internal")],
+        *as_root(["rm", str(mac.resolvers / "internal")]), ["rm", str(mac.ours.parent / "internal.conf")],
+        *as_root(RESTART, mac.put(mac.resolvers / "k3d.internal")),
     ]
     assert list(mac.ours.parent.iterdir()) == [mac.ours]
     assert list(mac.resolvers.iterdir()) == [mac.resolvers / "k3d.internal"]
-    assert "which takes all of .internal: sudo rm " in run.stdout
+    assert "of the original Taskfile, which takes all of .internal\n" in run.stdout
 
 
 def test_a_file_for_the_tld_that_holds_more_is_someones_and_stays(mac: Machine) -> None:
@@ -295,8 +346,8 @@ def test_a_file_for_the_tld_that_holds_more_is_someones_and_stays(mac: Machine) 
             mac.ours.parent / "example.conf": "address=/example/127.0.0.1\n"}
     for file, text in kept.items():
         file.write_text(text)
-    run = mac.inv("dnsmasq-brew-configure")
-    assert run.exit == 0 and not any("rm" in words for words in run.changes)
+    run = mac.good("dnsmasq-brew-configure")
+    assert not any("rm" in words for words in run.changes)
     assert {file: file.read_text() for file in kept} == kept
 
 
@@ -307,25 +358,27 @@ def test_a_restart_that_was_refused_is_done_by_the_next_run(mac: Machine) -> Non
     restart = "^sudo brew services restart"
     mac.fakes.answer(restart, stderr="sudo: a password is required\n", exit=1, before=restart)
     refused = mac.inv("dnsmasq-brew-configure")
-    assert refused.exit == 1
-    assert refused.changes == [["sudo", *RESTART]]
-    assert refused.stderr.splitlines() == [
+    assert refused.exit == 1 and refused.changes == as_root(RESTART)
+    error, _, left = refused.stderr.partition("\n\n")
+    assert error.splitlines() == [
         "dnsmasq's configuration: sudo ended with 1.",
         "  sudo brew services restart dnsmasq",
         "  | sudo: a password is required",
-        "Was a question refused? Run this task again to be asked once more.",
+        "Mend that and run the task again: every task may be repeated. --echo shows all output.",
     ]
-    again = mac.inv("dnsmasq-brew-configure")
-    assert again.exit == 0, again.stderr
-    assert again.changes == [["sudo", *RESTART], *(["sudo", *words] for words in write_resolver(mac, "k3d.internal"))]
-    assert not mac.inv("dnsmasq-brew-configure").changes
+    heading, *commands = left.splitlines()
+    assert heading.startswith("Without root this is as far as it goes.")
+    assert [shlex.split(line, comments=True) for line in commands] == [RESTART, *write_resolver(mac, "k3d.internal")]
+    again = mac.good("dnsmasq-brew-configure")
+    assert again.changes == as_root(RESTART, *write_resolver(mac, "k3d.internal"))
+    assert not mac.good("dnsmasq-brew-configure").changes
 
 
 def test_a_resolver_that_was_refused_is_written_by_the_next_run(mac: Machine) -> None:
     mac.fakes.answer("^sudo install", exit=1, before="^sudo install")
     assert mac.inv("dnsmasq-brew-configure").exit == 1
-    again = mac.inv("dnsmasq-brew-configure")
-    assert again.changes == [["sudo", *words] for words in write_resolver(mac, "k3d.internal")]
+    again = mac.good("dnsmasq-brew-configure")
+    assert again.changes == as_root(mac.put(mac.resolvers / "k3d.internal"))
 
 
 def test_a_mac_that_ignores_the_resolver_ends_in_advice(mac: Machine) -> None:
@@ -356,23 +409,32 @@ def test_a_homebrew_that_says_nothing_is_told(mac: Machine) -> None:
     assert run.stderr == "brew --prefix said nothing. Is Homebrew whole? Try: brew doctor\n"
 
 
-def test_a_mac_without_homebrew_is_told_where_to_get_it(mac: Machine) -> None:
-    (mac.fakes.bin / "brew").unlink()
-    run = mac.inv("dnsmasq-brew", PATH=f"{mac.fakes.bin}:/usr/bin:/bin")
-    assert run.exit == 1 and not run.changes
-    assert run.stderr == "Before this can run:\n  brew is not installed: https://brew.sh\n"
+@pytest.mark.parametrize("task", ["dnsmasq-brew", "dnsmasq-brew-install", "dnsmasq-brew-configure"])
+def test_the_tasks_for_homebrew_say_so_where_it_is_not(project: Project, task: str) -> None:
+    machine = Machine(project, "Darwin")
+    (machine.fakes.bin / "brew").unlink()
+    before = machine.files()
+    for system, why in (("Darwin", "brew is not installed: https://brew.sh"),
+                        ("Linux", "for macOS: no other system reads /etc/resolver")):
+        machine.fakes.answer("^uname", f"{system}\n")
+        run = machine.inv(task)
+        assert run.exit == 1 and run.commands == [["uname", "-s"]]
+        assert run.stderr == f"dnsmasq-brew: {why}.\nFor the way of this machine: inv dns\n"
+    assert machine.files() == before
 
 
 def test_a_rehearsal_prints_what_the_run_then_does_and_changes_nothing(mac: Machine) -> None:
     (mac.ours.parent / "internal.conf").write_text("address=/internal/127.0.0.1\n")
-    before = mac.files()
-    dry = mac.inv("--dry", "dnsmasq-brew")
-    assert dry.exit == 0 and not dry.changes
-    assert mac.files() == before and not (mac.project.folder / ".work").exists()
-    printed = [line for line in dry.stdout.splitlines() if not line.startswith("#")]
-    assert printed == [shlex.join(words) for words in mac.inv("dnsmasq-brew").changes]
-    assert f"# append conf-dir={mac.ours.parent}/,*.conf to {mac.main}" in dry.stdout
-    assert f"# write {mac.ours}" in dry.stdout
+    for task in ("dnsmasq-brew", "dns-remove"):
+        before = mac.files()
+        dry = mac.good("--dry", task)
+        assert not dry.changes and mac.files() == before
+        assert (mac.project.folder / ".work").exists() == (task == "dns-remove")
+        printed = [line for line in dry.stdout.splitlines() if not line.startswith("#")]
+        assert printed == [shlex.join(words) for words in mac.good(task).changes]
+        verb = "append {} to" if task == "dnsmasq-brew" else "remove {} from"
+        assert f"# {verb.format(f'conf-dir={mac.ours.parent}/,*.conf')} {mac.main}\n" in dry.stdout
+        assert f"# write {mac.ours}\n" in dry.stdout
 
 
 # --- a real dnsmasq ---------------------------------------------------------------------------------------------------
@@ -385,9 +447,10 @@ needs_dnsmasq = pytest.mark.skipif(not shutil.which("dnsmasq"), reason="dnsmasq 
 def test_dnsmasq_accepts_what_is_written(project: Project, tmp_path: Path, subdomain: str) -> None:
     settings = load(project.folder, {"K3D_SUBDOMAIN": subdomain})
     file = tmp_path / "dev-cluster-tasks.conf"
-    file.write_text(render("dnsmasq.conf", domains=settings.owned_domains))
-    said = subprocess.run(["dnsmasq", "--test", "-C", str(file)], capture_output=True, text=True)
-    assert said.stderr == "dnsmasq: syntax check OK.\n"
+    for text in (render("dns/brew.conf", domains=settings.owned_domains), ""):  # the second before it is removed
+        file.write_text(seal(text))
+        said = subprocess.run(["dnsmasq", "--test", "-C", str(file)], capture_output=True, text=True)
+        assert said.stderr == "dnsmasq: syntax check OK.\n"
 
 
 @pytest.fixture
@@ -419,159 +482,6 @@ def test_dnsmasq_answers_for_our_names_and_for_no_others(dnsmasq: int) -> None:
         assert ask("app.cl1.k3d.internal", kind) == ("NOERROR", []), "empty, and nobody else is asked"
     for other in ("host.docker.internal", "metadata.google.internal", "internal", "evilk3d.internal", "example.com"):
         assert ask(other, "A") == ("REFUSED", []), "there is nobody to ask, and no answer of its own"
-
-
-# --- trust on macOS ---------------------------------------------------------------------------------------------------
-
-
-def verify_cert(mac: Machine) -> list[str]:
-    return ["security", "verify-cert", "-l", "-L", "-q", "-c", str(mac.certificate)]
-
-
-def add_trusted_cert(mac: Machine) -> list[str]:
-    return ["security", "add-trusted-cert", "-d", "-r", "trustRoot", "-k", KEYCHAIN, str(mac.certificate)]
-
-
-@pytest.mark.parametrize(("user", "sudo"), [(USER, ["sudo"]), (ROOT, [])], ids=["user", "root"])
-def test_the_root_is_trusted_by_the_system_keychain_and_once(mac: Machine, user: int, sudo: list[str]) -> None:
-    run = mac.inv("cert", user=user)
-    assert run.exit == 0, run.stderr
-    assert run.commands == [["uname", "-s"], verify_cert(mac), [*sudo, *add_trusted_cert(mac)], verify_cert(mac)]
-    assert "✓ trust on this machine: now in the system keychain " in run.stdout
-    why = "root is needed to trust the root in the system keychain: sudo security add-trusted-cert "
-    assert (why in run.stdout) == bool(sudo)
-
-    before = mac.files()
-    again = mac.inv("cert", user=user)
-    assert again.exit == 0 and again.commands == [["uname", "-s"], verify_cert(mac)]
-    assert "✓ trust on this machine: already there " in again.stdout
-    assert mac.files() == before
-
-
-@pytest.mark.parametrize(
-    "said",
-    ["sudo: a password is required",
-     "SecTrustSettingsSetTrustSettings: The authorization was canceled by the user."],
-    ids=["sudo", "security"],
-)
-def test_a_refused_question_fails_the_run_and_the_next_one_asks_again(mac: Machine, said: str) -> None:
-    mac.fakes.answer("^sudo security", stderr=f"{said}\n", exit=1, before="^sudo security")
-    run = mac.inv("cert")
-    assert run.exit == 1
-    assert run.stderr.splitlines() == [
-        "trust on this machine: sudo ended with 1.",
-        f"  {shlex.join(['sudo', *add_trusted_cert(mac)])}",
-        f"  | {said}",
-        "Was a question refused? Run this task again to be asked once more.",
-        "The root is not trusted on this machine yet. Try again with: inv cert",
-    ]
-    root = mac.files()
-    assert mac.certificate in root, "the root itself is made"
-    again = mac.inv("cert")
-    assert again.exit == 0, again.stderr
-    assert again.changes == [["sudo", *add_trusted_cert(mac)]]
-    assert mac.files() == root
-
-
-def test_a_keychain_that_takes_the_root_without_trusting_it_is_told(mac: Machine) -> None:
-    mac.fakes.answer("^security verify-cert", exit=1)
-    run = mac.inv("cert")
-    assert run.exit == 1
-    assert run.stderr == (
-        f"macOS took {mac.certificate}, and still does not trust it. Look at it in Keychain Access, System.\n"
-    )
-
-
-def test_a_rehearsal_prints_the_trust_step_only_where_it_is_needed(mac: Machine) -> None:
-    command = shlex.join(["sudo", *add_trusted_cert(mac)])
-    dry = mac.inv("--dry", "cert")
-    assert dry.exit == 0 and not dry.changes and command in dry.stdout.splitlines()
-    mac.inv("cert")
-    before = mac.files()
-    dry = mac.inv("--dry", "cert")
-    assert dry.exit == 0 and not dry.changes and "add-trusted-cert" not in dry.stdout
-    assert mac.files() == before
-
-
-# --- Linux ------------------------------------------------------------------------------------------------------------
-
-
-def test_on_linux_cert_says_what_to_type_and_does_nothing_as_root(linux: Machine) -> None:
-    run = linux.inv("cert")
-    assert run.exit == 0, run.stderr
-    assert run.commands == [["uname", "-s"]]
-    said = re.search(r"! trust on this machine: not yet. To add the root to the system's store, type:\n    (.*\S)\s+\d",
-                     run.stdout)
-    assert said and said[1] == by_hand.command(linux.certificate)
-
-
-def test_on_linux_a_root_that_openssl_trusts_is_already_there(linux: Machine) -> None:
-    linux.inv("cert")
-    run = linux.inv("cert", SSL_CERT_FILE=str(linux.certificate))
-    assert run.exit == 0 and "✓ trust on this machine: already there " in run.stdout
-
-
-@pytest.mark.parametrize(
-    ("there", "command"),
-    [
-        ("usr/local/share/ca-certificates", "update-ca-certificates"),
-        ("etc/pki/ca-trust/source/anchors", "update-ca-trust"),
-        ("etc/ca-certificates/trust-source/anchors", "update-ca-trust"),
-        ("etc/pki/trust/anchors", "update-ca-certificates"),
-    ],
-    ids=["Debian", "Fedora", "Arch", "openSUSE"],
-)
-def test_each_distribution_has_its_command(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: str, command: str
-) -> None:
-    folders = {f"{tmp_path}{folder}": update for folder, update in by_hand.FOLDERS.items()}
-    monkeypatch.setattr(by_hand, "FOLDERS", folders)
-    certificate = Path("/home/it's me/internal-ca.crt")
-    assert by_hand.command(certificate) == f"add {certificate} to the trust store of your system"
-    (tmp_path / there).mkdir(parents=True)
-    assert shlex.split(by_hand.command(certificate)) == [
-        "sudo", "cp", str(certificate), f"{tmp_path}/{there}/dev-clusters-internal-ca.crt", "&&", "sudo", command
-    ]
-
-
-@pytest.mark.parametrize("task", ["dnsmasq-brew", "dnsmasq-brew-configure"])
-def test_the_tasks_for_macos_say_so_elsewhere(linux: Machine, task: str) -> None:
-    before = linux.files()
-    run = linux.inv(task)
-    assert run.exit == 1 and run.commands == [["uname", "-s"]]
-    assert run.stderr == ("The dnsmasq-brew tasks are for macOS: no other system reads /etc/resolver.\n"
-                          "What to type on this one is in the last rows of: inv k3d-cluster-examples --n 0\n")
-    assert linux.files() == before
-
-
-@pytest.fixture
-def here(fakes: Fakes, project: Project, monkeypatch: pytest.MonkeyPatch) -> Shell:
-    """A shell of this process whose commands are the recorders, and little else."""
-    monkeypatch.setenv("PATH", f"{fakes.bin}:/usr/bin:/bin")
-    monkeypatch.setenv("FAKES", str(fakes.folder))
-    fakes.add("uname")
-    return Shell(Context(), {})
-
-
-def test_on_linux_up_says_what_to_type_for_the_first_name(
-    here: Shell, fakes: Fakes, project: Project, capsys: pytest.CaptureFixture[str]
-) -> None:
-    fakes.answer("^uname", "Linux\n")
-    cluster = load(project.folder, {"TLD": "invalid"}).cluster(0)
-    names.ensure(here, cluster, "app.cl0.k3d.invalid")
-    assert re.sub(r"\s+\d+\.\d s\n", "\n", capsys.readouterr().out) == (
-        "! names on this machine: not yet. For this one name, type:\n"
-        '    echo "127.0.0.1 app.cl0.k3d.invalid" | sudo tee -a /etc/hosts\n'
-        "    For all names: a resolver on 127.0.0.1, for k3d.invalid only\n"
-    )
-    names.ensure(here, cluster, "localhost")
-    assert "✓ names on this machine: already resolved " in capsys.readouterr().out
-
-
-def test_on_a_mac_without_homebrew_up_is_told_where_to_get_it(here: Shell, fakes: Fakes, project: Project) -> None:
-    fakes.answer("^uname", "Darwin\n")
-    with pytest.raises(Exit, match=r"brew is not installed: https://brew\.sh"):
-        names.ensure(here, load(project.folder, {}).cluster(0), "app.cl0.k3d.internal")
 
 
 # --- the podman machine -----------------------------------------------------------------------------------------------

@@ -18,7 +18,8 @@ from hypothesis import settings as hypothesis
 from hypothesis import strategies as st
 from invoke import Exit
 
-from tasks.cert import Intermediate, ca_config
+from tasks import dns, trust, values
+from tasks.ca import Intermediate, ca_config
 from tasks.examples import example_host
 from tasks.in_cluster.bundle import company_pem
 from tasks.in_cluster.coredns import render_rules
@@ -89,6 +90,8 @@ def test_the_defaults_are_those_of_the_original_and_pinned_versions(bare: Path) 
         k3d_kubeconfig_target_dir=None,
         k3d_switch_context=False,
         k3d_registry_config=None,
+        trust_stores=("system", "nss", "java", "windows"),
+        dns_method="",
         k3s_image="docker.io/rancher/k3s:v1.36.4-k3s1",
         chart_source="oci://quay.io/jetstack/charts",
         cert_manager_version="v1.21.2",
@@ -96,6 +99,12 @@ def test_the_defaults_are_those_of_the_original_and_pinned_versions(bare: Path) 
         image_nginx="docker.io/library/nginx:1.29-alpine",
         image_curl="docker.io/curlimages/curl:8.17.0",
         image_netshoot="docker.io/nicolaka/netshoot:v0.14",
+        k3d_version="v5.8.3",
+        k3d_source="https://github.com/k3d-io/k3d/releases/download",
+        helm_version="v3.22.0",
+        helm_source="https://get.helm.sh",
+        kubectl_version="v1.37.1",
+        kubectl_source="https://dl.k8s.io/release",
         timeout_create=600,
         timeout_ready=300,
         environment={},
@@ -288,6 +297,11 @@ REFUSED = [
     *(("K3D_SWITCH_CONTEXT", value, "true or false") for value in ("", "yes", "1")),
     *((key, value, IMAGE) for key in ("K3S_IMAGE", "IMAGE_NGINX", "IMAGE_CURL", "IMAGE_NETSHOOT")
       for value in ("", "a b", "-a", "rancher/k3s:v1.36.4+k3s1", "a'b", "é")),
+    *((key, value, "https://...") for key in ("K3D_SOURCE", "HELM_SOURCE", "KUBECTL_SOURCE")
+      for value in ("", "http://mirror", "https://", "mirror/k3d")),
+    *(("TRUST_STORES", value, "some of system, nss, java, windows, or nothing") for value in ("system,,nss", "System")),
+    *(("DNS_METHOD", value, "one of brew-dnsmasq, systemd-resolved, network-manager, or nothing")
+      for value in ("resolved", "a b")),
     *(("CHART_SOURCE", value, CHARTS) for value in ("", "ftp://x", "oci://", "oci:///", "https://a b", "/not/there")),
     *((key, value, VERSION) for key in ("CERT_MANAGER_VERSION", "TRUST_MANAGER_VERSION")
       for value in ("", "1.21", "latest", "v1.2.3 x")),
@@ -648,8 +662,8 @@ def lines_of(settings: Settings) -> dict[str, list[str]]:
     """The first words of every line of the templates that are no YAML."""
     texts = {
         "ca.ini": ca_config(settings, settings.cert_cn, 1, settings.owned_domains[:1]),
-        "dnsmasq.conf": render("dnsmasq.conf", domains=settings.owned_domains[:1]),
-        "resolver": render("resolver"),
+        "dns/names.conf": render("dns/names.conf", domains=settings.owned_domains[:1]),
+        "resolver": render("dns/resolver"),
         "override": render_rules(settings.cluster(0), "192.0.2.1"),
     }
     return {name: [re.split(r"[ =/]", line)[0] for line in text.splitlines()] for name, text in texts.items()}
@@ -710,3 +724,7 @@ def test_a_chart_source_with_a_password_is_refused_and_a_folder_of_an_unset_vari
     (folder / ".env").write_text("CHART_SOURCE=https://user:hunter2@charts.example.com\nCERT_FOLDER='$UNSET_HOME/.certs'\n")
     said = problems(folder)
     assert "without a password" in said[1] and "$VARIABLES are all set" in said[0]
+
+
+def test_each_trust_store_and_way_to_resolve_names_can_be_chosen() -> None:
+    assert (list(trust.KINDS), list(dns.METHODS)) == (list(values.STORES), list(values.METHODS))

@@ -36,9 +36,9 @@ def test_all_missing_tools_are_named_at_once_each_with_the_way_to_get_it(project
         "Before this can run:",
         "  docker is not installed: https://docs.docker.com/get-started/get-docker/ "
         "(or colima, podman with docker's command line)",
-        "  k3d is not installed: brew install k3d, or https://k3d.io/stable/#installation",
-        "  helm is not installed: brew install helm, or https://helm.sh/docs/intro/install/",
-        "  kubectl is not installed: brew install kubectl, or https://kubernetes.io/docs/tasks/tools/",
+        "  k3d is not installed: inv tools --install, brew install k3d, or https://k3d.io/stable/#installation",
+        "  helm is not installed: inv tools --install, brew install helm, or https://helm.sh/docs/intro/install/",
+        "  kubectl is not installed: inv tools --install, brew install kubectl, or https://kubernetes.io/docs/tasks/tools/",
         "  openssl is not installed: brew install openssl, or your system's package openssl",
     ]
 
@@ -52,9 +52,9 @@ def test_tools_that_are_too_old_and_an_engine_that_does_not_answer_are_named_at_
         "Before this can run:",
         "  docker is installed, but its engine does not answer (Cannot connect to the Docker daemon): start Docker",
         "  k3d 5.7.1 or newer is needed, and this is k3d version v5.7.0: "
-        "brew install k3d, or https://k3d.io/stable/#installation",
+        "inv tools --install, brew install k3d, or https://k3d.io/stable/#installation",
         "  helm 3.14.0 or newer is needed, and this is v3.13.9+g1: "
-        "brew install helm, or https://helm.sh/docs/intro/install/",
+        "inv tools --install, brew install helm, or https://helm.sh/docs/intro/install/",
     ]
     assert world.changes() == []
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tasks.cert import Intermediate
+from tasks.ca import Intermediate
 from tasks.render import render
 from tasks.settings import load
 

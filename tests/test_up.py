@@ -10,9 +10,23 @@ import pytest
 from conftest import Project
 from pretend import World, pages_of, world_of
 
+# The user is not root, and this machine's resolver knows what lies in /etc/resolver, and nothing else.
+THIS_MACHINE = """
+import os
+os.geteuid = lambda: 1000
+
+def addresses(name: str) -> set[str]:
+    from tasks import host
+
+    led = [file for file in (host.ROOT / "etc/resolver").glob("*") if f".{name}".endswith(f".{file.name}")]
+    return {"127.0.0.1"} if led else set()
+"""
+
 
 @pytest.fixture
 def world(project: Project) -> Iterator[World]:
+    with (project.folder / "tasks" / "dns" / "ask.py").open("a") as module:
+        module.write(THIS_MACHINE)
     with world_of(project) as world:
         world.impatient()
         yield world
@@ -20,13 +34,15 @@ def world(project: Project) -> Iterator[World]:
 
 @pytest.fixture
 def mac(world: World) -> World:
-    """The same for macOS: recorders for what it brings along, and for what root would do there."""
-    world.fakes.add("brew", "security", "dscacheutil", "mkdir", "install", "cp", "rm")
+    """The same for macOS: recorders for what it brings along, and a root whose files lie in a folder of the test."""
+    world.fakes.add("brew", "security", "dscacheutil")
+    world.add_to("sudo", "os.execvp(sys.argv[1], sys.argv[1:])")
+    (world.project.root / "etc").mkdir()
     world.fakes.answer("^uname", "Darwin\n")
     world.fakes.answer("^brew --prefix", f"{world.project.home / 'homebrew'}\n")
     world.fakes.answer("^brew list", exit=1)
     world.fakes.answer("^security verify-cert", exit=1)
-    world.fakes.answer("^security verify-cert", after="security add-trusted-cert")
+    world.fakes.answer("^security verify-cert", after="^security add-trusted-cert")
     world.fakes.answer("^dscacheutil", "name: proof.cl0.k3d.internal\nip_address: 127.0.0.1\n")
     return world
 
@@ -45,27 +61,63 @@ def proved(world: World) -> str:
 
 
 def commands(world: World, *tools: str) -> list[str]:
-    """What these tools were asked to change, in short: the words before the first option."""
-    return [" ".join(takewhile(lambda word: word[0] != "-", words)) for words in world.changes() if words[0] in tools]
+    """What these tools were asked to change, in short, and once: the words before the first option."""
+    changes = [words for words in world.changes() if words[0] in tools]
+    return [*dict.fromkeys(" ".join(takewhile(lambda word: word[0] != "-", words)) for words in changes)]
 
 
-def test_on_linux_it_ends_with_the_page_to_open_and_says_what_is_left_to_type(world: World) -> None:
+WITHOUT_A_RESOLVER = """
+No way was found to have this machine resolve the names below k3d.internal:
+  brew-dnsmasq: for macOS: no other system reads /etc/resolver
+  systemd-resolved: {}
+  network-manager: """
+
+
+@pytest.mark.parametrize("store", [False, True], ids=["no trust store", "one that does not take the root"])
+def test_on_linux_it_ends_with_the_page_to_open_and_names_the_tasks_for_what_is_yellow(
+    world: World, store: bool
+) -> None:
+    """Nothing that fails for this machine alone keeps a cluster from being made and proved."""
+    anchors = world.project.root / "usr/local/share/ca-certificates"
+    world.fakes.add("systemctl", "update-ca-certificates")
+    world.fakes.answer("^systemctl", exit=3)
+    if store:
+        anchors.mkdir(parents=True)
     said = proved(world)
     assert "✓ root certificate: already there" in said
-    assert "! trust on this machine: not yet. To add the root to the system's store, type:\n" in said
-    assert ("! names on this machine: not yet. For this one name, type:\n"
-            '    echo "127.0.0.1 example-nginx.cl0.k3d.internal" | sudo tee -a /etc/hosts') in said
+    refused = f"\nThe root is in {anchors} now, and a certificate of it is refused there all the same.\n"
+    assert (refused in said) == store
+    assert WITHOUT_A_RESOLVER.format("systemd-resolved does not run here") in said
     assert commands(world, "docker", "k3d") == ["k3d kubeconfig merge cl0"]
+    yellow = said.partition("\nFor what is yellow, type:\n")[2].partition("\n\n")[0]
+    assert yellow.splitlines() == ["  inv dns", *(["  inv trust"] if store else [])]
 
 
 def test_on_macos_the_root_is_trusted_and_names_resolve_before_the_cluster_is_made(mac: World) -> None:
     mac.fakes.answer("^k3d cluster create", exit=1)
     done = mac.inv("up")
-    assert "✓ trust on this machine: now in the system keychain" in done.stdout
+    assert "✓ trust in /Library/Keychains/System.keychain: the root is trusted now " in done.stdout
+    assert "✓ this machine's resolver: finds names below k3d.internal, others as before " in done.stdout
     assert commands(mac, "security", "brew", "k3d") == [
         "security add-trusted-cert", "brew install dnsmasq", "brew services start dnsmasq",
         "brew services restart dnsmasq", "k3d cluster create cl0",
     ]
+
+
+def test_what_needs_root_is_told_once_for_trust_and_names(mac: World) -> None:
+    mac.fakes.answer("^k3d cluster create", exit=1)
+    said = mac.inv("up").stdout
+    heading = "This needs root, and sudo may ask for your password:\n"
+    listed = said.partition(heading)[2].partition("\n\n")[0].splitlines()
+    programs = [line.split("  # ")[0].split()[1] for line in listed]
+    assert programs == ["security", "brew", "brew", "mkdir", "install"]
+    assert said.count("This needs root") == 1
+
+
+def test_on_macos_all_is_green_in_the_end(mac: World) -> None:
+    said = proved(mac)
+    assert "For what is yellow" not in said
+    assert said.count("this machine's resolver") == 2 and "trusted" in said.partition("this machine's trust store")[2]
 
 
 def test_what_macos_refuses_is_said_and_the_cluster_is_created_all_the_same(mac: World) -> None:
@@ -73,10 +125,20 @@ def test_what_macos_refuses_is_said_and_the_cluster_is_created_all_the_same(mac:
     mac.fakes.answer("^brew install", stderr="Error: No internet\n", exit=1)
     mac.fakes.answer("^k3d cluster create", exit=1)
     done = mac.inv("up", "--", "--agents", "1")
-    assert "The authorization was canceled by the user." in done.stdout and "Try again with: inv cert" in done.stdout
+    assert "The authorization was canceled by the user." in done.stdout and "Try again with: inv trust" in done.stdout
     assert "dnsmasq: brew ended with 1." in done.stdout and "Error: No internet" in done.stdout
     created = mac.fakes.calls("k3d", "cluster", "create", "cl0")
     assert len(created) == 1 and created[0][-2:] == ["--agents", "1"]
+
+
+def test_without_admin_rights_the_commands_that_are_left_are_told_and_the_cluster_is_created(mac: World) -> None:
+    mac.fakes.answer("^sudo", stderr="dev is not in the sudoers file.\n", exit=1)
+    mac.fakes.answer("^k3d cluster create", exit=1)
+    said = mac.inv("up").stdout
+    left = said.partition("(--print-sudo prints them as a script):\n")[2].partition("\n\n")[0].splitlines()
+    assert [line.split()[0] for line in left] == ["security", "brew", "brew", "mkdir", "install"]
+    assert len(mac.fakes.calls("sudo")) == 1, "nothing is asked again"
+    assert mac.fakes.calls("k3d", "cluster", "create", "cl0")
 
 
 def test_a_dry_run_on_a_machine_without_a_root_shows_the_whole_way(world: World) -> None:

@@ -1,38 +1,144 @@
-"""How this machine resolves the clusters' names. One module for each way."""
+"""How this machine resolves the clusters' names. A module for each way, with the verbs of `Method`."""
 
 from __future__ import annotations
 
-import socket
+from pathlib import Path
+from typing import Protocol
 
-from tasks.settings import Cluster
-from tasks.shell import Shell, is_macos, require
+from invoke import Context, Exit, task
+
+from tasks import settings as configuration
+from tasks.as_root import PRINT_SUDO, openly
+from tasks.dns import brew_dnsmasq, network_manager, systemd_resolved
+from tasks.dns.ask import addresses, other_names, resolves
+from tasks.names import PlainTask
+from tasks.settings import Settings
+from tasks.shell import Shell
+from tasks.table import Row, show
 
 
-def resolves(name: str) -> bool:
-    """Whether the system's own resolver leads this name to this machine, and nowhere else."""
+class Method(Protocol):
+    """A way to have this machine resolve our domains, and only those."""
+
+    def unavailable(self, shell: Shell) -> str:
+        """Why it cannot be used here; empty when it can."""
+
+    def install(self, shell: Shell, settings: Settings) -> None:
+        """Set it up for the owned domains, as far as it is not. Exit when that failed."""
+
+    def found(self, shell: Shell) -> list[Path]:
+        """The files of ours that this way has on this machine, also changed ones."""
+
+    def remove(self, shell: Shell) -> None:
+        """Undo it. Exit, before anything is done, when somebody has changed one of the files."""
+
+
+METHODS: dict[str, Method] = {
+    "brew-dnsmasq": brew_dnsmasq,
+    "systemd-resolved": systemd_resolved,
+    "network-manager": network_manager,
+}
+
+WITHOUT_RESOLVER = """\
+Without any of these: public DNS leads every name below 127.0.0.1.nip.io to this machine, and nothing is installed.
+    Some routers filter such answers, and it needs the Internet. In .env: TLD=127.0.0.1.nip.io, then: inv up"""
+
+
+@task(klass=PlainTask, help=PRINT_SUDO)
+def dns(context: Context, print_sudo: bool = False) -> None:
+    """Have this machine resolve the clusters' names, in the first way that works here, or DNS_METHOD"""
+    shell, settings = open_shell(context)
+    openly(shell, lambda shell: install(shell, settings), print_sudo)
+
+
+@task(klass=PlainTask)
+def dns_verify(context: Context) -> None:
+    """Ask this machine's resolver for the clusters' names, and whether others are left alone"""
+    shell, settings = open_shell(context)
+    rows = verify(shell, settings)
+    show(rows, "asked", "name")
+    red = [row for row in rows if row.state == "red"]
+    if red:
+        raise Exit(f"{len(red)} of {len(rows)} answers are not as they should be. Mend that with: inv dns")
+
+
+@task(klass=PlainTask, help=PRINT_SUDO)
+def dns_remove(context: Context, print_sudo: bool = False) -> None:
+    """Undo what inv dns has done to this machine"""
+    shell, _ = open_shell(context)
+    openly(shell, remove, print_sudo)
+
+
+def open_shell(context: Context) -> tuple[Shell, Settings]:
+    settings = configuration.load()
+    return Shell(context, settings.environment), settings
+
+
+def install(shell: Shell, settings: Settings) -> None:
+    """Use the first way that is available and then proves to work; Exit says why each was passed over."""
+    ours = [name for name, method in METHODS.items() if method.found(shell)]
+    if not ours and not settings.dns_method and all(map(resolves, settings.proof_names)):
+        with shell.step("", f"names below {', '.join(settings.owned_domains)}") as this:
+            return this.skip("resolved already, and not by these tasks")
+    reasons = []
+    # First what is in use, so that a second run keeps it, also where an earlier one of the list has failed.
+    for name in [settings.dns_method] if settings.dns_method else dict.fromkeys([*ours, *METHODS]):
+        why = METHODS[name].unavailable(shell)
+        if not why:
+            for other in ours:
+                if other != name:  # before the proof, which it would pass for this one
+                    METHODS[other].remove(shell)
+            why = why_not(shell, settings, METHODS[name])
+        if not why:
+            return
+        reasons.append(f"{name}: {why}")
+    told = "\n".join(f"  {reason}" for reason in reasons)
+    raise Exit(f"No way was found to have this machine resolve the names below {', '.join(settings.owned_domains)}:\n"
+               f"{told}\n{WITHOUT_RESOLVER}")
+
+
+def why_not(shell: Shell, settings: Settings, method: Method) -> str:
+    """Install and prove it; where that fails undo it, and tell why. Empty when it works."""
+    before = other_names(shell, settings)
     try:
-        found = socket.getaddrinfo(name, None, socket.AF_INET)
-    except OSError:
-        return False
-    return {entry[4][0] for entry in found} == {"127.0.0.1"}
+        method.install(shell, settings)
+        with shell.step("", "this machine's resolver") as this:
+            shell.until("it to find our names", 15, lambda: all(map(resolves, settings.proof_names)), hint="")
+            # After a restart a resolver may need a moment to know its servers again.
+            shell.until(f"other names to be found as before: {', '.join(sorted(before))}", 15,
+                        lambda: before <= other_names(shell, settings), hint="")
+            this.outcome = f"finds names below {', '.join(settings.owned_domains)}, others as before"
+    except Exit as error:
+        if shell.refused:
+            raise
+        if method.found(shell):
+            method.remove(shell)
+        return str(error.message)
+    return ""
 
 
-def command(shell: Shell, name: str) -> str:
-    """What to type so that this machine resolves the name."""
-    return "inv dnsmasq-brew" if is_macos(shell) else f'echo "127.0.0.1 {name}" | sudo tee -a /etc/hosts'
+def remove(shell: Shell) -> None:
+    """Undo every way; go on past one that fails, and Exit with what failed at the end."""
+    failures = []
+    for method in METHODS.values():
+        try:
+            method.remove(shell)
+        except Exit as error:
+            failures.append(str(error.message))
+    if failures:
+        raise Exit("\n\n".join(failures))
 
 
-def ensure(shell: Shell, cluster: Cluster, name: str) -> None:
-    """Let this machine resolve the clusters' names, or say how that is done by hand."""
-    from tasks.dns import brew_dnsmasq
-
-    if is_macos(shell):
-        require(shell, "brew")
-        brew_dnsmasq.install(shell)
-        brew_dnsmasq.configure(shell, cluster.settings)
-        return
-    with shell.step("", "names on this machine") as this:
-        if resolves(name):
-            return this.skip("already resolved")
-        this.warn(f"not yet. For this one name, type:\n    {command(shell, name)}\n"
-                  f"    For all names: a resolver on 127.0.0.1, for {', '.join(cluster.settings.owned_domains)} only")
+def verify(shell: Shell, settings: Settings) -> list[Row]:
+    """What the system's resolver says about our names, and that others are not led here."""
+    rows = []
+    for name in settings.proof_names:
+        got = ", ".join(sorted(addresses(name))) or "no answer"
+        rows.append(Row("this machine", name, "green" if got == "127.0.0.1" else "red", got))
+    # Below 127.0.0.1.nip.io public DNS leads every name here, not only ours.
+    beside = [f"not-ours.{settings.tld}"] if any(method.found(shell) for method in METHODS.values()) else []
+    for name in ("example.com", *beside):
+        stolen = resolves(name)
+        rows.append(Row("this machine", name, "red" if stolen else "green",
+                        "led to this machine, and it is not ours" if stolen else "left alone"))
+    return rows

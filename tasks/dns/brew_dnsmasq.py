@@ -6,46 +6,63 @@ from pathlib import Path
 
 from invoke import Context, Exit, task
 
+from tasks import host
 from tasks import settings as configuration
+from tasks.as_root import openly
 from tasks.names import PlainTask
 from tasks.render import MARKER, render, work_file, write
 from tasks.settings import Settings
-from tasks.shell import Shell, is_macos, require
+from tasks.shell import Shell
+from tasks.tools import INSTALL
 
-RESOLVERS = Path("/etc/resolver")
+
+def resolvers() -> Path:
+    return host.ROOT / "etc/resolver"
 
 
 @task(klass=PlainTask)
 def dnsmasq_brew_install(context: Context) -> None:
     """Install dnsmasq with Homebrew, and start it"""
-    install(open_shell(context)[0])
+    shell, _ = open_shell(context)
+    openly(shell, start)
 
 
 @task(klass=PlainTask)
 def dnsmasq_brew_configure(context: Context) -> None:
     """Have that dnsmasq, and macOS, resolve the clusters' names"""
-    configure(*open_shell(context))
+    shell, settings = open_shell(context)
+    openly(shell, lambda shell: configure(shell, settings))
 
 
 @task(klass=PlainTask)
 def dnsmasq_brew(context: Context) -> None:
     """Resolve the clusters' names on macOS: install dnsmasq and configure it"""
     shell, settings = open_shell(context)
-    install(shell)
-    configure(shell, settings)
+    openly(shell, lambda shell: install(shell, settings))
+
+
+def unavailable(shell: Shell) -> str:
+    if not host.is_macos(shell):
+        return "for macOS: no other system reads /etc/resolver"
+    return "" if shell.find("brew") else f"brew is not installed: {INSTALL['brew']}"
 
 
 def open_shell(context: Context) -> tuple[Shell, Settings]:
     settings = configuration.load()
     shell = Shell(context, settings.environment)
-    if not is_macos(shell):
-        raise Exit("The dnsmasq-brew tasks are for macOS: no other system reads /etc/resolver.\n"
-                   "What to type on this one is in the last rows of: inv k3d-cluster-examples --n 0")
-    require(shell, "brew")
+    why = unavailable(shell)
+    if why:
+        raise Exit(f"dnsmasq-brew: {why}.\nFor the way of this machine: inv dns")
     return shell, settings
 
 
-def install(shell: Shell) -> None:
+def install(shell: Shell, settings: Settings) -> None:
+    start(shell)
+    configure(shell, settings)
+
+
+def start(shell: Shell) -> None:
+    """Install dnsmasq, and start it, where it does not run."""
     with shell.step("", "dnsmasq") as this:
         done = []
         if not shell.look("brew", "list", "--versions", "dnsmasq").ok:
@@ -64,13 +81,11 @@ def service(shell: Shell, verb: str) -> None:
 
 def configure(shell: Shell, settings: Settings) -> None:
     """Write dnsmasq's configuration and macOS's, restart what changed, and ask the system's resolver."""
-    prefix = shell.look("brew", "--prefix").stdout.strip()
-    if not prefix:
+    prefix = brew_prefix(shell)
+    if prefix is None:
         raise Exit("brew --prefix said nothing. Is Homebrew whole? Try: brew doctor")
-    folder = Path(prefix) / "etc" / "dnsmasq.d"
-    wanted = {folder / "dev-cluster-tasks.conf": render("dnsmasq.conf", domains=settings.owned_domains)}
-    resolvers = {RESOLVERS / domain: render("resolver") for domain in settings.owned_domains}
-    refuse_foreign_files([*wanted, *resolvers])
+    names, text = names_file(prefix), render("dns/brew.conf", domains=settings.owned_domains)
+    host.refuse_others(names, *(resolvers() / domain for domain in settings.owned_domains))
 
     with shell.step("", "dnsmasq's configuration") as this:
         # There until dnsmasq has read what is written below, also when that is refused or ended before.
@@ -79,11 +94,10 @@ def configure(shell: Shell, settings: Settings) -> None:
         if not shell.dry:
             restart_due.parent.mkdir(exist_ok=True)
             restart_due.touch()
-        changed += [
-            include_folder(shell, Path(prefix) / "etc" / "dnsmasq.conf", folder),
-            remove_file_of_the_original(shell, folder / f"{settings.tld}.conf", f"address=/{settings.tld}/127.0.0.1"),
-            *(write_changed(shell, file, text) for file, text in wanted.items()),
-        ]
+        changed += [include_folder(shell, prefix), remove_what_the_original_wrote(shell, names.parent, settings)]
+        if not host.has(names, text):
+            write(shell, names, host.seal(text))
+            changed.append(True)
         if any(changed):
             service(shell, "restart")
         if not shell.dry:
@@ -91,47 +105,54 @@ def configure(shell: Shell, settings: Settings) -> None:
         this.outcome = "written, and dnsmasq restarted" if any(changed) else "already there"
 
     with shell.step("", f"resolver for {', '.join(settings.owned_domains)}") as this:
-        missing = [file for file, text in resolvers.items() if read(file) != text]
-        if missing:
-            copies = [write(shell, work_file(f"resolver/{file.name}"), resolvers[file]) for file in missing]
-            shell.sudo("mkdir", "-p", "-m", "0755", str(RESOLVERS), why=f"write to {RESOLVERS}")
-            # Not cp: sudo keeps a umask of 077, and then the next run could not read what is there.
-            shell.sudo("install", "-m", "0644", *map(str, copies), str(RESOLVERS), why=f"write to {RESOLVERS}")
-        old = RESOLVERS / settings.tld
-        takes_all = old not in resolvers and read(old).strip() == "nameserver 127.0.0.1"
-        if takes_all:
-            shell.sudo("rm", str(old), why=f"remove {old} of the original Taskfile, which takes all of .{settings.tld}")
+        changed = [host.put(shell, resolvers() / domain, render("dns/resolver"), why=f"write to {resolvers()}")
+                   for domain in settings.owned_domains]
+        for file in resolver_files():
+            if file.name not in settings.owned_domains:  # of another TLD, before
+                changed.append(host.remove(shell, file, why=f"remove {file} of a former TLD"))
         verify(shell, settings)
-        this.outcome = "macOS resolves its names" + ("" if missing or takes_all else ", nothing to change")
+        this.outcome = "macOS resolves its names" + ("" if any(changed) else ", nothing to change")
 
 
-def include_folder(shell: Shell, main: Path, folder: Path) -> bool:
-    """Have dnsmasq read our folder: one line in its main file, which is the user's otherwise."""
-    line = f"conf-dir={folder}/,*.conf"
+def brew_prefix(shell: Shell) -> Path | None:
+    said = shell.look("brew", "--prefix").stdout.strip()
+    return Path(said) if said else None
+
+
+def names_file(prefix: Path) -> Path:
+    return prefix / "etc" / "dnsmasq.d" / "dev-cluster-tasks.conf"
+
+
+def include_lines(prefix: Path) -> tuple[str, str]:
+    """What we add to dnsmasq's main file, which is the user's otherwise: a line that says whose the next one is."""
+    return MARKER, f"conf-dir={names_file(prefix).parent}/,*.conf"
+
+
+def include_folder(shell: Shell, prefix: Path) -> bool:
+    main, (ours, line) = prefix / "etc" / "dnsmasq.conf", include_lines(prefix)
     text = read(main)
     if line in (written.strip() for written in text.splitlines()):
         return False
-    if shell.dry:
-        print(f"# append {line} to {main}")
-        return True
-    main.parent.mkdir(parents=True, exist_ok=True)
-    with main.open("a", encoding="utf-8") as file:
-        file.write(("" if not text or text.endswith("\n") else "\n") + f"{line}\n")
+    shell.note(f"append {line} to {main}")
+    if not shell.dry:
+        main.parent.mkdir(parents=True, exist_ok=True)
+        with main.open("a", encoding="utf-8") as file:
+            file.write(("" if not text or text.endswith("\n") else "\n") + f"{ours}\n{line}\n")
     return True
 
 
-def remove_file_of_the_original(shell: Shell, file: Path, content: str) -> bool:
-    """Remove a file that holds nothing but what the original Taskfile wrote: it takes the whole TLD."""
-    if read(file).strip() != content:
-        return False
-    shell.change("rm", str(file))
-    return True
+def remove_what_the_original_wrote(shell: Shell, folder: Path, settings: Settings) -> bool:
+    """Remove the original Taskfile's two files where they hold nothing else: they take the whole TLD.
 
-
-def write_changed(shell: Shell, file: Path, text: str) -> bool:
-    if read(file) == text:
+    The resolver's file alone does not tell whose it is: Valet writes the same for `.test`.
+    """
+    names, resolver = folder / f"{settings.tld}.conf", resolvers() / settings.tld
+    if read(names).strip() != f"address=/{settings.tld}/127.0.0.1":
         return False
-    write(shell, file, text)
+    if resolver.name not in settings.owned_domains and read(resolver).strip() == "nameserver 127.0.0.1":
+        shell.sudo("rm", str(resolver),
+                   why=f"remove {resolver} of the original Taskfile, which takes all of .{settings.tld}")
+    shell.change("rm", str(names))
     return True
 
 
@@ -139,10 +160,56 @@ def read(file: Path) -> str:
     return file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
 
 
-def refuse_foreign_files(files: list[Path]) -> None:
-    foreign = [str(file) for file in files if file.exists() and not read(file).startswith(MARKER)]
-    if foreign:
-        raise Exit(f"Not written by these tasks: {', '.join(foreign)}. Move that away, then run this again.")
+def resolver_files() -> list[Path]:
+    files = sorted(resolvers().iterdir()) if resolvers().is_dir() else []
+    return host.ours(*filter(Path.is_file, files))
+
+
+def found(shell: Shell) -> list[Path]:
+    prefix = brew_prefix(shell) if host.is_macos(shell) and shell.find("brew") else None
+    return resolver_files() + (host.ours(names_file(prefix)) if prefix else [])
+
+
+def remove(shell: Shell) -> None:
+    """Remove our files and our line. dnsmasq itself stays: whether it was there before, nobody can tell."""
+    if not found(shell):
+        return
+    with shell.step("", "dnsmasq of Homebrew") as this:
+        host.refuse_others(*found(shell))
+        why, files = "have macOS resolve names as before", resolver_files()
+        for file in files:
+            host.remove(shell, file, why)
+        if resolvers().is_dir() and {*resolvers().iterdir()} <= {*files}:
+            shell.sudo("rmdir", str(resolvers()), why=why)
+        prefix = brew_prefix(shell)
+        if prefix and names_file(prefix).exists():
+            # Emptied first and removed last: by it the next run knows that dnsmasq has not been told yet.
+            exclude_folder(shell, prefix)
+            write(shell, names_file(prefix), host.seal(""))
+            if serves_others(prefix):
+                service(shell, "restart")
+                this.outcome = "serves the rest as before"
+            else:
+                service(shell, "stop")
+                this.outcome = "stopped, nothing else uses it. To remove it too: brew uninstall dnsmasq"
+            shell.change("rm", str(names_file(prefix)))
+
+
+def exclude_folder(shell: Shell, prefix: Path) -> None:
+    main, lines = prefix / "etc" / "dnsmasq.conf", "\n".join(include_lines(prefix)) + "\n"
+    text = main.read_bytes() if main.is_file() else b""  # as the user wrote it, in whatever encoding
+    if lines.encode() in text:
+        shell.note(f"remove {lines.splitlines()[1]} from {main}")
+        if not shell.dry:
+            main.write_bytes(text.replace(lines.encode(), b""))
+
+
+def serves_others(prefix: Path) -> bool:
+    """Whether dnsmasq's main file or another one in its folder configures anything besides ours."""
+    files = [prefix / "etc" / "dnsmasq.conf", *names_file(prefix).parent.glob("*.conf")]
+    ours = {names_file(prefix)}
+    lines = [line.strip() for file in files if file not in ours for line in read(file).splitlines()]
+    return any(line and not line.startswith("#") for line in lines if line != include_lines(prefix)[1])
 
 
 def verify(shell: Shell, settings: Settings) -> None:

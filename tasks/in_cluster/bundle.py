@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tasks.cert import RootFiles, load_root
+from tasks.ca import RootFiles, load_root
 from tasks.in_cluster import charts
 from tasks.render import apply_admitted, manifest, short_hash
 from tasks.settings import Cluster, Settings

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 
-from tasks.cert import (
+from tasks.ca import (
     discard_intermediate,
     intermediate_folder,
     leaf_is_of,

@@ -1,34 +1,181 @@
-"""Trust stores of this machine. One module each, with the verbs of `Store`; a new one is a file and a line here."""
+"""Trust stores of this machine: which exist, and the tasks. A module for each kind, with the verbs of `Store`."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
-from tasks.shell import Shell, is_macos
-from tasks.trust import by_hand, macos_keychain
+from invoke import Context, Exit, task
+
+from tasks import settings as configuration
+from tasks.as_root import PRINT_SUDO, openly
+from tasks.ca import RootFiles, load_root
+from tasks.names import PlainTask
+from tasks.settings import Settings
+from tasks.shell import Shell
+from tasks.table import Row, show
+from tasks.trust import java, linux_system, macos_keychain, nss, windows
+from tasks.trust.proof import Leaf, Proof, throw_away_leaves
+from tasks.trust.root import Root, read, roots_at_hand
 
 
 class Store(Protocol):
-    def install(self, shell: Shell, certificate: Path) -> str:
-        """Trust the root, and say what was done. Exit when that failed."""
+    """A kind of trust store. A `place` is one of that kind: a keychain, a folder, a database, a file."""
 
-    def verify(self, shell: Shell, certificate: Path) -> bool:
-        """Whether what reads this store accepts the root."""
+    ENFORCES_CONSTRAINTS: bool
+    """Whether those who read it refuse what is outside of a root's own name constraint."""
 
-    def command(self, certificate: Path) -> str:
-        """What to type so that this store takes the root."""
+    def places(self, shell: Shell) -> list[str]:
+        """Those on this machine; none on a system that knows no such kind."""
+
+    def missing(self, shell: Shell, certificate: Path) -> str:
+        """What is missing here to write to it, and what to do instead; empty when all is there."""
+
+    def accepts(self, shell: Shell, place: str, leaf: Leaf) -> bool:
+        """Whether a program that reads this place accepts the leaf for its name: a look."""
+
+    def install(self, shell: Shell, place: str, root: Root) -> None:
+        """Have it trust the root. Exit when that failed."""
+
+    def found(self, shell: Shell, place: str, roots: list[Root]) -> list[str]:
+        """The entries in it that these tasks made, for whichever root; `roots` are those that are at hand."""
+
+    def remove(self, shell: Shell, place: str, entry: str) -> None:
+        """Take one of those entries out. Exit when that failed."""
 
 
-def store_of(shell: Shell) -> Store:
-    return macos_keychain if is_macos(shell) else by_hand
+KINDS: dict[str, tuple[Store, ...]] = {
+    "system": (macos_keychain, linux_system),
+    "nss": (nss,),
+    "java": (java,),
+    "windows": (windows,),
+}
 
 
-def ensure(shell: Shell, certificate: Path) -> None:
-    """Let this machine trust the root, or say how that is done by hand."""
-    store = store_of(shell)
-    with shell.step("", "trust on this machine") as this:
-        if store.verify(shell, certificate):
+STORES_HELP = {"stores": f"some of {','.join(KINDS)}; else TRUST_STORES"}
+
+
+@task(klass=PlainTask, help={**STORES_HELP, **PRINT_SUDO})
+def trust(context: Context, stores: str = "", print_sudo: bool = False) -> None:
+    """Have this machine's trust stores trust the root: system, Firefox, Chrome, Java, Windows below WSL"""
+    shell, settings = open_shell(context)
+    kinds = chosen(settings, stores)
+    if print_sudo:
+        load_root(settings)
+    openly(shell, lambda shell: install(shell, settings, kinds), print_sudo)
+
+
+@task(klass=PlainTask, help=STORES_HELP)
+def trust_verify(context: Context, stores: str = "") -> None:
+    """Prove for each trust store that it accepts what the root may sign for, and nothing else"""
+    shell, settings = open_shell(context)
+    with throw_away_leaves(settings) as proof:
+        rows = [verify(shell, store, place, proof) for store, place in every_place(shell, chosen(settings, stores))]
+    if not rows:
+        raise Exit("There is no such trust store on this machine.")
+    show(rows, "store", "certificate for")
+    red = [row for row in rows if row.state == "red"]
+    if red:
+        raise Exit(f"{len(red)} of {len(rows)} trust stores are not as they should be. Mend that with: inv trust")
+
+
+@task(klass=PlainTask, help={**STORES_HELP, **PRINT_SUDO})
+def untrust(context: Context, stores: str = "", print_sudo: bool = False) -> None:
+    """Take every root of these tasks out of this machine's trust stores"""
+    shell, settings = open_shell(context)
+    kinds = chosen(settings, stores or ",".join(KINDS))
+    openly(shell, lambda shell: remove(shell, settings, kinds), print_sudo)
+
+
+def open_shell(context: Context) -> tuple[Shell, Settings]:
+    settings = configuration.load()
+    return Shell(context, settings.environment), settings
+
+
+def chosen(settings: Settings, stores: str = "") -> list[str]:
+    """The kinds that the user named; Exit when there is no such one."""
+    kinds = [kind.strip() for kind in stores.split(",")] if stores else list(settings.trust_stores)
+    unknown = [kind for kind in kinds if kind not in KINDS]
+    if unknown:
+        raise Exit(f"--stores: there is no trust store {', '.join(map(repr, unknown))}. There are: {', '.join(KINDS)}")
+    return kinds
+
+
+def every_place(shell: Shell, kinds: list[str]) -> Iterator[tuple[Store, str]]:
+    for kind in kinds:
+        for store in KINDS[kind]:
+            for place in store.places(shell):
+                yield store, place
+
+
+def install(shell: Shell, settings: Settings, kinds: list[str] | None = None) -> None:
+    """Have each store trust the root that does not do so yet; Exit at the end names those where that failed."""
+    certificate = RootFiles(settings).certificate
+    if shell.dry and not certificate.exists():  # a run would have made it by now
+        return shell.note(f"trust {certificate} in: {', '.join(chosen(settings) if kinds is None else kinds)}")
+    failures = []
+    with throw_away_leaves(settings) as proof:
+        root = read(certificate)
+        for store, place in every_place(shell, chosen(settings) if kinds is None else kinds):
+            try:
+                install_in(shell, store, place, root, proof)
+            except Exit as error:
+                failures.append(str(error.message))
+    if failures:
+        raise Exit("\n\n".join(failures))
+
+
+def install_in(shell: Shell, store: Store, place: str, root: Root, proof: Proof) -> None:
+    with shell.step("", f"trust in {place}") as this:
+        if store.accepts(shell, place, proof.inside):
             return this.skip("already there")
-        this.outcome = store.install(shell, certificate)
-        this.warned = store is by_hand
+        missing = store.missing(shell, proof.root)
+        if missing:
+            return this.warn(f"left out: {missing}")
+        store.install(shell, place, root)
+        if not shell.dry and not store.accepts(shell, place, proof.inside):
+            raise Exit(f"The root is in {place} now, and a certificate of it is refused there all the same.\n"
+                       f"Look at it with: inv trust-verify")
+        this.outcome = "the root is trusted now"
+
+
+def verify(shell: Shell, store: Store, place: str, proof: Proof) -> Row:
+    if not store.accepts(shell, place, proof.inside):
+        why = store.missing(shell, proof.root) or "a certificate of the root is refused"
+        return Row(place, proof.inside.name, "red", why)
+    if not store.accepts(shell, place, proof.outside):
+        return Row(place, proof.inside.name, "green", f"accepted; one for {proof.outside.name} is refused")
+    if store.ENFORCES_CONSTRAINTS:
+        return Row(place, proof.outside.name, "red", "accepted, though the root may not sign for it")
+    return Row(place, proof.inside.name, "green",
+               "accepted. Does not look at a root's name constraint, only at the clusters' intermediates'")
+
+
+def rows(shell: Shell, settings: Settings) -> list[Row]:
+    """For each store whether it trusts the root, for a table of other things."""
+    with throw_away_leaves(settings) as proof:
+        return [
+            Row("this machine's trust store", place, "green", "trusted") if store.accepts(shell, place, proof.inside)
+            else Row("this machine's trust store", place, "yellow", "not trusted", "inv trust")
+            for store, place in every_place(shell, chosen(settings))
+        ]
+
+
+def remove(shell: Shell, settings: Settings, kinds: list[str]) -> None:
+    """Remove all that these tasks have put there, keep going past a failure, and Exit with those at the end."""
+    failures, at_hand = [], roots_at_hand(settings)
+    for store, place in every_place(shell, kinds):
+        for entry in store.found(shell, place, at_hand):
+            try:
+                remove_from(shell, store, place, entry)
+            except Exit as error:
+                failures.append(str(error.message))
+    if failures:
+        raise Exit("\n\n".join(failures))
+
+
+def remove_from(shell: Shell, store: Store, place: str, entry: str) -> None:
+    with shell.step("", f"root in {place}") as this:
+        store.remove(shell, place, entry)
+        this.outcome = "removed"

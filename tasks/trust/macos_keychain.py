@@ -5,28 +5,63 @@ from __future__ import annotations
 from pathlib import Path
 
 from invoke import Exit
+from invoke.runners import Result
 
+from tasks import host
 from tasks.shell import Shell
+from tasks.trust.proof import Leaf
+from tasks.trust.root import Root, read
 
 KEYCHAIN = "/Library/Keychains/System.keychain"
 
+ENFORCES_CONSTRAINTS = True
 
-def install(shell: Shell, certificate: Path) -> str:
+
+def places(shell: Shell) -> list[str]:
+    return [KEYCHAIN] if host.is_macos(shell) else []
+
+
+def missing(shell: Shell, certificate: Path) -> str:
+    return ""
+
+
+def accepts(shell: Shell, place: str, leaf: Leaf) -> bool:
+    """Whether macOS takes the leaf for a web server of its name. Presence of the root would not tell: see `trusted`."""
+    return bool(verify_cert(shell, "-p", "ssl", "-n", leaf.name, "-c", str(leaf.file)).ok)
+
+
+def install(shell: Shell, place: str, root: Root) -> None:
     """Since version 11 macOS asks a person for this, so it may be refused: the next run tries again."""
     try:
-        shell.sudo("security", "add-trusted-cert", "-d", "-r", "trustRoot", "-k", KEYCHAIN, str(certificate),
+        shell.sudo("security", "add-trusted-cert", "-d", "-r", "trustRoot", "-k", place, str(root.file),
                    why="trust the root in the system keychain")
     except Exit as error:
-        raise Exit(f"{error.message}\nThe root is not trusted on this machine yet. Try again with: inv cert") from None
-    if not shell.dry and not verify(shell, certificate):
-        raise Exit(f"macOS took {certificate}, and still does not trust it. Look at it in Keychain Access, System.")
-    return "now in the system keychain"
+        raise Exit(f"{error.message}\nThe root is not trusted by macOS yet. Try again with: inv trust") from None
 
 
-def verify(shell: Shell, certificate: Path) -> bool:
-    """Presence alone would not tell: a root can lie in the keychain with its trust settings cleared."""
-    return bool(shell.look("security", "verify-cert", "-l", "-L", "-q", "-c", str(certificate)).ok)
+def found(shell: Shell, place: str, roots: list[Root]) -> list[str]:
+    """The files of those roots at hand that lie in it: a keychain has no name of ours for an entry."""
+    listed = shell.look("security", "find-certificate", "-a", "-Z", place).stdout.lower()
+    return [str(root.file) for root in roots if root.sha1 in listed]
 
 
-def command(certificate: Path) -> str:
-    return "inv cert"
+def remove(shell: Shell, place: str, entry: str) -> None:
+    """First its trust settings, which would outlive it and still count: https://openradar.appspot.com/13875232
+
+    They are not left to `delete-certificate -t`: that leaves the certificate where root has no settings of its own.
+    https://github.com/apple-oss-distributions/Security/blob/main/SecurityTool/macOS/keychain_delete.c
+    """
+    why = "take the root out of the system keychain"
+    if trusted(shell, entry):
+        shell.sudo("security", "remove-trusted-cert", "-d", entry, why=why)
+    shell.sudo("security", "delete-certificate", "-Z", read(Path(entry)).sha1.upper(), place, why=why)
+
+
+def trusted(shell: Shell, root: str) -> bool:
+    """A root can lie in the keychain with its trust settings cleared."""
+    return bool(verify_cert(shell, "-l", "-c", root).ok)
+
+
+def verify_cert(shell: Shell, *words: str) -> Result:
+    """`-L` asks no network. https://github.com/apple-oss-distributions/Security/blob/main/SecurityTool/macOS/verify_cert.c"""
+    return shell.look("security", "verify-cert", "-L", "-q", *words)

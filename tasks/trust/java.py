@@ -1,0 +1,132 @@
+"""Java's own stores: the file cacerts of each JDK.
+
+Where Linux' distributions generate cacerts from the system's store, theirs is left to that: see linux_system.py.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from invoke import Exit
+from invoke.runners import Result
+
+from tasks import host
+from tasks.render import MANAGER
+from tasks.shell import Shell
+from tasks.trust.proof import Leaf
+from tasks.trust.root import Root
+from tasks.values import PROJECT
+
+BELOW_ROOT = ("usr/lib/jvm/*", "opt/*", "Library/Java/JavaVirtualMachines/*/Contents/Home",
+              "opt/homebrew/opt/openjdk*/libexec/openjdk.jdk/Contents/Home")
+BELOW_HOME = (".sdkman/candidates/java/*", ".jdks/*", "Library/Java/JavaVirtualMachines/*/Contents/Home")
+
+CACERTS = ("lib/security/cacerts", "jre/lib/security/cacerts")
+"""Below a JDK; the second in a JDK 8."""
+
+GENERATED = (
+    "etc/ssl/certs/java/cacerts",  # Debian, Ubuntu: ca-certificates-java
+    "etc/pki/ca-trust/extracted/java/cacerts",  # Fedora, RHEL
+    "etc/ca-certificates/extracted/java-cacerts.jks",  # Arch
+    "var/lib/ca-certificates/java-cacerts",  # openSUSE
+)
+
+PASSWORD = "changeit"
+"""Of every cacerts, unless somebody has changed it. It protects nothing: who may write the file may trust a root."""
+
+VERIFY = PROJECT / "templates" / "trust" / "Accepts.java"
+REFUSED = 3
+"""What that program ends with when Java refuses; anything else says that it did not run."""
+
+ENFORCES_CONSTRAINTS = False
+
+
+def places(shell: Shell) -> list[str]:
+    """The file of each JDK, each real file once; not one that the system generates, as that follows the system's store.
+
+    A JDK elsewhere than below the system's root or the home folder is none of ours.
+    """
+    others = {(host.ROOT / file).resolve() for file in GENERATED}
+    files = [home / name for home in homes(shell) for name in CACERTS]
+    stores = {file.resolve(): str(file) for file in files if os.access(file, os.R_OK)}
+    return sorted(place for file, place in stores.items() if file not in others)
+
+
+def homes(shell: Shell) -> Iterator[Path]:
+    """The folders of JDKs, some of them twice."""
+    java = shell.find("java")
+    named = [Path(os.environ.get("JAVA_HOME") or "/nowhere"), *([Path(java).resolve().parent.parent] if java else [])]
+    yield from (home for home in named if any(home.is_relative_to(above) for above in (host.ROOT, Path.home())))
+    for above, patterns in ((host.ROOT, BELOW_ROOT), (Path.home(), BELOW_HOME)):
+        for pattern in patterns:
+            yield from sorted(above.glob(pattern))
+
+
+def missing(shell: Shell, certificate: Path) -> str:
+    return ""
+
+
+def accepts(shell: Shell, place: str, leaf: Leaf) -> bool:
+    """Whether the JDK of this store takes the leaf for a server of its name, with that store.
+
+    Java 11 and later compile the small program that asks. A JRE and Java 8 do not: there the store has to hold an
+    entry of ours that has signed the leaf.
+    """
+    asked = shell.look(program(place, "java"), f"-Djavax.net.ssl.trustStore={place}",
+                       str(VERIFY), str(leaf.file), leaf.name)
+    return bool(asked.ok) or (asked.exited != REFUSED and holds_issuer(shell, place, leaf))
+
+
+def holds_issuer(shell: Shell, place: str, leaf: Leaf) -> bool:
+    from cryptography import x509
+    from cryptography.exceptions import InvalidSignature
+
+    certificate = x509.load_pem_x509_certificate(leaf.file.read_bytes())
+    for entry in found(shell, place, []):
+        text = keytool(shell, place, "-exportcert", "-rfc", "-alias", entry).stdout
+        with suppress(ValueError, TypeError, InvalidSignature):
+            certificate.verify_directly_issued_by(x509.load_pem_x509_certificate(text.encode()))
+            return True
+    return False
+
+
+def install(shell: Shell, place: str, root: Root) -> None:
+    change(shell, place, "-importcert", "-noprompt", "-alias", root.label, "-file", str(root.file),
+           why="trust the root in Java's store")
+
+
+def found(shell: Shell, place: str, roots: list[Root]) -> list[str]:
+    listed = keytool(shell, place, "-list").stdout.splitlines()
+    return [line.split(",")[0] for line in listed if line.startswith(f"{MANAGER}-")]
+
+
+def remove(shell: Shell, place: str, entry: str) -> None:
+    change(shell, place, "-delete", "-alias", entry, why="take the root out of Java's store")
+
+
+def change(shell: Shell, place: str, *words: str, why: str) -> None:
+    """As root only where the user may not write the file. Exit tells what to do about another password."""
+    command = (program(place, "keytool"), *words, "-keystore", place, "-storepass", PASSWORD)
+    try:
+        if os.access(place, os.W_OK):
+            shell.change(*command)
+        else:
+            shell.sudo(*command, why=why)
+    except Exit as error:
+        if "password was incorrect" not in str(error.message):
+            raise
+        raise Exit(f"{error.message}\n{place} has another password than {PASSWORD}. Change it back with keytool "
+                   "-storepasswd, or leave java out of TRUST_STORES.") from None
+
+
+def keytool(shell: Shell, place: str, *words: str) -> Result:
+    """A look into a store."""
+    return shell.look(program(place, "keytool"), *words, "-keystore", place, "-storepass", PASSWORD)
+
+
+def program(place: str, name: str) -> str:
+    """A program of the JDK that the store belongs to."""
+    return str(Path(place).parents[2] / "bin" / name)

@@ -1,0 +1,93 @@
+"""The system's store of Linux, which curl, git, wget, OpenSSL and most languages read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from tasks import host
+from tasks.render import MANAGER
+from tasks.shell import Shell
+from tasks.trust.proof import Leaf
+from tasks.trust.root import Root
+
+
+class Family(NamedTuple):
+    """Where a family of distributions keeps further roots, what takes them up, and what that makes of them."""
+
+    anchors: str
+    ending: str
+    update: tuple[str, ...]
+    bundle: str
+
+
+FAMILIES = (
+    # Fedora, RHEL: update-ca-trust(8)
+    Family("etc/pki/ca-trust/source/anchors", "pem", ("update-ca-trust",),
+           "etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem"),
+    # Arch: https://wiki.archlinux.org/title/TLS
+    Family("etc/ca-certificates/trust-source/anchors", "crt", ("update-ca-trust",),
+           "etc/ca-certificates/extracted/tls-ca-bundle.pem"),
+    # openSUSE: https://github.com/openSUSE/ca-certificates
+    Family("etc/pki/trust/anchors", "pem", ("update-ca-certificates",), "var/lib/ca-certificates/ca-bundle.pem"),
+    # Debian, Ubuntu, Alpine: update-ca-certificates(8). Only --fresh drops what is no longer there.
+    Family("usr/local/share/ca-certificates", "crt", ("update-ca-certificates", "--fresh"),
+           "etc/ssl/certs/ca-certificates.crt"),
+)
+
+ENFORCES_CONSTRAINTS = True
+
+
+def places(shell: Shell) -> list[str]:
+    here = family()
+    return [str(host.ROOT / here.anchors)] if here and not host.is_macos(shell) else []
+
+
+def family() -> Family | None:
+    return next((family for family in FAMILIES if (host.ROOT / family.anchors).is_dir()), None)
+
+
+def bundle() -> Path | None:
+    """The file with all roots that this system trusts."""
+    here = family()
+    return host.ROOT / here.bundle if here else None
+
+
+def missing(shell: Shell, certificate: Path) -> str:
+    for tool, package in ((known().update[0], "ca-certificates"), ("openssl", "openssl")):
+        if not shell.find(tool):
+            return f"{tool} is not installed: it comes with the package {package}"
+    return ""
+
+
+def accepts(shell: Shell, place: str, leaf: Leaf) -> bool:
+    """Whether OpenSSL takes the leaf with the bundle that this system has made of its store."""
+    return bool(shell.look("openssl", "verify", "-purpose", "sslserver", "-verify_hostname", leaf.name,
+                           "-CAfile", str(host.ROOT / known().bundle), str(leaf.file)).ok)
+
+
+def install(shell: Shell, place: str, root: Root) -> None:
+    file = Path(place) / f"{root.label}.{known().ending}"
+    host.put(shell, file, root.pem, why="trust the root in the system's store")
+    shell.sudo(*known().update, why="have the system take up what has changed in its store")
+
+
+def found(shell: Shell, place: str, roots: list[Root]) -> list[str]:
+    """Our files; and the bundle, where it still holds a root whose file is gone, because the update was broken off."""
+    files = [str(file) for file in sorted(Path(place).glob(f"{MANAGER}-*")) if host.state(file) != "foreign"]
+    bundle = host.ROOT / known().bundle
+    text = bundle.read_text(errors="replace") if bundle.is_file() else ""
+    lost = [root for root in roots if root.pem in text and not any(root.label in file for file in files)]
+    return files + ([str(bundle)] if lost and not files else [])
+
+
+def remove(shell: Shell, place: str, entry: str) -> None:
+    host.remove(shell, Path(entry), why="take the root out of the system's store")
+    shell.sudo(*known().update, why="have the system take up what has changed in its store")
+
+
+def known() -> Family:
+    """The family of this system, where `places` has found one."""
+    here = family()
+    assert here
+    return here

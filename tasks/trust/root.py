@@ -1,0 +1,46 @@
+"""The root as trust stores know it."""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from tasks.render import MANAGER
+from tasks.settings import Settings
+
+
+@dataclass(frozen=True)
+class Root:
+    """A root certificate: its file, its text, and its fingerprints in lower-case hexadecimal."""
+
+    file: Path
+    pem: str
+    sha256: str
+    sha1: str
+
+    @property
+    def label(self) -> str:
+        """What our entry in a store is called: what is ours is known by the beginning, which root it is by the rest."""
+        return f"{MANAGER}-{self.sha256[:12]}"
+
+
+def roots_at_hand(settings: Settings) -> list[Root]:
+    """Those in CERT_FOLDER whose keys are there, for other TLDs too; what cannot be read is left out."""
+    roots = []
+    for file in sorted(settings.cert_folder.glob("*-ca.crt")):
+        with suppress(OSError, ValueError):
+            if file.with_suffix(".key").exists():  # else it may be your company's
+                roots.append(read(file))
+    return roots
+
+
+def read(file: Path) -> Root:
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    certificate = x509.load_pem_x509_certificate(file.read_bytes())
+    der = certificate.public_bytes(Encoding.DER)
+    return Root(file, certificate.public_bytes(Encoding.PEM).decode(), hashlib.sha256(der).hexdigest(),
+                hashlib.sha1(der, usedforsecurity=False).hexdigest())

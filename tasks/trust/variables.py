@@ -1,0 +1,46 @@
+"""Trust for the programs of one shell, with no store changed: as in CI, or for those that read no store."""
+
+from __future__ import annotations
+
+import shlex
+import ssl
+from pathlib import Path
+
+from invoke import Context, Exit, task
+
+from tasks import settings as configuration
+from tasks.ca import RootFiles, load_root
+from tasks.names import PlainTask
+from tasks.render import work_file
+from tasks.settings import Settings
+from tasks.trust import linux_system
+
+# All but Node's replace what the program trusts otherwise, so they get everything; Node's is added to it.
+WITH_ALL = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+WITH_OURS = ("NODE_EXTRA_CA_CERTS",)
+
+
+@task(klass=PlainTask)
+def trust_env(context: Context) -> None:
+    """Print variables that have curl, OpenSSL, Go, Python and Node trust the root: eval "$(inv trust-env)\""""
+    settings = configuration.load()
+    load_root(settings)
+    root = RootFiles(settings).certificate
+    bundle = work_file("ca-bundle.pem")
+    bundle.parent.mkdir(exist_ok=True)
+    new = bundle.with_suffix(".new")
+    new.write_bytes(b"\n".join(file.read_bytes() for file in sources(settings)))
+    new.replace(bundle)
+    for name, file in [*((name, bundle) for name in WITH_ALL), *((name, root) for name in WITH_OURS)]:
+        print(f"export {name}={shlex.quote(str(file))}")
+
+
+def sources(settings: Settings) -> list[Path]:
+    """What this machine trusts, your company's CA where you named it, and the root."""
+    here = linux_system.bundle()
+    system = here if here and here.is_file() else Path(ssl.get_default_verify_paths().openssl_cafile)
+    if not system.is_file():
+        raise Exit(f"There is no file with what this machine trusts ({system}). On Linux it comes with the package "
+                   "ca-certificates.")
+    own = settings.additional_ca_bundle_file
+    return [system, *([own] if own else []), RootFiles(settings).certificate]

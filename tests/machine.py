@@ -1,0 +1,148 @@
+"""The project on a pretended machine of one system or another: a file tree, and recorders for its programs."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+from conftest import Project
+
+# How `inv` begins on such a machine: as a chosen user, with a clock that goes on 4 s with every look at it.
+BEGIN = """
+import os, socket, sys
+from pathlib import Path
+from invoke import Program
+from tasks import host, ns, shell
+
+class Clock:
+    now = 0
+    def monotonic(self):
+        self.now += 4
+        return self.now
+    def sleep(self, seconds):
+        pass
+
+user, root = int(sys.argv[1]), Path(sys.argv[2])
+internet = dict(entry.split("=") for entry in os.environ.get("INTERNET", "example.com=192.0.2.10").split())
+os.geteuid = lambda: user
+host.ROOT = root
+shell.SBIN, shell.time = (), Clock()
+"""
+
+# `inv` as a chosen user, on a machine whose system's files lie in a folder of the test, with nothing on the PATH but
+# the test's programs, and with a clock that goes on 4 s with every look at it. Its resolver reads /etc/resolver.
+INV = BEGIN + """
+def getaddrinfo(name, *_):
+    led = [file for file in (host.ROOT / "etc/resolver").glob("*") if f".{name}".endswith(f".{file.name}")]
+    here = any("nameserver 127.0.0.1" in file.read_text() for file in led)
+    if not here and name not in internet:
+        raise socket.gaierror(name)
+    return [(2, 1, 6, "", ("127.0.0.1" if here else internet[name], 0))]
+
+socket.getaddrinfo = getaddrinfo
+Program(namespace=ns, binary="inv").run(["inv", *sys.argv[3:]])
+"""
+
+USER, ROOT = 501, 0
+
+HOMEBREWS_OWN = "# Configuration file for dnsmasq.\n#conf-dir=/etc/dnsmasq.d/,*.conf\n"
+
+LOOKS = ("uname", "brew --prefix", "brew list", "pgrep", "dscacheutil", "docker", "security verify-cert",
+         "security find-certificate", "wslpath", "powershell.exe", "certutil.exe -user -store")
+
+
+@dataclass
+class Run:
+    """What a run said, how it ended, and the commands that it ran."""
+
+    exit: int
+    stdout: str
+    stderr: str
+    commands: list[list[str]]
+
+    @property
+    def changes(self) -> list[list[str]]:
+        """The commands that do more than look."""
+        return [words for words in self.commands if not " ".join(words).startswith(LOOKS)]
+
+
+class Machine:
+    """A Mac with Homebrew, or a bare Linux."""
+
+    def __init__(self, project: Project, system: str) -> None:
+        self.project, self.fakes, self.root = project, project.fakes, project.root
+        self.resolvers = self.root / "etc" / "resolver"
+        self.prefix = self.root / "home brew"
+        self.main = self.prefix / "etc" / "dnsmasq.conf"
+        self.ours = self.prefix / "etc" / "dnsmasq.d" / "dev-cluster-tasks.conf"
+        self.certificate = project.home / ".local-ca-certs" / "internal-ca.crt"
+        self.resolvers.parent.mkdir()
+        self.fakes.add("uname", "sudo", "docker")
+        self.add_to("sudo", "os.execvp(sys.argv[1], sys.argv[1:])")
+        self.fakes.add_spies("mkdir", "install", "rm", "rmdir")
+        for program in ("bash", "openssl"):  # Invoke runs commands with the first
+            (self.fakes.bin / program).symlink_to(shutil.which(program) or "")
+        self.fakes.answer("^uname", f"{system}\n")
+        self.fakes.answer("^docker", exit=1)
+        if system == "Darwin":
+            self.with_homebrew()
+
+    def with_homebrew(self) -> None:
+        self.ours.parent.mkdir(parents=True)
+        self.main.write_text(HOMEBREWS_OWN)
+        self.fakes.add("brew", "pgrep", "dscacheutil", "security")
+        self.fakes.answer("^brew --prefix", f"{self.prefix}\n")
+        self.fakes.answer("^brew list", exit=1, before="^brew install")
+        self.fakes.answer("^pgrep", exit=1, before="^brew services start")
+        self.fakes.answer("^dscacheutil", "name: proof.cl0.k3d.internal\nip_address: 127.0.0.1\n", after="^install ")
+        self.fakes.answer("^security verify-cert", exit=1, before="^security add-trusted-cert")
+        self.fakes.answer("^security verify-cert .* -n proof.example.com ", exit=1)
+
+    def add_to(self, program: str, code: str) -> None:
+        """What a recorder does where no rule has answered."""
+        with (self.fakes.bin / program).open("a") as recorder:
+            recorder.write(f"\n{code}\n")
+
+    def inv(self, *words: str, user: int = USER, **environment: str) -> Run:
+        before = len(self.fakes.calls())
+        done = subprocess.run(
+            [sys.executable, "-c", INV, str(user), str(self.root), *words], cwd=self.project.folder,
+            env=self.project.environment({"PATH": str(self.fakes.bin), **environment}), capture_output=True, text=True,
+            stdin=subprocess.DEVNULL,
+        )
+        assert "Traceback" not in done.stderr, done.stderr
+        # What sudo was asked to run is recorded once more by what it runs.
+        received = [[], *self.fakes.calls()[before:]]
+        commands = [words for asked, words in pairwise(received) if asked != ["sudo", *words]]
+        return Run(done.returncode, done.stdout, done.stderr, commands)
+
+    def good(self, *words: str, user: int = USER, **environment: str) -> Run:
+        run = self.inv(*words, user=user, **environment)
+        assert run.exit == 0, run.stdout + run.stderr
+        return run
+
+    def copy(self, file: Path) -> str:
+        """Where a file is rendered to, from where root brings it to its place."""
+        return f"{self.project.folder}/.work/host{file}"
+
+    def put(self, file: Path) -> list[str]:
+        """The command that brings a file to its place."""
+        return ["install", "-m", "0644", self.copy(file), str(file)]
+
+    def files(self) -> dict[Path, tuple[bytes, int]]:
+        """Everything that a task may write on this machine: bytes, and the time of the last change."""
+        places = [file for folder in (self.root, self.project.home) for file in folder.rglob("*")]
+        return {file: (file.read_bytes(), file.stat().st_mtime_ns) for file in places if file.is_file()}
+
+    def tree(self) -> dict[str, bytes]:
+        """Every file and folder of the system, with its bytes."""
+        return {str(file.relative_to(self.root)): file.read_bytes() if file.is_file() else b""
+                for file in self.root.rglob("*")}
+
+
+def as_root(*commands: list[str]) -> list[list[str]]:
+    return [["sudo", *words] for words in commands]

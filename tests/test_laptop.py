@@ -1,0 +1,233 @@
+"""A real Linux laptop: trust and names for a user with sudo, proved by what reads them, and undone without a trace."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from laptop import Laptop, why_not
+
+pytestmark = [pytest.mark.laptop, pytest.mark.skipif(bool(why_not()), reason=why_not())]
+
+OURS, OTHERS = "app.cl3.k3d.internal", {"example.com": "192.0.2.10", "other.internal": "192.0.2.11"}
+
+
+@pytest.fixture(scope="module")
+def laptop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laptop]:
+    """With a Firefox profile and Chrome's database, as they are there before."""
+    laptop = Laptop(tmp_path_factory.mktemp("laptop"))
+    for folder in (".pki/nssdb", ".mozilla/firefox/a b.default"):
+        laptop.dev(f"mkdir -p \"$HOME/{folder}\" && certutil -N -d sql:\"$HOME/{folder}\" --empty-password")
+    yield laptop
+    laptop.remove()
+
+
+@pytest.fixture
+def before(laptop: Laptop) -> Iterator[dict[str, str]]:
+    """What lies on the laptop before; it must be the same after the test and its uninstall."""
+    files = laptop.files()
+    yield files
+    laptop.inv("uninstall --yes")
+    assert laptop.files() == files
+    assert names(laptop, OURS) == {OURS: ""}
+
+
+def names(laptop: Laptop, *wanted: str) -> dict[str, str]:
+    """What the system's resolver answers, through glibc as most programs do."""
+    return {name: laptop.run(f"getent ahostsv4 {name} | awk '{{print $1; exit}}'", check=False) for name in wanted}
+
+
+def test_one_command_makes_trust_and_names_work_and_another_undoes_it(laptop: Laptop, before: dict[str, str]) -> None:
+    docker_reads = laptop.run("cat /run/systemd/resolve/resolv.conf")
+    said = laptop.inv("cert trust dns")
+    assert said.count("This needs root, and sudo may ask for your password:") == 2
+    assert names(laptop, OURS, *OTHERS) == {OURS: "127.0.0.1", **OTHERS}
+    assert names(laptop, "host.docker.internal", "evilk3d.internal") == {
+        "host.docker.internal": "", "evilk3d.internal": ""}
+    assert f"{OURS}: 127.0.0.1" in laptop.run(f"resolvectl query {OURS}")
+    # This is what Docker gives to containers: they go on asking the same servers.
+    assert laptop.run("cat /run/systemd/resolve/resolv.conf") == docker_reads
+    assert "127.0.0.1:5399" in laptop.run("ss -Hlnu sport = :5399") and "0.0.0.0:5399" not in laptop.run("ss -Hlnu")
+
+    proved = laptop.inv("trust-verify")
+    assert proved.count("accepted; one for proof.example.com is refused") == 3, proved
+    assert "127.0.0.1" in laptop.inv("dns-verify")
+
+    again = laptop.inv("cert trust dns")
+    assert "This needs root" not in again and again.count("already there") >= 6
+    settled = laptop.files()
+    laptop.inv("cert trust dns")
+    assert laptop.files() == settled
+
+
+def test_curl_and_python_trust_a_server_of_the_root_and_refuse_one_outside_of_its_names(
+    laptop: Laptop, before: dict[str, str]
+) -> None:
+    laptop.inv("cert trust dns")
+    serve = """
+import http.server, ssl, sys
+from pathlib import Path
+sys.path.insert(0, ".")
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.asymmetric import ec
+from tasks import settings
+from tasks.trust import proof
+made = []
+generate = ec.generate_private_key
+ec.generate_private_key = lambda curve: made.append(generate(curve)) or made[-1]
+name, port = sys.argv[1], int(sys.argv[2])
+pem = proof.sign(settings.load(), name) + made[0].private_bytes(
+    Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+Path(f"/tmp/{port}.pem").write_bytes(pem)
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain(f"/tmp/{port}.pem")
+server = http.server.HTTPServer(("127.0.0.1", port), http.server.SimpleHTTPRequestHandler)
+server.socket = context.wrap_socket(server.socket, server_side=True)
+server.serve_forever()
+"""
+    laptop.dev(f"cat > /tmp/serve.py <<'END'\n{serve}\nEND")
+    outside = "outside.localhost"  # systemd-resolved leads it here
+    for name, port in ((OURS, 9443), (outside, 9444)):
+        laptop.dev(f"nohup setsid .venv/bin/python /tmp/serve.py {name} {port} > /tmp/{port}.log 2>&1 &")
+        laptop.until(lambda port=port: "LISTEN" in laptop.run(f"ss -Hltn sport = :{port}", check=False))  # type: ignore[misc]
+    try:
+        python = "python3 -c 'import sys, urllib.request as u; print(u.urlopen(sys.argv[1]).status)'"
+        for client in ("curl -s -o /dev/null -w '%{http_code}'", python):
+            assert laptop.dev(f"{client} https://{OURS}:9443/") == "200"
+            refused = laptop.dev(f"{client} https://{outside}:9444/ 2>&1; echo \"ended with $?\"", check=False)
+            assert "200" not in refused and "ended with 0" not in refused
+        reason = laptop.dev(f"curl -sS https://{outside}:9444/ 2>&1", check=False)
+        assert "permitted subtree violation" in reason
+    finally:
+        laptop.run("pkill -f /tmp/[s]erve.py", check=False)
+
+
+def test_names_resolve_after_a_restart_of_resolved_of_its_dnsmasq_and_of_the_laptop(
+    laptop: Laptop, before: dict[str, str]
+) -> None:
+    laptop.inv("cert dns")
+    laptop.run("systemctl restart systemd-resolved")
+    laptop.until(lambda: names(laptop, OURS)[OURS] == "127.0.0.1")
+
+    service = "dev-cluster-tasks-dns.service"
+    killed = laptop.run(f"systemctl show -p MainPID --value {service}")
+    laptop.run(f"kill -9 {killed}")
+    laptop.until(lambda: laptop.run(f"systemctl show -p MainPID --value {service}") not in ("0", killed))
+    laptop.until(lambda: names(laptop, "b." + OURS)["b." + OURS] == "127.0.0.1")
+
+    laptop.restart()
+    laptop.until(lambda: names(laptop, "c." + OURS)["c." + OURS] == "127.0.0.1")
+    assert names(laptop, *OTHERS) == OTHERS
+
+
+def test_another_port_is_chosen_where_the_first_is_taken_also_later(laptop: Laptop, before: dict[str, str]) -> None:
+    taker = "nohup setsid dnsmasq --keep-in-foreground --port={} --listen-address=127.0.0.1 --bind-interfaces " \
+            "--no-resolv --pid-file=/tmp/{}.pid > /tmp/{}.log 2>&1 &"
+    laptop.run(taker.replace("{}", "5399"))
+    laptop.until(lambda: "127.0.0.1:5399" in laptop.run("ss -Hlnu sport = :5399"))
+    laptop.inv("dns")
+    assert "127.0.0.1:5400" in laptop.run("ss -Hlnu sport = :5400")
+    assert names(laptop, OURS, *OTHERS) == {OURS: "127.0.0.1", **OTHERS}
+
+    laptop.run("systemctl stop dev-cluster-tasks-dns.service")
+    laptop.run(taker.replace("{}", "5400"))
+    laptop.until(lambda: "127.0.0.1:5400" in laptop.run("ss -Hlnu sport = :5400"))
+    laptop.inv("dns")
+    assert "127.0.0.1:5401" in laptop.run("ss -Hlnu sport = :5401")
+    assert names(laptop, "b." + OURS) == {"b." + OURS: "127.0.0.1"}
+    laptop.run("kill $(cat /tmp/5399.pid /tmp/5400.pid)")
+
+
+def test_a_changed_tld_takes_the_place_of_the_old_one(laptop: Laptop, before: dict[str, str]) -> None:
+    laptop.inv("dns")
+    laptop.dev("TLD=test .venv/bin/inv dns")
+    assert names(laptop, "a.cl0.k3d.test", "b.cl0.k3d.internal", *OTHERS) == {
+        "a.cl0.k3d.test": "127.0.0.1", "b.cl0.k3d.internal": "", **OTHERS}
+
+
+def test_without_sudo_it_says_what_is_left_to_do_and_a_script_of_it_does_so(
+    laptop: Laptop, before: dict[str, str]
+) -> None:
+    laptop.run("mv /etc/sudoers.d/dev /root/dev.sudoers")
+    try:
+        said = laptop.inv("cert; echo \"ended with $?\"", check=False)
+        assert "ended with 1" in said and "Without root this is as far as it goes" in said, said
+        assert "  update-ca-certificates --fresh " in said
+        assert laptop.inv("trust-verify --stores nss").count("accepted; one for") == 2  # what needs no root was done
+        script = laptop.inv("trust --print-sudo") + "\n" + laptop.inv("dns --print-sudo")
+    finally:
+        laptop.run("mv /root/dev.sudoers /etc/sudoers.d/dev")
+    laptop.run(f"cat > /tmp/as-root.sh <<'END'\n{script}\nEND\nsh -eu /tmp/as-root.sh")
+    assert "accepted" in laptop.inv("trust-verify")
+    assert names(laptop, OURS, *OTHERS) == {OURS: "127.0.0.1", **OTHERS}
+
+
+def test_a_file_that_somebody_has_changed_is_shown_and_stays(laptop: Laptop) -> None:
+    before = laptop.files()
+    laptop.inv("cert dns")
+    drop_in = "/etc/systemd/resolved.conf.d/dev-cluster-tasks.conf"
+    laptop.run(f"cp {drop_in} /root/as-it-was && echo 'Cache=no' >> {drop_in}")
+    said = laptop.inv("uninstall --yes; echo \"ended with $?\"", check=False)
+    assert "ended with 1" in said and f"somebody has changed {drop_in} since" in said and "| Cache=no" in said
+    assert "Cache=no" in laptop.run(f"cat {drop_in}")
+    laptop.run(f"cp /root/as-it-was {drop_in}")
+    laptop.inv("uninstall --yes")
+    assert laptop.files() == before
+
+
+def test_the_authority_can_be_kept(laptop: Laptop, before: dict[str, str]) -> None:
+    laptop.inv("cert")
+    laptop.inv("uninstall --yes --keep-ca")
+    kept = laptop.files()
+    assert {name.rpartition("/")[2] for name in kept if ".local-ca-certs" in name} == {
+        "internal-ca.key", "internal-ca.csr", "internal-ca.crt"}
+    assert {name: value for name, value in kept.items() if ".local-ca-certs" not in name} == before
+
+
+@pytest.mark.skipif(not shutil.which("javac"), reason="no JDK is installed that could be put on the laptop")
+def test_a_jdk_takes_the_root_is_proved_and_gives_it_back(laptop: Laptop, tmp_path: Path) -> None:
+    home = Path(shutil.which("javac") or "").resolve().parents[1]
+    shutil.copytree(home, tmp_path / "jdk", ignore=shutil.ignore_patterns("*.zip", "jmods", "src*"))
+    laptop.copy(tmp_path / "jdk", "/opt/jdk")
+    keytool = "/opt/jdk/bin/keytool -list -cacerts -storepass changeit"
+    listed = laptop.run(keytool)
+    laptop.inv("cert")
+    assert "Does not look at a root's name constraint" in laptop.inv("trust-verify --stores java")
+    assert "dev-cluster-tasks-" in laptop.run(keytool)
+    laptop.inv("uninstall --yes")
+    assert laptop.run(keytool) == listed
+    laptop.run("rm -r /opt/jdk")
+
+
+def test_every_command_made_to_fail_once_a_second_run_converges(laptop: Laptop, before: dict[str, str]) -> None:
+    """A sudo that refuses its n-th command stands for every way in which a run can be broken off."""
+    laptop.run("mv /usr/bin/sudo /usr/bin/sudo.real; cat > /usr/bin/sudo <<'END'\n"
+               "#!/bin/sh\n"
+               "echo x >> /tmp/sudo.count\n"
+               "[ \"$(wc -l < /tmp/sudo.count)\" = \"$(cat /tmp/sudo.fails)\" ] && { echo broken >&2; exit 9; }\n"
+               "exec /usr/bin/sudo.real \"$@\"\n"
+               "END\nchmod 755 /usr/bin/sudo")
+    try:
+        for command, undo in (("cert dns", "uninstall --yes"), ("uninstall --yes", "")):
+            failed = 1
+            while True:
+                if not undo:
+                    laptop.dev("echo 0 > /tmp/sudo.fails"), laptop.inv("cert dns")
+                laptop.dev(f": > /tmp/sudo.count; echo {failed} > /tmp/sudo.fails")
+                said = laptop.inv(command, check=False)
+                broken = "broken" in said
+                if not broken:
+                    break
+                laptop.inv(command)
+                if undo:
+                    assert names(laptop, f"n{failed}.{OURS}") == {f"n{failed}.{OURS}": "127.0.0.1"}
+                    laptop.inv(undo)
+                assert laptop.files() == before, f"{command}, broken off at root's command {failed}"
+                failed += 1
+            assert failed > 4
+            laptop.dev("echo 0 > /tmp/sudo.fails")
+            laptop.inv("uninstall --yes")
+    finally:
+        laptop.run("mv /usr/bin/sudo.real /usr/bin/sudo; rm -f /tmp/sudo.*")

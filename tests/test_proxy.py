@@ -1,0 +1,134 @@
+"""The company's proxy reaches the nodes: the words that k3d receives, and what k3d makes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+import ca
+import pytest
+from conftest import Project
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
+from invoke import Exit
+from pretend import SUBNET, World, world_of
+
+from tasks.proxy import for_nodes
+
+PROXY = "http://proxy.example.com:3128"
+INSIDE = ("localhost,127.0.0.0/8,.svc,.cluster.local,10.42.0.0/16,10.43.0.0/16," + SUBNET + ",.k3d.internal")
+
+
+@pytest.fixture
+def world(project: Project) -> Iterator[World]:
+    with world_of(project) as world:
+        world.fakes.answer("^k3d cluster create", exit=1)  # the rest of a setup is of no interest here
+        yield world
+
+
+def received(world: World, **environment: str) -> dict[str, str]:
+    """The variables that `k3d cluster create` is to set, as k3d reads its words."""
+    world.inv("k3d-cluster-setup", "--n", "1", **environment)
+    words, = world.fakes.calls("k3d", "cluster", "create")
+    variables = {}
+    for flag, word in pairwise(words):
+        if flag == "-e":
+            variable, nodes = k3d_splits(word)
+            assert nodes == ["server:*", "agent:*"]
+            key, _, variables[key] = variable.partition("=")
+    return variables
+
+
+def k3d_splits(flag: str) -> tuple[str, list[str]]:
+    """The value and the node filters: what SplitFiltersFromFlag does in k3d's cmd/util/filter.go."""
+    pieces, buffer, parts = [], "", flag.split("@")
+    for number, part in enumerate(parts):
+        if part.endswith("\\") and number != len(parts) - 1:
+            part = part[:-1]
+            if not part.endswith("\\"):
+                buffer += f"{part}@"
+                continue
+        pieces.append(buffer + part)
+        buffer = ""
+    assert len(pieces) == 2, f"k3d refuses {flag}"
+    return pieces[0], pieces[1].split(";")
+
+
+def test_without_a_proxy_nothing_is_set(world: World) -> None:
+    assert received(world, NO_PROXY="example.com") == {}
+
+
+@pytest.mark.parametrize("key", ["HTTPS_PROXY", "https_proxy"])
+@pytest.mark.parametrize("where", [".env", "environment"])
+def test_a_proxy_of_env_or_the_environment_reaches_the_nodes_in_both_spellings(
+    world: World, key: str, where: str
+) -> None:
+    if where == ".env":
+        world.env(**{key: PROXY})
+    assert received(world, **({} if where == ".env" else {key: PROXY})) == {
+        "HTTPS_PROXY": PROXY, "https_proxy": PROXY, "NO_PROXY": INSIDE, "no_proxy": INSIDE}
+
+
+def test_the_environment_wins_over_env_and_two_spellings_may_differ(world: World) -> None:
+    world.env(HTTP_PROXY="http://in-env-file", HTTPS_PROXY="http://lost")
+    variables = received(world, HTTPS_PROXY=PROXY, http_proxy="http://lower")
+    assert variables["HTTP_PROXY"] == "http://in-env-file"
+    assert variables["http_proxy"] == "http://lower"
+    assert variables["HTTPS_PROXY"] == variables["https_proxy"] == PROXY
+
+
+def test_an_empty_variable_of_the_environment_turns_the_proxy_of_env_off(world: World) -> None:
+    world.env(HTTPS_PROXY=PROXY)
+    assert received(world, HTTPS_PROXY="") == {}
+
+
+def test_no_proxy_keeps_what_the_user_has_and_adds_the_clusters_each_once(world: World) -> None:
+    world.env(HTTP_PROXY=PROXY, NO_PROXY="example.com, localhost,,.corp", K3D_SUBDOMAIN="")
+    world.network(subnet="10.89.3.0/24 fd00:1::/64")
+    domains = [f"cl{number}.internal" for number in range(10)]
+    root = ca.authority(*domains)
+    ca.put(world.project.home / ".local-ca-certs", root.pem, root.key_pem())
+    entries = received(world)["NO_PROXY"].split(",")
+    assert entries == ["example.com", "localhost", ".corp", "127.0.0.0/8", ".svc", ".cluster.local", "10.42.0.0/16",
+                       "10.43.0.0/16", "10.89.3.0/24", "fd00:1::/64", *(f".{domain}" for domain in domains)]
+
+
+def test_a_user_and_a_password_in_the_address_reach_the_nodes(world: World) -> None:
+    proxy = "http://me@example.com:p@ss;w=rd,@proxy:3128"
+    assert received(world, HTTPS_PROXY=proxy)["HTTPS_PROXY"] == proxy
+
+
+@pytest.mark.parametrize(
+    "proxy", ["http://me:hunter2@proxy:3128", "me:hunter2@proxy:3128", "http://me:a hunter2@proxy"],
+    ids=["an address", "without http://", "with a space"],
+)
+def test_the_password_of_a_proxy_is_shown_by_no_dry_run_and_no_error(world: World, proxy: str) -> None:
+    world.fakes.answer("^k3d cluster create", exit=1)
+    for words in (["--dry"], ["--echo"], []):
+        done = world.inv(*words, "k3d-cluster-setup", "--n", "1", HTTPS_PROXY=proxy)
+        assert "hunter2" not in done.stdout + done.stderr
+        assert "***@proxy" in done.stdout + done.stderr
+
+
+def test_what_k3d_cannot_be_told_is_told_to_the_user_without_the_value(world: World) -> None:
+    done = world.inv("k3d-cluster-setup", "--n", "1", HTTPS_PROXY=r"http://CORP\@secret@proxy:3128")
+    assert done.returncode == 1
+    assert r"HTTPS_PROXY holds \@, which k3d cannot give to a node." in done.stderr
+    assert "secret" not in done.stdout + done.stderr
+    assert not world.fakes.calls("k3d", "cluster", "create")
+
+
+@given(st.text(st.sampled_from("a@\\;:=,% ") | st.characters(exclude_categories=["Cs"])))
+@example("\\")
+@example("\\\\")
+@example("@")
+@example("a\\\\b@")
+def test_every_value_survives_k3ds_splitting(value: str) -> None:
+    assume("\\@" not in value)
+    assert k3d_splits(for_nodes("HTTPS_PROXY", value)) == (f"HTTPS_PROXY={value}", ["server:*", "agent:*"])
+
+
+@given(st.text(st.sampled_from("a@\\")), st.text(st.sampled_from("a@\\")))
+def test_a_backslash_before_an_at_is_refused_as_k3d_has_no_form_for_it(before: str, after: str) -> None:
+    with pytest.raises(Exit):
+        for_nodes("HTTPS_PROXY", f"{before}\\@{after}")

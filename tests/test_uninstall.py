@@ -1,0 +1,281 @@
+"""The undo of everything: what is shown and asked, what goes, what stays, and what is said about it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import ca
+import pytest
+from conftest import INV, Project
+
+from tasks import host
+from tasks.trust.root import read
+
+NOTHING = "There is nothing of these tasks on this machine.\n"
+LOOKS = ("docker network inspect", "docker version", "k3d cluster list", "uname", "pgrep", "systemctl is-active",
+         "kubectl --kubeconfig {} config get-", "kubectl --kubeconfig {} config current-context")
+
+
+class Machine:
+    """A Linux with a little of everything of ours, and with things of others."""
+
+    def __init__(self, project: Project) -> None:
+        self.project, self.fakes, self.root = project, project.fakes, project.root
+        self.fakes.add("docker", "k3d", "kubectl", "pgrep", "uname", "systemctl", "nmcli", "update-ca-certificates")
+        self.fakes.add_spies("rm")
+        self.fakes.answer("^uname", "Linux\n")
+        self.fakes.answer("^pgrep", exit=1)
+        self.kubeconfig = project.home / ".kube" / "config"
+        self.certs = project.home / ".local-ca-certs"
+        self.work, self.tools = project.folder / ".work", project.folder / ".tools"
+        self.anchors = self.root / "usr/local/share/ca-certificates"
+        self.names = self.root / "etc/NetworkManager/dnsmasq.d/dev-cluster-tasks.conf"
+        for folder in (self.anchors, self.names.parent, self.kubeconfig.parent):
+            folder.mkdir(parents=True)
+        (self.anchors / "company.crt").write_text("of the company\n")
+        self.kubeconfig.write_text("kubectl itself is a recorder\n")
+        self.clusters("x1")
+        self.contexts("k3d-x1", "cl7", "work")
+        self.network(there=False)
+
+    def fill(self) -> Machine:
+        """Clusters 1 and 3, the entry of a cluster 5 that is gone, trust, names, the authority and our folders."""
+        self.clusters("cl1", "cl3", "x1", "cl", "cl1-of-others")
+        self.contexts("k3d-cl1", "k3d-cl3", "k3d-cl5", "k3d-x1", "cl7", "work")
+        self.network()
+        ca.put(self.certs, ca.authority("k3d.internal").pem, b"the key")
+        root = read(self.certs / "internal-ca.crt")
+        self.anchor = self.anchors / f"{root.label}.crt"
+        self.anchor.write_text(host.seal(root.pem))
+        self.names.write_text(host.seal("address=/k3d.internal/127.0.0.1\n"))
+        for folder in (self.work, self.tools):
+            folder.mkdir()
+            (folder / "file").touch()
+        return self
+
+    def clusters(self, *names: str, network: str = "bridge") -> None:
+        def described(there: list[str]) -> str:
+            return json.dumps([cluster(name, network) for name in there])
+
+        self.fakes.answer("^k3d cluster list", described([*names]))
+        for number in (1, 3):  # in this order they are deleted
+            names = tuple(name for name in names if name != f"cl{number}")
+            self.fakes.answer("^k3d cluster list", described([*names]), after=f"^k3d cluster delete cl{number}$")
+
+    def contexts(self, *names: str) -> None:
+        for kind, start in (("context", ""), ("cluster", ""), ("user", "admin@")):
+            left = [start + name for name in names]
+            self.fakes.answer(f"^kubectl .* config get-{kind}s", "\n".join(left))
+            for number in (1, 3, 5):
+                left = [name for name in left if name != f"{start}k3d-cl{number}"]
+                self.fakes.answer(f"^kubectl .* config get-{kind}s", "\n".join(left),
+                                  after=f"config delete-{kind} {start}k3d-cl{number}$")
+
+    def network(self, there: bool = True) -> None:
+        self.fakes.answer("^docker network inspect", exit=1)
+        if there:
+            self.fakes.answer("^docker network inspect .*Labels", "dev-cluster-tasks\n", before="^docker network rm")
+            self.fakes.answer("^docker network inspect .*Labels.*Containers", "dev-cluster-tasks 0\n",
+                              before="^docker network rm")
+
+    def inv(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return self.project.inv("uninstall", *words)
+
+    @property
+    def changes(self) -> list[str]:
+        looks = tuple(look.format(shlex.quote(str(self.kubeconfig))) for look in LOOKS)
+        return [line for line in map(shlex.join, self.fakes.calls()) if not line.startswith(looks)]
+
+    def forget(self, cluster: str) -> list[str]:
+        kubectl = f"kubectl --kubeconfig {shlex.quote(str(self.kubeconfig))} config"
+        return [f"{kubectl} delete-context k3d-{cluster}", f"{kubectl} delete-cluster k3d-{cluster}",
+                f"{kubectl} delete-user admin@k3d-{cluster}"]
+
+    def files(self) -> set[str]:
+        places = (self.root, self.project.home, self.work, self.tools)
+        return {str(file) for place in places for file in [place, *place.rglob("*")] if file.exists()}
+
+    @property
+    def plan(self) -> list[str]:
+        return [
+            "  cluster cl1", "  cluster cl3", "  kubeconfig entry k3d-cl5", "  Docker network dev-clusters",
+            f"  names: network-manager ({self.names})", f"  trust: {self.anchor}",
+            f"  certificate authority, with its key: {self.certs}/internal-ca.key, {self.certs}/internal-ca.crt",
+            f"  {self.work}", f"  {self.tools}",
+        ]
+
+
+def cluster(name: str, network: str) -> dict[str, Any]:
+    ours = name in ("cl1", "cl3")
+    return {"name": name, "network": {"name": "dev-clusters" if ours else network}, "nodes": [
+        {"name": f"k3d-{name}-server-0", "role": "server", "State": {"Running": True}}]}
+
+
+@pytest.fixture
+def machine(project: Project) -> Machine:
+    return Machine(project)
+
+
+def test_everything_of_ours_goes_in_order_and_nothing_of_others(machine: Machine) -> None:
+    before = machine.files()
+    machine.fill()
+    done = machine.inv("--yes")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[:10] == ["This goes:", *machine.plan]
+    assert machine.changes == [
+        "k3d cluster delete cl1", *machine.forget("cl1"), "k3d cluster delete cl3", *machine.forget("cl3"),
+        *machine.forget("cl5"), "docker network rm dev-clusters", "nmcli general reload conf",
+        shlex.join(["rm", str(machine.names)]), "nmcli general reload dns-full",
+        shlex.join(["rm", str(machine.anchor)]), "update-ca-certificates --fresh",
+    ]
+    assert machine.files() == before
+
+    machine.fakes.answer("^docker network inspect", exit=1)
+    again = machine.inv("--yes")
+    assert (again.returncode, again.stdout, again.stderr) == (0, NOTHING, "")
+    assert len(machine.changes) == 17
+
+
+def test_a_run_leaves_no_folder_that_it_made_itself(machine: Machine) -> None:
+    machine.fill()
+    (machine.work / "file").unlink()
+    machine.work.rmdir()
+    assert machine.inv("--yes").returncode == 0
+    assert not machine.work.exists()
+
+
+def test_a_rehearsal_shows_the_plan_and_the_commands_and_changes_nothing(machine: Machine) -> None:
+    machine.fill()
+    before = machine.files()
+    dry = machine.project.inv("--dry", "uninstall")
+    assert (dry.returncode, machine.changes, machine.files()) == (0, [], before)
+    lines = dry.stdout.splitlines()
+    assert lines[:10] == ["This goes:", *machine.plan]
+    printed = [line for line in lines[10:] if not line.startswith("#")]
+    assert f"# remove {machine.certs}/internal-ca.key" in lines and f"# remove {machine.tools}" in lines
+    machine.inv("--yes")
+    assert printed == machine.changes
+
+
+def test_without_a_terminal_to_ask_on_nothing_goes(machine: Machine) -> None:
+    machine.fill()
+    before = machine.files()
+    done = machine.inv()
+    assert (done.returncode, machine.changes, machine.files()) == (1, [], before)
+    assert done.stderr == "Nothing was changed. Without a terminal to ask on, say --yes.\n"
+
+
+@pytest.mark.parametrize(("answer", "goes"), [
+    ("y\n", True), ("Yes\n", True), ("\n", False), ("n\n", False), ("\4", False)])
+def test_on_a_terminal_it_asks_and_only_yes_is_yes(machine: Machine, answer: str, goes: bool) -> None:
+    machine.fill()
+    before = machine.files()
+    ours, terminal = os.openpty()
+    try:
+        os.write(ours, answer.encode())
+        done = subprocess.run(
+            [sys.executable, "-c", INV, str(machine.project.folder), str(machine.root), "uninstall"], text=True,
+            cwd=machine.project.folder, env=machine.project.environment(), capture_output=True, stdin=terminal,
+        )
+    finally:
+        os.close(ours)
+        os.close(terminal)
+    assert "Go on? [y/N] " in done.stdout
+    assert (done.returncode, done.stderr) == ((0, "") if goes else (1, "Nothing was changed.\n"))
+    assert bool(machine.changes) == goes and (machine.files() == before) != goes
+
+
+@pytest.mark.parametrize(("option", "kept"), [
+    ("--keep-ca", ["certificate authority"]), ("--keep-clusters", ["cluster ", "kubeconfig", "Docker network"]),
+])
+def test_what_is_to_be_kept_stays(machine: Machine, option: str, kept: list[str]) -> None:
+    machine.fill()
+    done = machine.inv("--yes", option)
+    assert done.returncode == 0, done.stderr
+    shown = done.stdout.splitlines()
+    plan = [line for line in machine.plan if not line.strip().startswith(tuple(kept))]
+    assert shown[1:1 + len(plan)] == plan
+    assert machine.certs.exists() == (option == "--keep-ca")
+    assert any(line.startswith(("k3d", "docker", "kubectl")) for line in machine.changes) == (option == "--keep-ca")
+
+
+def test_the_network_stays_while_clusters_of_others_are_on_it(machine: Machine) -> None:
+    machine.fill().clusters("cl1", "x1", network="dev-clusters")
+    done = machine.inv("--yes")
+    assert done.returncode == 0 and "Docker network" not in done.stdout
+    assert "k3d cluster delete cl1" in machine.changes and "docker network rm dev-clusters" not in machine.changes
+
+
+def test_where_the_engine_does_not_answer_clusters_and_the_tools_for_them_are_left_and_said(machine: Machine) -> None:
+    machine.fill()
+    machine.fakes.answer("^k3d cluster list", stderr="FATA[0000] Cannot connect to the Docker daemon\n", exit=1)
+    done = machine.inv("--yes")
+    assert done.returncode == 1
+    reason = "clusters: they cannot be seen (k3d cluster list failed: FATA[0000] Cannot connect to the Docker daemon)"
+    assert f"This stays:\n  {reason}\n" in done.stdout
+    assert done.stderr.startswith(f"Left on this machine:\n  {reason}\n")
+    assert not any(line.startswith(("k3d", "docker", "kubectl")) for line in machine.changes)
+    assert not machine.anchor.exists() and not machine.names.exists() and machine.tools.exists()
+    assert str(machine.tools) in done.stderr
+
+
+@pytest.mark.parametrize(("command", "what"), [
+    ("^k3d cluster delete cl1", "cluster cl1"), ("^nmcli general reload conf", "names: network-manager"),
+    ("^update-ca-certificates", "trust: "), ("^docker network rm", "Docker network dev-clusters"),
+])
+def test_past_what_fails_the_rest_goes_and_a_second_run_finishes(machine: Machine, command: str, what: str) -> None:
+    before = machine.files()
+    machine.fill()
+    machine.fakes.answer(command, stderr="it failed this once\n", exit=1, before=command)
+    done = machine.inv("--yes")
+    assert done.returncode == 1
+    left = done.stderr.split("Left on this machine:\n")[1]
+    assert left.startswith(f"  {what}") and "it failed this once" in left
+    assert f"{machine.certs}/internal-ca.crt: by it the rest is found" in left
+    assert "k3d cluster delete cl3" in machine.changes and machine.work.exists()
+    assert (machine.certs / "internal-ca.key").exists() and machine.tools.exists()
+
+    again = machine.inv("--yes")
+    assert again.returncode == 0, again.stderr
+    assert machine.files() == before
+    assert machine.inv("--yes").stdout == NOTHING
+
+
+def test_files_that_somebody_has_changed_stay_and_are_shown(machine: Machine) -> None:
+    machine.fill().names.write_text(machine.names.read_text() + "address=/mine/127.0.0.1\n")
+    done = machine.inv("--yes")
+    assert done.returncode == 1 and machine.names.exists() and not machine.anchor.exists()
+    assert f"somebody has changed {machine.names} since. Look at it, remove it" in done.stderr
+    assert "    | address=/mine/127.0.0.1\n" in done.stderr
+    assert not any(line.startswith("nmcli") for line in machine.changes)
+
+
+def test_a_root_of_another_tld_stays_and_is_named(machine: Machine) -> None:
+    machine.fill()
+    (machine.certs / "test-ca.key").write_text("another key")
+    done = machine.inv("--yes")
+    reason = f"  {machine.certs}/test-ca.key: it is of another TLD than this folder's\n"
+    assert done.returncode == 1
+    assert f"This stays:\n{reason}" in done.stdout and done.stderr == f"Left on this machine:\n{reason}"
+    assert [file.name for file in machine.certs.iterdir()] == ["test-ca.key"]
+
+
+def test_entries_in_a_folder_of_kubeconfigs_go_too(machine: Machine, tmp_path: Path) -> None:
+    machine.fill()
+    folder = tmp_path / "configs"
+    folder.mkdir()
+    (folder / "cl5").touch()
+    machine.project.env(K3D_KUBECONFIG_TARGET_DIR=str(folder))
+    assert machine.inv("--yes").returncode == 0
+    assert f"kubectl --kubeconfig {folder}/cl5 config delete-context k3d-cl5" in machine.changes
+
+
+def test_on_a_machine_without_anything_of_ours_it_says_so(machine: Machine) -> None:
+    done = machine.inv()
+    assert (done.returncode, done.stdout, done.stderr, machine.changes) == (0, NOTHING, "", [])
