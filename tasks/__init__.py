@@ -2,7 +2,7 @@
 
 from invoke import Collection
 
-from tasks import cert, dns, examples, k3d, podman, tools, trust, uninstall, up
+from tasks import cert, dns, examples, k3d, life, podman, tools, trust, uninstall, up
 from tasks.dns import brew_dnsmasq
 from tasks.trust import variables
 
@@ -27,5 +27,9 @@ ns = Collection(
     k3d.k3d_cluster_setup,
     k3d.k3d_cluster_configure,
     examples.k3d_cluster_examples,
-    k3d.k3d_cluster_delete,
+    life.k3d_cluster_list,
+    life.k3d_cluster_stop,
+    life.k3d_cluster_start,
+    life.k3d_cluster_restart,
+    life.k3d_cluster_delete,
 )

@@ -15,7 +15,7 @@ from tasks.tools import require
 
 @task(klass=PlainTask, help=PRINT_SUDO)
 def cert(context: Context, print_sudo: bool = False) -> None:
-    """Make the root certificate authority, and let this machine trust it"""
+    """Make the root CA, and let this machine trust it"""
     settings = configuration.load()
     shell = Shell(context, settings.environment)
     require(shell, "openssl")

@@ -12,6 +12,7 @@ from invoke import Context, Exit, task
 from tasks import k3d, trust
 from tasks.ca import RootFiles
 from tasks.dns.ask import resolves
+from tasks.existing import existing
 from tasks.in_cluster import bundle
 from tasks.names import ClusterTask
 from tasks.progress import per_cluster
@@ -31,7 +32,7 @@ CURL_CANNOT_VERIFY = 60
 
 @task(klass=ClusterTask, help=k3d.N_HELP)
 def k3d_cluster_examples(context: Context, n: str = "") -> None:
-    """Install examples in cluster N and check them from everywhere; also k3d-cluster-examples-1"""
+    """Install examples in cluster N and check them"""
     shell, clusters = k3d.open_clusters(context, n, "k3d", "kubectl")
     prove(shell, clusters)
 
@@ -55,7 +56,7 @@ def example_host(cluster: Cluster) -> str:
 
 def install(shell: Shell, cluster: Cluster) -> None:
     seconds = cluster.settings.timeout_ready
-    with shell.step(cluster.name, "examples") as this:
+    with shell.one_at_a_time(cluster.name), shell.step(cluster.name, "examples") as this:
         if not shell.dry and not shell.look(*cluster.kubectl, "get", "clusterissuer", "root-ca").ok:
             raise Exit(f"{cluster.name} does not answer, or has no issuer root-ca. "
                        f"Bring it up with: inv k3d-cluster-setup --n {cluster.number}")
@@ -79,7 +80,7 @@ def install(shell: Shell, cluster: Cluster) -> None:
 def checks(shell: Shell, clusters: list[Cluster]) -> list[Callable[[], list[Row]]]:
     """Jobs that each give a few rows: from the host, from pods, and between every two running clusters."""
     settings = clusters[0].settings
-    running = {name for name, found in k3d.existing(shell).items() if found.running}
+    running = {name for name, found in existing(shell).items() if found.running}
     others = [cluster for number in settings.numbers
               if (cluster := settings.cluster(number)).name in running and cluster not in clusters]
     jobs: list[Callable[[], list[Row]]] = []

@@ -1,38 +1,40 @@
-"""The clusters themselves: create, start, delete."""
+"""Clusters are created here, and configured. What comes after is in tasks/life.py."""
 
 from __future__ import annotations
 
-import errno
-import json
-import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from invoke import Context, Exit, task
 
-from tasks import in_cluster, network, proxy
+from tasks import in_cluster, kubeconfig, network, proxy
 from tasks import settings as configuration
 from tasks.ca import load_root
+from tasks.existing import REGISTRIES_LABEL, Existing, existing
 from tasks.in_cluster import charts
 from tasks.names import ClusterTask, cluster_numbers
+from tasks.ports import check_free_ports
 from tasks.progress import per_cluster
-from tasks.render import work_folder, write
+from tasks.render import short_hash, work_folder, write
 from tasks.settings import Cluster, Settings
 from tasks.shell import Shell, words_after_dashes
 from tasks.tools import require
 
 TOOLS = ("docker", "k3d", "helm", "kubectl", "openssl")
 
+COMPANY_CA = "/etc/ssl/certs/additional-ca.crt"
+"""Where a node has it: containerd reads this folder."""
+
 N_HELP = {"n": "cluster number: 1, or 1,2 or 1-3 side by side"}
+ALL_HELP = {**N_HELP, "all": "every cluster that exists"}
 
 
 @task(klass=ClusterTask, help=N_HELP)
 def k3d_cluster_setup(context: Context, n: str = "") -> None:
-    """Create and configure cluster N: --n 1, --n 1,2 or --n 1-3; also k3d-cluster-setup-1
+    """Create and configure cluster N: --n 1, 1,2 or 1-3
 
+    Also called as k3d-cluster-setup-1.
     Words after -- go to `k3d cluster create`, last, so that they win: inv k3d-cluster-setup --n 1 -- --agents 1
     A cluster that exists is started if it was stopped, and configured again.
     """
@@ -41,32 +43,39 @@ def k3d_cluster_setup(context: Context, n: str = "") -> None:
     setup(shell, clusters, words_after_dashes())
 
 
-@task(klass=ClusterTask, help=N_HELP)
-def k3d_cluster_configure(context: Context, n: str = "") -> None:
-    """Configure cluster N again, which exists and runs; also k3d-cluster-configure-1"""
-    shell, clusters = open_clusters(context, n)
+@task(klass=ClusterTask, help={**ALL_HELP, "reinstall": "have Helm install its charts again, over what is there"})
+def k3d_cluster_configure(context: Context, n: str = "", all: bool = False, reinstall: bool = False) -> None:
+    """Configure a running cluster N again"""
+    shell, clusters = open_clusters(context, n, every=all)
     load_root(clusters[0].settings)
-    per_cluster(clusters, lambda cluster: configure(shell, cluster), at_once=not shell.dry)
+    per_cluster(clusters, lambda cluster: configure(shell, cluster, reinstall), at_once=not shell.dry)
 
 
-@task(klass=ClusterTask, help=N_HELP)
-def k3d_cluster_delete(context: Context, n: str = "") -> None:
-    """Delete cluster N and its kubeconfig entry; also k3d-cluster-delete-1"""
-    shell, clusters = open_clusters(context, n, "docker", "k3d", "kubectl")
-    settings, names = clusters[0].settings, [cluster.name for cluster in clusters]
-    per_cluster(clusters, lambda cluster: delete(shell, cluster), at_once=not shell.dry)
-    others = [found for found in existing(shell).values() if found.name not in names]
-    if not any(found.network == settings.k3d_network for found in others):
-        network.remove(shell, settings)
+def open_clusters(context: Context, n: str, *tools: str, every: bool = False) -> tuple[Shell, list[Cluster]]:
+    """What every cluster task begins with: numbers, settings and tools, checked before anything is done.
 
+    `every` is --all: those that exist.
 
-def open_clusters(context: Context, n: str, *tools: str) -> tuple[Shell, list[Cluster]]:
-    """What every cluster task begins with: numbers, settings and tools, checked before anything is done."""
+    :raises Exit: when there is no such cluster, or a tool is missing.
+    """
     settings = configuration.load()
-    clusters = [settings.cluster(number) for number in cluster_numbers(n)]
+    if every and n:
+        raise Exit("Say either --n or --all.")
+    clusters = [] if every else [settings.cluster(number) for number in cluster_numbers(n)]
     shell = Shell(context, settings.environment)
     require(shell, *(tools or TOOLS))
+    if every:
+        clusters = list(ours(settings, existing(shell)))
+        if not clusters:
+            raise Exit(f"No cluster is called {settings.k3d_cluster_name_prefix}0 to "
+                       f"{settings.k3d_cluster_name_prefix}{settings.numbers[-1]}. "
+                       "Make one with: inv k3d-cluster-setup --n 1")
     return shell, clusters
+
+
+def ours(settings: Settings, found: dict[str, Existing]) -> list[Cluster]:
+    """Those of the clusters that exist whose names and numbers are of these settings."""
+    return [cluster for number in settings.numbers if (cluster := settings.cluster(number)).name in found]
 
 
 # --- the story --------------------------------------------------------------------------------------------------------
@@ -76,40 +85,48 @@ def setup(shell: Shell, clusters: list[Cluster], extra: list[str]) -> None:
     """Create what is missing, start what is stopped, configure all; several clusters side by side."""
     settings = clusters[0].settings
     charts.check_source(settings)
-    found = existing(shell)
-    ensure_network(shell, settings, found.values())
+    ensure_network(shell, settings, existing(shell).values())
 
     def one(cluster: Cluster) -> None:
-        bring_up(shell, cluster, found.get(cluster.name), extra)
-        merge_kubeconfig(shell, cluster)
-        in_cluster.configure(shell, cluster)
+        with shell.one_at_a_time(cluster.name):
+            bring_up(shell, cluster, existing(shell).get(cluster.name), extra)
+            kubeconfig.merge(shell, cluster)
+            in_cluster.configure(shell, cluster)
 
     per_cluster(clusters, one, at_once=not shell.dry)
 
 
-def configure(shell: Shell, cluster: Cluster) -> None:
-    settings, clusters = cluster.settings, existing(shell)
-    found, state = clusters.get(cluster.name), ""
+def configure(shell: Shell, cluster: Cluster, reinstall: bool = False) -> None:
+    """Configure a cluster that runs; Exit says how to bring it up where it does not."""
+    settings = cluster.settings
+    with shell.one_at_a_time(cluster.name):
+        clusters = existing(shell)
+        must_be_up(shell, cluster, clusters.get(cluster.name))
+        charts.check_source(settings)
+        ensure_network(shell, settings, clusters.values())  # one of the original Taskfile has a network of its own
+        kubeconfig.merge(shell, cluster)
+        in_cluster.configure(shell, cluster, reinstall)
+
+
+def must_be_up(shell: Shell, cluster: Cluster, found: Existing | None) -> None:
+    state = ""
     if not shell.dry and (found is None or not found.running):
-        state = "does not exist" if found is None else "is stopped"
+        state = "does not exist" if found is None else f"is {found.state}"
     elif creation_marker(cluster).exists():
         state = "is half made: k3d cluster create was broken off"
     if state:
         raise Exit(f"{cluster.name} {state}. Bring it up with: inv k3d-cluster-setup --n {cluster.number}")
     if found:
         check_published_ports(cluster, found)
-    charts.check_source(settings)
-    with shell.one_at_a_time():  # a cluster of the original Taskfile has a network of its own
-        ensure_network(shell, settings, clusters.values())
-    merge_kubeconfig(shell, cluster)
-    in_cluster.configure(shell, cluster)
+        tell_what_needs_a_new_cluster(shell, cluster, found)
 
 
 def ensure_network(shell: Shell, settings: Settings, found: Iterable[Existing]) -> None:
     """Make the shared network where it is missing, as the clusters on it knew it."""
     on_it = [cluster for cluster in found if cluster.network == settings.k3d_network]
-    network.ensure(shell, settings, next((cluster.subnet for cluster in on_it), ""),
-                   [container for cluster in on_it for container in cluster.containers])
+    with shell.one_at_a_time():
+        network.ensure(shell, settings, next((cluster.subnet for cluster in on_it), ""),
+                       [container for cluster in on_it for container in cluster.containers])
 
 
 def bring_up(shell: Shell, cluster: Cluster, found: Existing | None, extra: list[str]) -> None:
@@ -118,12 +135,13 @@ def bring_up(shell: Shell, cluster: Cluster, found: Existing | None, extra: list
         marker, again = creation_marker(cluster), ""
         if marker.exists():
             shell.until_ended(f"k3d cluster create {cluster.name} ")
-            if marker.exists():  # it was not another run, which has removed it by now
+            if marker.exists():  # else that command has ended well by now
                 shell.change("k3d", "cluster", "delete", cluster.name)
                 again = ", after a half made one was deleted"
             found = None if again else existing(shell).get(cluster.name)
         if found:
             check_published_ports(cluster, found)
+            tell_what_needs_a_new_cluster(shell, cluster, found)
         if found is None:
             create(shell, cluster, extra)
             this.outcome = f"created{again}"
@@ -168,103 +186,14 @@ def create_words(cluster: Cluster, publish: list[str], proxied: list[str]) -> li
         words += ["-p", f"{address}:{cluster.https_port}:443@loadbalancer"]
     if settings.additional_ca_bundle_file:
         bundle = str(settings.additional_ca_bundle_file).replace("@", r"\@")  # a bare @ begins k3d's node filter
-        words += ["--volume", f"{bundle}:/etc/ssl/certs/additional-ca.crt"]
+        words += ["--volume", f"{bundle}:{COMPANY_CA}"]
     if settings.k3d_registry_config:
-        words += ["--registry-config", str(settings.k3d_registry_config)]
+        words += ["--registry-config", str(settings.k3d_registry_config),
+                  "--runtime-label", f"{REGISTRIES_LABEL}={registries_hash(settings)}@server:*"]
     return [*words, *proxied, "--kubeconfig-update-default=false", "--wait", "--timeout", f"{settings.timeout_create}s"]
 
 
-def merge_kubeconfig(shell: Shell, cluster: Cluster) -> None:
-    """Write the cluster's entry to the kubeconfig; the current context stays, unless K3D_SWITCH_CONTEXT is true."""
-    switch = cluster.settings.k3d_switch_context
-    with shell.step(cluster.name, f"kubeconfig {cluster.kubeconfig}") as this, shell.one_at_a_time():
-        answers = shell.look(*cluster.kubectl, "get", "--raw=/readyz", "--request-timeout=5s").ok
-        current = shell.look("kubectl", "--kubeconfig", str(cluster.kubeconfig), "config", "current-context")
-        if answers and not (switch and current.stdout.strip() != cluster.context):
-            return this.skip("already there")
-        if not shell.dry:
-            cluster.kubeconfig.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        shell.change("k3d", "kubeconfig", "merge", cluster.name, "--output", str(cluster.kubeconfig),
-                     f"--kubeconfig-switch-context={str(switch).lower()}")
-        this.outcome = f"context {cluster.context} written"
-
-
-def delete(shell: Shell, cluster: Cluster) -> None:
-    """Delete the cluster, half made ones too, and forget it."""
-    with shell.step(cluster.name, "cluster") as this:
-        marker = creation_marker(cluster)
-        if cluster.name in existing(shell) or marker.exists():
-            shell.until_ended(f"k3d cluster create {cluster.name} ")
-            shell.change("k3d", "cluster", "delete", cluster.name)
-            this.outcome = "deleted"
-        else:
-            this.skip("there was none")
-        if not shell.dry:
-            marker.unlink(missing_ok=True)
-    forget_kubeconfig(shell, cluster)
-
-
-def forget_kubeconfig(shell: Shell, cluster: Cluster) -> None:
-    """Remove what setup wrote to the kubeconfig; k3d itself only knows the default file."""
-    kubectl = ("kubectl", "--kubeconfig", str(cluster.kubeconfig), "config")
-    user = f"admin@{cluster.context}"
-    with shell.step(cluster.name, f"kubeconfig {cluster.kubeconfig}") as this, shell.one_at_a_time():
-        removed = False
-        for listed, remove, name in (
-            ("get-contexts", "delete-context", cluster.context),
-            ("get-clusters", "delete-cluster", cluster.context),
-            ("get-users", "delete-user", user),
-        ):
-            output = ("-o", "name") if listed == "get-contexts" else ()
-            if name in shell.look(*kubectl, listed, *output).stdout.split():
-                shell.change(*kubectl, remove, name)
-                removed = True
-        if shell.look(*kubectl, "current-context").stdout.strip() == cluster.context:
-            shell.change(*kubectl, "unset", "current-context")
-            removed = True
-        this.outcome = "entry removed" if removed else "no entry there"
-
-
-# --- what k3d says ----------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Existing:
-    """A cluster that k3d knows. Its raw JSON holds the cluster's token and is never kept or shown."""
-
-    name: str
-    running: bool
-    network: str
-    subnet: str
-    containers: list[str]
-    ports: dict[str, set[str]]
-
-
-def existing(shell: Shell) -> dict[str, Existing]:
-    said = shell.look("k3d", "cluster", "list", "--output", "json")
-    if not said.ok:
-        raise Exit(f"k3d cluster list failed: {(said.stderr.strip() or 'it said nothing').splitlines()[-1]}")
-    answer = said.stdout[said.stdout.rfind("\n[") + 1 :]  # LOG_LEVEL=debug has k3d say more before it
-    try:
-        return {found.name: found for found in map(read_cluster, json.loads(answer or "[]") or [])}
-    except (ValueError, TypeError, KeyError, AttributeError):  # the answer itself is not shown: it may hold a token
-        raise Exit("k3d cluster list --output json gave an answer that cannot be read. "
-                   "Is something wrong with k3d? Try: k3d cluster list") from None
-
-
-def read_cluster(raw: dict[str, Any]) -> Existing:
-    nodes = [node for node in raw.get("nodes") or [] if node.get("role") in ("server", "agent", "loadbalancer")]
-    balancer: dict[str, Any] = next((node for node in nodes if node["role"] == "loadbalancer"), {})
-    published = balancer.get("portMappings") or {}
-    labels = nodes[0].get("runtimeLabels") or {} if nodes else {}
-    return Existing(
-        name=raw["name"],
-        running=bool(nodes) and all(node.get("State", {}).get("Running") for node in nodes),
-        network=raw.get("network", {}).get("name", ""),
-        subnet=labels.get("k3d.cluster.network.iprange", ""),
-        containers=[node["name"] for node in nodes],
-        ports={port: {binding["HostPort"] for binding in bindings or []} for port, bindings in published.items()},
-    )
+# --- what was changed in .env since a cluster was made ----------------------------------------------------------------
 
 
 def check_published_ports(cluster: Cluster, found: Existing) -> None:
@@ -274,47 +203,50 @@ def check_published_ports(cluster: Cluster, found: Existing) -> None:
             raise Exit(
                 f"{cluster.name} publishes its port {key} on {', '.join(sorted(published)) or 'no port'}, and the "
                 f"settings say {wanted}.\nChange the K3D_PORT_ keys in .env back, or make the cluster again: "
-                f"inv k3d-cluster-delete --n {cluster.number} k3d-cluster-setup --n {cluster.number}"
+                f"{again(cluster)}"
             )
 
 
-# --- before anything is created ---------------------------------------------------------------------------------------
+def tell_what_needs_a_new_cluster(shell: Shell, cluster: Cluster, found: Existing) -> None:
+    changed = list(needs_new_cluster(shell, cluster, found))
+    if changed:
+        with shell.step(cluster.name, "settings") as this:
+            this.warn("\n".join(["some are for a new cluster only, and this one has others:",
+                                 *(f"    - {change}" for change in changed),
+                                 f"    To make it again: {again(cluster)}"]))
 
 
-def check_free_ports(shell: Shell, cluster: Cluster, addresses: list[str]) -> None:
-    """Exit names each port that something else holds, and what that is where the system tells."""
-    taken = [
-        f"{address}:{port} is taken{holder(shell, port)}"
-        for port in (cluster.http_port, cluster.https_port)
-        for address in addresses
-        if not address.startswith("<") and is_taken(address, port)
-    ]
-    if taken:
-        lines = "\n".join(f"  {line}" for line in taken)
-        raise Exit(f"{cluster.name} cannot be created:\n{lines}\nStop what holds the port, or change K3D_PORT_START "
-                   "or another K3D_PORT_ key in .env.")
+def again(cluster: Cluster) -> str:
+    return f"inv k3d-cluster-delete --n {cluster.number} k3d-cluster-setup --n {cluster.number}"
 
 
-def is_taken(address: str, port: int) -> bool:
-    with socket.socket() as server:
-        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            server.bind((address, port))
-        except OSError as error:
-            # A port below 1024 may be the engine's to bind though it is not ours.
-            return error.errno == errno.EADDRINUSE
-    with socket.socket() as client:  # macOS lets a second server bind a narrower address than the first has
-        client.settimeout(1)
-        return client.connect_ex(("127.0.0.1" if address == "0.0.0.0" else address, port)) == 0
+def needs_new_cluster(shell: Shell, cluster: Cluster, found: Existing) -> Iterator[str]:
+    """The settings that configure cannot bring to a cluster that exists, each with what it has instead."""
+    settings = cluster.settings
+    image = shell.look("docker", "inspect", "--format", "{{.Config.Image}}", *found.servers).stdout.split()
+    if image and short_image(image[0]) != short_image(settings.k3s_image):
+        yield f"K3S_IMAGE={settings.k3s_image}, and it runs {image[0]}"
+    wanted = network.publish_addresses(shell, settings)
+    if not {address for address in wanted if not address.startswith("<")} <= found.addresses | {"0.0.0.0"}:
+        yield f"its ports would be on {', '.join(wanted)}, and are on {', '.join(sorted(found.addresses))}"
+    if "0.0.0.0" in found.addresses and "0.0.0.0" not in wanted:
+        yield "its ports are open to the local network, and would be on this machine alone (K3D_BIND_ADDRESS)"
+    mounts = [volume.rpartition(":")[0] for volume in found.volumes if volume.split(":")[1:2] == [COMPANY_CA]]
+    company = [str(settings.additional_ca_bundle_file)] if settings.additional_ca_bundle_file else []
+    if mounts != company:
+        yield (f"ADDITIONAL_CA_BUNDLE_FILE={''.join(company)}, and its nodes have {', '.join(mounts) or 'none'} "
+               "(its pods get the new one)")
+    if found.registries != registries_hash(settings):
+        yield f"K3D_REGISTRY_CONFIG={settings.k3d_registry_config or ''}, and it was made with another one"
+    if set(found.environment) != set(proxy.variables(shell, settings)):
+        yield "the proxy (HTTP_PROXY, HTTPS_PROXY, NO_PROXY) is another one than its nodes have"
 
 
-def holder(shell: Shell, port: int) -> str:
-    """` by <program>`, as far as docker, lsof or ss tell; else empty."""
-    containers = shell.look("docker", "ps", "--filter", f"publish={port}", "--format", "{{.Names}}").stdout.split()
-    if containers:
-        return f" by the container {', '.join(containers)}"
-    listening = shell.look("lsof", "-nP", f"-iTCP:{port}", "-sTCP:LISTEN", "-Fpc").stdout.splitlines()
-    if len(listening) >= 2:
-        return f" by {listening[1][1:]}, process {listening[0][1:]}"
-    sockets = shell.look("ss", "-Hltnp", f"sport = :{port}").stdout
-    return f" by {sockets.split('users:')[1].split()[0]}" if "users:" in sockets else ""
+def short_image(image: str) -> str:
+    """Without what Docker adds where a name has none: https://github.com/distribution/reference/blob/main/normalize.go"""
+    return image.removeprefix("docker.io/").removeprefix("library/")
+
+
+def registries_hash(settings: Settings) -> str:
+    file = settings.k3d_registry_config
+    return short_hash(file.read_text(encoding="utf-8", errors="replace")) if file else ""

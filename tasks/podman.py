@@ -18,9 +18,9 @@ UPLOAD = "/tmp/dev-clusters-additional-ca.crt"
 
 @task(klass=PlainTask)
 def podman_machine_prepare(context: Context) -> None:
-    """Have the podman machine trust ADDITIONAL_CA_BUNDLE_FILE: inv podman-machine-prepare -- NAME
+    """The company's CA into a podman machine: -- NAME
 
-    NAME is podman-machine-default where it is left out.
+    Of ADDITIONAL_CA_BUNDLE_FILE. NAME is podman-machine-default where it is left out.
     """
     settings = configuration.load()
     shell = Shell(context, settings.environment)

@@ -144,7 +144,8 @@ def _line(mark: str, where: str, text: str, seconds: float, key: int) -> None:
         _running.pop(key, None)
         _clear()
         body = f"{where + ' ' if where else ''}{bar}{text}"
-        _print(f"{_coloured(sign, colour)} {body:<72} {seconds:6.1f} s")
+        width = max(0, min(72, shutil.get_terminal_size().columns - 12))  # so that the time stays on the line
+        _print(f"{_coloured(sign, colour)} {body:<{width}} {seconds:6.1f} s")
         _status()
 
 
@@ -175,4 +176,5 @@ def _print(text: str, end: str = "\n") -> None:
 
 
 def _coloured(text: str, colour: str) -> str:
-    return f"\033[{colour}m{text}\033[0m" if sys.stdout.isatty() else text
+    plain = os.environ.get("NO_COLOR") or not sys.stdout.isatty()  # https://no-color.org
+    return text if plain else f"\033[{colour}m{text}\033[0m"

@@ -18,7 +18,12 @@ INSIDE = ("localhost", "127.0.0.0/8", ".svc", ".cluster.local", "10.42.0.0/16", 
 
 
 def words(shell: Shell, settings: Settings) -> list[str]:
-    """The words for `k3d cluster create`, from the environment and .env; none where no proxy is set."""
+    """The words for `k3d cluster create`; none where no proxy is set."""
+    return [word for variable in variables(shell, settings) for word in ("-e", for_nodes(*variable.split("=", 1)))]
+
+
+def variables(shell: Shell, settings: Settings) -> list[str]:
+    """What a node is to have about a proxy, as KEY=value, from the environment and .env."""
     environment = {**settings.environment, **os.environ}
 
     def chosen(key: str) -> str:
@@ -35,7 +40,7 @@ def words(shell: Shell, settings: Settings) -> list[str]:
     ours = [*INSIDE, *nodes, *(f".{domain}" for domain in settings.owned_domains)]
     for key in ("NO_PROXY", "no_proxy"):
         proxies[key] = ",".join(dict.fromkeys([*chosen(key).replace(",", " ").split(), *ours]))
-    return [word for key, value in proxies.items() for word in ("-e", for_nodes(key, value))]
+    return [f"{key}={value}" for key, value in proxies.items()]
 
 
 def for_nodes(key: str, value: str) -> str:

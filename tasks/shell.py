@@ -15,7 +15,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
-from typing import Any, NoReturn
+from pathlib import Path
+from typing import Any, NoReturn, TextIO
 
 from invoke import Context, Exit
 from invoke.exceptions import CommandTimedOut
@@ -138,16 +139,44 @@ class Shell:
                 raise KeyboardInterrupt
 
     @contextmanager
-    def one_at_a_time(self) -> Iterator[None]:
-        """Hold the lock of this project: what writes a file that clusters share does so one after another."""
+    def one_at_a_time(self, what: str = "") -> Iterator[None]:
+        """Hold the lock of a cluster; without a name that of this project, for what clusters share.
+
+        Who comes second waits, and says for whom. The lock of a process that is killed is free at once.
+        """
         if self.dry:
             yield
             return
-        folder = PROJECT / ".work"
-        folder.mkdir(exist_ok=True)
-        with (folder / "lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        file = PROJECT / ".work" / what / "lock"
+        lock = self._locked(file)
+        told = False
+        while lock is None:
+            if what and not told:
+                say(f"{what}: waiting for {file.read_text(errors='replace').strip() or 'another command'}")
+                told = True
+            time.sleep(0.2)
+            if _interrupted:
+                raise KeyboardInterrupt
+            lock = self._locked(file)
+        with lock:
+            lock.write(f"inv {shlex.join(sys.argv[1:])} (process {os.getpid()})")
+            lock.flush()
             yield
+
+    @staticmethod
+    def _locked(file: Path) -> TextIO | None:
+        """The lock file, opened and locked; None while another one has it, or when it was removed meanwhile."""
+        file.parent.mkdir(parents=True, exist_ok=True)
+        lock = file.open("a+")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(lock.fileno()), file.stat()):  # else `inv uninstall` has removed it
+                lock.truncate(0)
+                return lock
+        except (BlockingIOError, FileNotFoundError):
+            pass
+        lock.close()
+        return None
 
     def until_ended(self, command: str) -> None:
         """Wait for a command that an earlier, killed run left behind. `command` is a regular expression for pgrep."""

@@ -59,7 +59,7 @@ CURL = ("curl", "--fail", "--silent", "--show-error", "--location", "--proto", "
 
 @task(klass=PlainTask, help={"install": "get k3d, helm and kubectl where they are missing or too old"})
 def tools(context: Context, install: bool = False) -> None:
-    """Show the programs that the tasks need, and get those that can be had"""
+    """Show the needed programs; --install gets them"""
     settings = configuration.load()
     shell = Shell(context, settings.environment)
     if install:

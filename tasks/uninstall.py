@@ -12,10 +12,11 @@ from pathlib import Path
 
 from invoke import Context, Exit, task
 
-from tasks import dns, host, k3d, network, trust
+from tasks import dns, host, life, network, trust
 from tasks import settings as configuration
 from tasks.as_root import PRINT_SUDO, Rehearsal, openly
 from tasks.ca import RootFiles, load_root, weaknesses
+from tasks.existing import existing
 from tasks.names import PlainTask
 from tasks.progress import agreed, say
 from tasks.settings import Cluster, Settings
@@ -44,7 +45,10 @@ class Undo:
 })
 def uninstall(context: Context, yes: bool = False, keep_ca: bool = False, keep_clusters: bool = False,
               print_sudo: bool = False) -> None:
-    """Undo all that these tasks did to this machine: show what that is, ask, and say what is left"""
+    """Undo all that these tasks did to this machine
+
+    Shows what that is, asks, and says what is left.
+    """
     settings = configuration.load()
     shell = Shell(context, settings.environment)
     found = [] if keep_clusters else [*clusters(shell, settings)]
@@ -102,7 +106,7 @@ def clusters(shell: Shell, settings: Settings) -> Iterator[Undo]:
     if not shell.find("k3d") or not shell.find("docker"):
         return
     try:
-        there = k3d.existing(shell)
+        there = existing(shell)
     except Exit as error:
         yield Undo("clusters", nothing, f"they cannot be seen ({error.message})")
         return
@@ -110,7 +114,7 @@ def clusters(shell: Shell, settings: Settings) -> Iterator[Undo]:
     for number in sorted(int(name.removeprefix(settings.k3d_cluster_name_prefix)) for name in ours):
         cluster = Cluster(settings, number)
         what = f"cluster {cluster.name}" if cluster.name in there else f"kubeconfig entry {cluster.context}"
-        yield Undo(what, partial(k3d.delete, cluster=cluster))
+        yield Undo(what, partial(life.delete, cluster=cluster))
     others = [found for name, found in there.items() if not is_ours(settings, name)]
     if network.is_ours(shell, settings) and not any(found.network == settings.k3d_network for found in others):
         yield Undo(f"Docker network {settings.k3d_network}", partial(network.remove, settings=settings))

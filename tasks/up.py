@@ -19,7 +19,7 @@ from tasks.tools import offer
 
 @task(klass=ClusterTask, help={**N_HELP, "yes": "install missing tools into .tools/bin without asking"})
 def up(context: Context, n: str = "0", yes: bool = False) -> None:
-    """Everything at once: CA, trust, names, cluster N, examples, and the URL to open"""
+    """CA, trust, names, cluster N and examples at once"""
     settings = configuration.load()
     offer(Shell(context, settings.environment), settings, yes)
     shell, clusters = open_clusters(context, n)

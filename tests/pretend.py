@@ -200,7 +200,7 @@ def is_look(words: list[str]) -> bool:
                 case ["rollout", "status", *_] | ["get" | "diff" | "wait" | "exec" | "port-forward", *_]:
                     return True
             return False
-        case ["docker", "version" | "ps" | "run", *_] | ["docker", "network", "inspect", *_]:
+        case ["docker", "version" | "ps" | "run" | "inspect", *_] | ["docker", "network", "inspect", *_]:
             return True
         case ["k3d" | "helm", "version", *_] | ["k3d", "cluster", "list", *_] | ["openssl", "verify", *_]:
             return True

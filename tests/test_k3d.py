@@ -12,6 +12,8 @@ import pytest
 from conftest import Project
 from pretend import GATEWAY, TOKEN, World, world_of
 
+from tasks.render import short_hash
+
 
 @pytest.fixture
 def world(project: Project) -> Iterator[World]:
@@ -82,6 +84,7 @@ def test_files_and_words_with_spaces_quotes_and_dollars_reach_k3d_as_they_are_an
         "-p", f"127.0.0.1:{world.http(1)}:80@loadbalancer", "-p", f"127.0.0.1:{world.https(1)}:443@loadbalancer",
         "--volume", f"{world.project.home}/me\\@company's files/ca.crt:/etc/ssl/certs/additional-ca.crt",
         "--registry-config", f"{folder}/registries.yaml",
+        "--runtime-label", f"dev-cluster-tasks.registries={short_hash('mirrors: {}' + chr(10))}@server:*",
         "--kubeconfig-update-default=false", "--wait", "--timeout", "99s", *words,
     ]]
 

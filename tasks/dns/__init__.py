@@ -46,14 +46,20 @@ Without any of these: public DNS leads every name below 127.0.0.1.nip.io to this
 
 @task(klass=PlainTask, help=PRINT_SUDO)
 def dns(context: Context, print_sudo: bool = False) -> None:
-    """Have this machine resolve the clusters' names, in the first way that works here, or DNS_METHOD"""
+    """Have this machine resolve the clusters' names
+
+    In the first way that works here, or in that of DNS_METHOD.
+    """
     shell, settings = open_shell(context)
     openly(shell, lambda shell: install(shell, settings), print_sudo)
 
 
 @task(klass=PlainTask)
 def dns_verify(context: Context) -> None:
-    """Ask this machine's resolver for the clusters' names, and whether others are left alone"""
+    """Ask this machine's resolver for the names
+
+    And whether names of others are left alone.
+    """
     shell, settings = open_shell(context)
     rows = verify(shell, settings)
     show(rows, "asked", "name")
@@ -64,7 +70,7 @@ def dns_verify(context: Context) -> None:
 
 @task(klass=PlainTask, help=PRINT_SUDO)
 def dns_remove(context: Context, print_sudo: bool = False) -> None:
-    """Undo what inv dns has done to this machine"""
+    """Undo what inv dns has done"""
     shell, _ = open_shell(context)
     openly(shell, remove, print_sudo)
 

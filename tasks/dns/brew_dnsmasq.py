@@ -29,14 +29,14 @@ def dnsmasq_brew_install(context: Context) -> None:
 
 @task(klass=PlainTask)
 def dnsmasq_brew_configure(context: Context) -> None:
-    """Have that dnsmasq, and macOS, resolve the clusters' names"""
+    """Have that dnsmasq, and macOS, resolve the names"""
     shell, settings = open_shell(context)
     openly(shell, lambda shell: configure(shell, settings))
 
 
 @task(klass=PlainTask)
 def dnsmasq_brew(context: Context) -> None:
-    """Resolve the clusters' names on macOS: install dnsmasq and configure it"""
+    """macOS: install dnsmasq and configure it"""
     shell, settings = open_shell(context)
     openly(shell, lambda shell: install(shell, settings))
 

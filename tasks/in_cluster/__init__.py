@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from functools import partial
 
-from tasks.in_cluster import bundle, coredns, issuer, traefik
+from tasks.in_cluster import bundle, charts, coredns, issuer, traefik
 from tasks.progress import say
 from tasks.settings import Cluster
 from tasks.shell import Shell
 
 
-def configure(shell: Shell, cluster: Cluster) -> None:
-    """Bring everything into a running cluster, side by side, and end only when it is proved to work."""
+def configure(shell: Shell, cluster: Cluster, reinstall: bool = False) -> None:
+    """Bring everything into a running cluster, side by side, and end only when it is proved to work.
+
+    `reinstall` has Helm install its charts again, also where they are there.
+    """
+    if reinstall:
+        charts.forget(shell, cluster)
     steps = (issuer.configure, bundle.configure, coredns.configure, traefik.configure)
     shell.side_by_side([partial(step, shell, cluster) for step in steps])
     if shell.dry:

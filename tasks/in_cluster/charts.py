@@ -66,6 +66,14 @@ def deployed_hash(shell: Shell, cluster: Cluster, name: str) -> str:
                       "-o", "jsonpath={.items[*].metadata.labels.dev-cluster-tasks}").stdout.strip()
 
 
+def forget(shell: Shell, cluster: Cluster) -> None:
+    """Take our label off the releases, so that they are installed once more over what there is."""
+    with shell.step(cluster.name, "charts") as this:
+        shell.change(*cluster.kubectl, "-n", NAMESPACE, "label", "secrets", "-l", "owner=helm,dev-cluster-tasks",
+                     "dev-cluster-tasks-")
+        this.outcome = "to be installed again"
+
+
 def remove_broken_off(shell: Shell, cluster: Cluster, name: str) -> None:
     """Remove what a killed helm left: it would refuse with "another operation is in progress".
 

@@ -76,15 +76,21 @@ def restart(shell: Shell, cluster: Cluster, wanted: str) -> None:
 
 
 def prove(shell: Shell, cluster: Cluster, host: str) -> None:
-    """Wait until CoreDNS gives the right address for a name of this cluster and one of another."""
+    """Wait until CoreDNS gives the right addresses."""
     service = shell.look(*cluster.kubectl, "-n", "kube-system", "get", "service", "traefik-internal",
                          "-o", "jsonpath={.spec.clusterIP}").stdout
-    wanted = {f"proof.{cluster.domain}": service}
-    other = next((number for number in cluster.settings.numbers if number != cluster.number), None)
-    if host and other is not None:
-        wanted[f"proof.{cluster.settings.cluster_domain(other)}"] = host
+    wanted = right_answers(cluster, service, host)
     what = "CoreDNS to answer " + " and ".join(f"{name} with {address}" for name, address in wanted.items())
     shell.until(what, cluster.settings.timeout_ready, lambda: ask(shell, cluster, list(wanted)) == wanted)
+
+
+def right_answers(cluster: Cluster, service: str, host: str) -> dict[str, str]:
+    """What CoreDNS must say for a name of this cluster, one of another, and k3d's own name for this host."""
+    answers = {f"proof.{cluster.domain}": service}
+    other = next((number for number in cluster.settings.numbers if number != cluster.number), None)
+    if host and other is not None:
+        answers[f"proof.{cluster.settings.cluster_domain(other)}"] = host
+    return {**answers, "host.k3d.internal": host} if host else answers
 
 
 def ask(shell: Shell, cluster: Cluster, names: list[str]) -> dict[str, str]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 
+from invoke.runners import Result
+
 from tasks.ca import (
     discard_intermediate,
     intermediate_folder,
@@ -19,6 +21,7 @@ from tasks.settings import Cluster
 from tasks.shell import Shell, fail
 
 SECRET = "root-ca"
+CHAIN = ("-n", NAMESPACE, "get", "secret", SECRET, "--ignore-not-found", "-o", r"jsonpath={.data.tls\.crt}")
 
 
 def configure(shell: Shell, cluster: Cluster) -> None:
@@ -50,13 +53,22 @@ def intermediate(shell: Shell, cluster: Cluster) -> bytes:
 
 
 def chain(shell: Shell, cluster: Cluster) -> bytes:
-    """The certificates in the issuer's secret, as PEM; empty when there is none. Its key is not asked for."""
-    words = (*cluster.kubectl, "-n", NAMESPACE, "get", "secret", SECRET, "--ignore-not-found",
-             "-o", r"jsonpath={.data.tls\.crt}")
-    found = shell.look(*words)
+    """The certificates in the issuer's secret, as PEM; empty when there is none. Exit when the cluster does not say."""
+    found = look_for_chain(shell, cluster)
     if not found.ok and not shell.dry:  # to take that for "none" would replace an intermediate that is good
-        fail(words, found)
+        fail((*cluster.kubectl, *CHAIN), found)
     return base64.b64decode(found.stdout) if found.ok else b""
+
+
+def chain_seen(shell: Shell, cluster: Cluster) -> bytes:
+    """The same for those who only look: empty when the cluster does not say."""
+    found = look_for_chain(shell, cluster)
+    return base64.b64decode(found.stdout) if found.ok else b""
+
+
+def look_for_chain(shell: Shell, cluster: Cluster) -> Result:
+    """The secret's key is not asked for."""
+    return shell.look(*cluster.kubectl, *CHAIN)
 
 
 def renew_leaves(shell: Shell, cluster: Cluster, present: bytes) -> None:

@@ -58,7 +58,10 @@ STORES_HELP = {"stores": f"some of {','.join(KINDS)}; else TRUST_STORES"}
 
 @task(klass=PlainTask, help={**STORES_HELP, **PRINT_SUDO})
 def trust(context: Context, stores: str = "", print_sudo: bool = False) -> None:
-    """Have this machine's trust stores trust the root: system, Firefox, Chrome, Java, Windows below WSL"""
+    """Have this machine's stores trust the root
+
+    The system's, Firefox' and Chrome's, Java's, and that of Windows below WSL.
+    """
     shell, settings = open_shell(context)
     kinds = chosen(settings, stores)
     if print_sudo:
@@ -68,7 +71,10 @@ def trust(context: Context, stores: str = "", print_sudo: bool = False) -> None:
 
 @task(klass=PlainTask, help=STORES_HELP)
 def trust_verify(context: Context, stores: str = "") -> None:
-    """Prove for each trust store that it accepts what the root may sign for, and nothing else"""
+    """Prove what each trust store accepts and refuses
+
+    It must accept what the root may sign for, and nothing else.
+    """
     shell, settings = open_shell(context)
     with throw_away_leaves(settings) as proof:
         rows = [verify(shell, store, place, proof) for store, place in every_place(shell, chosen(settings, stores))]
@@ -82,7 +88,7 @@ def trust_verify(context: Context, stores: str = "") -> None:
 
 @task(klass=PlainTask, help={**STORES_HELP, **PRINT_SUDO})
 def untrust(context: Context, stores: str = "", print_sudo: bool = False) -> None:
-    """Take every root of these tasks out of this machine's trust stores"""
+    """Take our roots out of this machine's stores"""
     shell, settings = open_shell(context)
     kinds = chosen(settings, stores or ",".join(KINDS))
     openly(shell, lambda shell: remove(shell, settings, kinds), print_sudo)

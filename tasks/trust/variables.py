@@ -22,7 +22,10 @@ WITH_OURS = ("NODE_EXTRA_CA_CERTS",)
 
 @task(klass=PlainTask)
 def trust_env(context: Context) -> None:
-    """Print variables that have curl, OpenSSL, Go, Python and Node trust the root: eval "$(inv trust-env)\""""
+    """Print variables for trust in one shell, as for CI
+
+    curl, OpenSSL, Go, Python and Node trust the root after: eval "$(inv trust-env)"
+    """
     settings = configuration.load()
     load_root(settings)
     root = RootFiles(settings).certificate

@@ -1,0 +1,84 @@
+"""The clusters that k3d knows."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from invoke import Exit
+
+from tasks.render import MANAGER
+from tasks.shell import Shell
+
+PROXY_VARIABLE = re.compile(r"(https?|no)_proxy=", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Existing:
+    """A cluster that k3d knows. Its raw JSON holds the cluster's token and is never kept or shown."""
+
+    name: str
+    nodes: int
+    nodes_running: int
+    network: str
+    subnet: str
+    containers: list[str]
+    servers: list[str]
+    ports: dict[str, set[str]]
+    """Ports of this machine for each of the load balancer's, such as {"80/tcp": {"11080"}}."""
+    addresses: set[str]
+    """Those of this machine on which 80 and 443 are published."""
+    volumes: list[str]
+    environment: list[str]
+    """What the first server was given about a proxy, as KEY=value."""
+    registries: str
+    """Our label for the registries file that it was made with; empty when there was none."""
+
+    @property
+    def running(self) -> bool:
+        return self.state == "running"
+
+    @property
+    def state(self) -> str:
+        """`running`, `stopped`, or `partly running`."""
+        return {0: "stopped", self.nodes: "running"}.get(self.nodes_running, "partly running")
+
+
+REGISTRIES_LABEL = f"{MANAGER}.registries"
+
+
+def existing(shell: Shell) -> dict[str, Existing]:
+    said = shell.look("k3d", "cluster", "list", "--output", "json")
+    if not said.ok:
+        raise Exit(f"k3d cluster list failed: {(said.stderr.strip() or 'it said nothing').splitlines()[-1]}")
+    answer = said.stdout[said.stdout.rfind("\n[") + 1 :]  # LOG_LEVEL=debug has k3d say more before it
+    try:
+        return {found.name: found for found in map(read_cluster, json.loads(answer or "[]") or [])}
+    except (ValueError, TypeError, KeyError, AttributeError):  # the answer itself is not shown: it may hold a token
+        raise Exit("k3d cluster list --output json gave an answer that cannot be read. "
+                   "Is something wrong with k3d? Try: k3d cluster list") from None
+
+
+def read_cluster(raw: dict[str, Any]) -> Existing:
+    nodes = [node for node in raw.get("nodes") or [] if node.get("role") in ("server", "agent", "loadbalancer")]
+    balancer: dict[str, Any] = next((node for node in nodes if node["role"] == "loadbalancer"), {})
+    server: dict[str, Any] = next((node for node in nodes if node["role"] == "server"), {})
+    labels = server.get("runtimeLabels") or {}
+    published = {port: bindings or [] for port, bindings in (balancer.get("portMappings") or {}).items()}
+    return Existing(
+        name=raw["name"],
+        nodes=len(nodes),
+        nodes_running=sum(bool(node.get("State", {}).get("Running")) for node in nodes),
+        network=raw.get("network", {}).get("name", ""),
+        subnet=labels.get("k3d.cluster.network.iprange", ""),
+        containers=[node["name"] for node in nodes],
+        servers=[node["name"] for node in nodes if node["role"] == "server"],
+        ports={port: {binding["HostPort"] for binding in bindings} for port, bindings in published.items()},
+        addresses={binding.get("HostIp") or "0.0.0.0" for port in ("80/tcp", "443/tcp")
+                   for binding in published.get(port, [])},
+        volumes=server.get("volumes") or [],
+        environment=[entry for entry in server.get("env") or [] if PROXY_VARIABLE.match(entry)],
+        registries=labels.get(REGISTRIES_LABEL, ""),
+    )

@@ -1,0 +1,84 @@
+"""What lies in a cluster, read at once for those who judge it: status, doctor and trace."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from tasks.in_cluster import issuer
+from tasks.settings import Cluster
+from tasks.shell import Shell
+
+Object = dict[str, Any]
+"""An object of the API, as its JSON."""
+
+# The bundle is large, and in every namespace that wants it.
+WITHOUT_BUNDLES = ("--field-selector", "metadata.name!=default-ca-bundle")
+KUBERNETES = "nodes,namespaces,deployments,services,endpointslices,ingresses,configmaps"
+# Kinds that cert-manager, trust-manager and k3s bring. Where one is unknown, kubectl gives none of them.
+OTHERS = "clusterissuers,certificates,bundles,helmchartconfigs"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a cluster's API told: no secret among it, of those the certificates alone."""
+
+    cluster: Cluster
+    error: str = ""
+    """Why the API did not answer; empty when it did."""
+    objects: list[Object] = field(default_factory=list)
+    chain: bytes = b""
+    """The issuer's certificates: intermediate, then root, as PEM."""
+    leaves: dict[tuple[str, str], bytes] = field(default_factory=dict)
+    """PEM of the issuer's leaves, by namespace and name of their secret."""
+
+    def all(self, kind: str) -> Iterator[Object]:
+        """Those of a kind, such as `Ingress`."""
+        return (found for found in self.objects if found["kind"] == kind)
+
+    def one(self, kind: str, name: str, namespace: str = "") -> Object | None:
+        """The one of that name; `namespace` is empty for kinds that have none."""
+        return next((found for found in self.all(kind) if found["metadata"]["name"] == name
+                     and found["metadata"].get("namespace", "") == namespace), None)
+
+    def data(self, name: str, namespace: str, key: str) -> str:
+        """A key of a ConfigMap; empty when there is no such one."""
+        found = self.one("ConfigMap", name, namespace) or {}
+        return str((found.get("data") or {}).get(key, ""))
+
+    def ready_endpoints(self, service: str, namespace: str) -> list[str]:
+        """The addresses behind a Service that are ready."""
+        slices = [found for found in self.all("EndpointSlice") if found["metadata"].get("namespace") == namespace
+                  and (found["metadata"].get("labels") or {}).get("kubernetes.io/service-name") == service]
+        return [address for found in slices for endpoint in found.get("endpoints") or []
+                if (endpoint.get("conditions") or {}).get("ready", True) for address in endpoint["addresses"]]
+
+    def version(self, deployment: str) -> str:
+        """Of cert-manager or trust-manager, as their charts say; empty when it is not there."""
+        found = self.one("Deployment", deployment, "cert-manager") or {"metadata": {}}
+        return str((found["metadata"].get("labels") or {}).get("app.kubernetes.io/version", ""))
+
+
+def see(shell: Shell, cluster: Cluster) -> Seen:
+    """Ask the cluster for all of it, side by side."""
+    def get(kinds: str, *more: str) -> tuple[list[Object], str]:
+        said = shell.look(*cluster.kubectl, "get", kinds, "-A", "-o", "json", "--request-timeout=10s", *more)
+        if not said.ok:
+            return [], (said.stderr.strip() or "no answer").splitlines()[-1]
+        return json.loads(said.stdout)["items"], ""
+
+    (objects, error), (others, _), chain, leaves = shell.side_by_side([
+        partial(get, KUBERNETES, *WITHOUT_BUNDLES), partial(get, OTHERS),
+        partial(issuer.chain_seen, shell, cluster), partial(issuer.leaves, shell, cluster)])
+    return Seen(cluster, error, objects + others, chain, leaves)
+
+
+def condition(found: Object, kind: str) -> tuple[bool, str]:
+    """Whether an object has that condition, and what it says about it."""
+    for entry in found.get("status", {}).get("conditions") or []:
+        if entry["type"] == kind:
+            return entry["status"] == "True", str(entry.get("message", ""))
+    return False, "it says nothing about it yet"
