@@ -53,7 +53,9 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[str | Cell]]) -
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(*headings, box=None, padding=(0, 2, 0, 0))
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for heading in headings:
+        table.add_column(heading, overflow="fold")  # nothing is cut, however narrow the terminal
     for row in rows:
         table.add_row(*map(styled, row))
     console = Console(highlight=False)

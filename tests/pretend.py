@@ -114,6 +114,7 @@ class World:
         self.fakes.answer("^helm version", f"{helm}\n")
         self.fakes.answer("^uname", "Linux\n")
         self.fakes.answer("^pgrep", exit=1)
+        self.fakes.answer("^docker inspect .*Image", "rancher/k3s:v1.36.4-k3s1\n")
 
     def network(self, gateway: str = GATEWAY, subnet: str = SUBNET, there: bool = False) -> None:
         """The clusters' network, there from the beginning or once it is created."""
@@ -149,7 +150,8 @@ class World:
             "env": [f"K3S_TOKEN={TOKEN}"],
             "State": {"Running": running, "Status": "running" if running else "exited"},
         }
-        mappings = {inside: [{"HostIp": "127.0.0.1", "HostPort": str(port)}] for inside, port in ports.items()}
+        mappings = {inside: [{"HostIp": address, "HostPort": str(port)} for address in ("127.0.0.1", GATEWAY)]
+                    for inside, port in ports.items()}
         return {"name": name, "network": {"name": network}, "nodes": [
             {"name": f"k3d-{name}-server-0", "role": "server", **common},
             {"name": f"k3d-{name}-serverlb", "role": "loadbalancer", "portMappings": mappings, **common},

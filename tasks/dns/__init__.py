@@ -136,11 +136,17 @@ def remove(shell: Shell) -> None:
 
 
 def verify(shell: Shell, settings: Settings) -> list[Row]:
-    """What the system's resolver says about our names, and that others are not led here."""
+    """What the system's resolver says about our names and about others."""
     rows = []
     for name in settings.proof_names:
         got = ", ".join(sorted(addresses(name))) or "no answer"
         rows.append(Row("this machine", name, "green" if got == "127.0.0.1" else "red", got))
+    return rows + verify_others(shell, settings)
+
+
+def verify_others(shell: Shell, settings: Settings) -> list[Row]:
+    """Whether names that are not ours are left alone."""
+    rows = []
     # Below 127.0.0.1.nip.io public DNS leads every name here, not only ours.
     beside = [f"not-ours.{settings.tld}"] if any(method.found(shell) for method in METHODS.values()) else []
     for name in ("example.com", *beside):

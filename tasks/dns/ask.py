@@ -21,16 +21,19 @@ def resolves(name: str) -> bool:
     return addresses(name) == {"127.0.0.1"}
 
 
-def ask(name: str, port: int) -> bool:
-    """Whether the DNS server on that port of 127.0.0.1 leads this name to this machine."""
+def ask(name: str, port: int, server: str = "127.0.0.1") -> bool:
+    """Whether the DNS server on that port leads this name to this machine.
+
+    Asked over TCP, which is refused at once where there is no server.
+    """
     import dns.exception
     import dns.message
     import dns.query
     import dns.rdatatype
 
     try:
-        reply = dns.query.udp(dns.message.make_query(name, "A"), "127.0.0.1", timeout=2, port=port)
-    except (OSError, dns.exception.DNSException):
+        reply = dns.query.tcp(dns.message.make_query(name, "A"), server, timeout=2, port=port)
+    except (OSError, EOFError, dns.exception.DNSException):
         return False
     return [str(record) for rrset in reply.answer for record in rrset] == ["127.0.0.1"]
 

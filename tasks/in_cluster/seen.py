@@ -15,9 +15,10 @@ from tasks.shell import Shell
 Object = dict[str, Any]
 """An object of the API, as its JSON."""
 
-# The bundle is large, and in every namespace that wants it.
+# The bundle is large, and in every namespace that wants it: of it only the place is asked for.
 WITHOUT_BUNDLES = ("--field-selector", "metadata.name!=default-ca-bundle")
-KUBERNETES = "nodes,namespaces,deployments,services,endpointslices,ingresses,configmaps"
+BUNDLES = ("--field-selector", "metadata.name=default-ca-bundle")
+KUBERNETES = "nodes,namespaces,pods,deployments,services,endpointslices,ingresses,configmaps"
 # Kinds that cert-manager, trust-manager and k3s bring. Where one is unknown, kubectl gives none of them.
 OTHERS = "clusterissuers,certificates,bundles,helmchartconfigs"
 
@@ -34,6 +35,8 @@ class Seen:
     """The issuer's certificates: intermediate, then root, as PEM."""
     leaves: dict[tuple[str, str], bytes] = field(default_factory=dict)
     """PEM of the issuer's leaves, by namespace and name of their secret."""
+    with_bundle: list[str] = field(default_factory=list)
+    """The namespaces that have the trust bundle."""
 
     def all(self, kind: str) -> Iterator[Object]:
         """Those of a kind, such as `Ingress`."""
@@ -70,10 +73,11 @@ def see(shell: Shell, cluster: Cluster) -> Seen:
             return [], (said.stderr.strip() or "no answer").splitlines()[-1]
         return json.loads(said.stdout)["items"], ""
 
-    (objects, error), (others, _), chain, leaves = shell.side_by_side([
+    (objects, error), (others, _), chain, leaves, bundles = shell.side_by_side([
         partial(get, KUBERNETES, *WITHOUT_BUNDLES), partial(get, OTHERS),
-        partial(issuer.chain_seen, shell, cluster), partial(issuer.leaves, shell, cluster)])
-    return Seen(cluster, error, objects + others, chain, leaves)
+        partial(issuer.chain_seen, shell, cluster), partial(issuer.leaves, shell, cluster),
+        partial(issuer.rows, shell, cluster, "configmaps", "{.metadata.namespace}", *BUNDLES)])
+    return Seen(cluster, error, objects + others, chain, leaves, [row[0] for row in bundles])
 
 
 def condition(found: Object, kind: str) -> tuple[bool, str]:

@@ -1,0 +1,167 @@
+"""Why does it not work: checks of this machine and of every cluster, each with its cause and what to do.
+
+A check is a function in one of the files here, below a line with its id, level, cause and fix.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+from invoke import Context, Exit, task
+
+from tasks import network
+from tasks import settings as configuration
+from tasks.doctor import authority, bugs, clusters, in_cluster, machine, names, workloads
+from tasks.doctor.check import ERROR, Checks, Finding, Machine, Patient, examine
+from tasks.existing import existing
+from tasks.in_cluster.seen import Seen, see
+from tasks.k3d import ours
+from tasks.names import PlainTask
+from tasks.progress import say
+from tasks.settings import Cluster, Settings
+from tasks.shell import Shell
+from tasks.table import JSON_HELP, SIGNS, Cell, print_json, print_table
+
+OF_MACHINE = Checks([*machine.CHECKS, *authority.CHECKS, *names.CHECKS, *bugs.MACHINE])
+OF_CLUSTER = Checks(clusters.CHECKS)
+OF_RUNNING = Checks([*clusters.RUNNING, *in_cluster.CHECKS, *workloads.CHECKS, *bugs.CLUSTER])
+
+THIS_MACHINE = "this machine"
+
+
+@task(klass=PlainTask, help={
+    **JSON_HELP,
+    "fix": "do what is safe of what is offered, and look again",
+    "checks": "list all checks, and look at nothing",
+})
+def doctor(context: Context, fix: bool = False, json: bool = False, checks: bool = False) -> None:
+    """Find out why it does not work, and what to do
+
+    Ends with 0 when all is well, 1 with warnings alone, 2 with an error.
+    """
+    if checks:
+        return list_checks()
+    settings = configuration.load()
+    shell = Shell(context, settings.environment)
+    machine = see_machine(shell, settings)
+    findings = [*examine_all(machine)]
+    if fix and mend(findings):
+        machine = see_machine(shell, settings)
+        findings = [*examine_all(machine)]
+    if json:
+        print_json([as_json(finding) for finding in findings])
+    else:
+        show(findings, machine.patients)
+    states = {finding.state for finding in findings if finding.is_wrong}
+    if states:
+        raise Exit(code=2 if ERROR in states else 1)
+
+
+# --- looking ----------------------------------------------------------------------------------------------------------
+
+
+def examine_all(machine: Machine) -> Iterator[Finding]:
+    """Run the checks of the machine, then those of each cluster, several clusters side by side."""
+    of_machine = examine(machine.shell, OF_MACHINE, THIS_MACHINE, machine, {})
+    yield from of_machine
+    known = {finding.check.id: finding.state for finding in of_machine}
+    checked = machine.shell.side_by_side([
+        partial(examine, machine.shell, Checks([*OF_CLUSTER, *(OF_RUNNING if patient.found.running else [])]),
+                patient.cluster.name, patient, known) for patient in machine.patients])
+    for findings in checked:
+        yield from findings
+
+
+def see_machine(shell: Shell, settings: Settings) -> Machine:
+    subject = Machine(shell, settings)
+    subject.engine = engine(shell)
+    if subject.engine:
+        subject.found = existing(shell)
+        subject.patients = shell.side_by_side([
+            lambda cluster=cluster: see_patient(subject, cluster)  # type: ignore[misc]
+            for cluster in ours(settings, subject.found)])
+    return subject
+
+
+def engine(shell: Shell) -> dict[str, Any]:
+    """What `docker info` tells; empty when no engine answers."""
+    import json
+
+    said = shell.look("docker", "info", "--format", "{{json .}}")
+    try:
+        told: dict[str, Any] = json.loads(said.stdout)
+    except ValueError:
+        return {}
+    return told if told.get("ServerVersion") else {}
+
+
+def see_patient(subject: Machine, cluster: Cluster) -> Patient:
+    found = subject.found[cluster.name]
+    if not found.running:
+        return Patient(subject, cluster, found, Seen(cluster, f"it is {found.state}"))
+    seen, (host, reached) = subject.shell.side_by_side([
+        lambda: see(subject.shell, cluster), lambda: network.host_address(subject.shell, cluster)])
+    return Patient(subject, cluster, found, seen, host, reached)
+
+
+# --- mending ----------------------------------------------------------------------------------------------------------
+
+
+def mend(findings: list[Finding]) -> bool:
+    """Do each safe fix once, in the order of the checks. What fails is told; whether there was anything to do."""
+    todo = {(finding.where, finding.check.fix): finding for finding in findings
+            if finding.is_wrong and finding.check.fix.go}
+    for (where, fix), finding in todo.items():
+        print(f"{where}: {finding.check.id}: {finding.fix}", file=sys.stderr)
+        try:
+            assert fix.go
+            fix.go(finding.subject)
+        except Exit as error:
+            print(error.message, file=sys.stderr)
+    return bool(todo)
+
+
+# --- showing ----------------------------------------------------------------------------------------------------------
+
+
+def show(findings: list[Finding], patients: list[Patient]) -> None:
+    """What is wrong, why, and what to do; of what is well only how much."""
+    wrong = [finding for finding in findings if finding.is_wrong]
+    if wrong:
+        print_table(["", "where", "check", "found, why, and what to do"],
+                    [cells for finding in wrong for cells in lines(finding)])
+    skipped = sum(finding.state == "grey" for finding in findings)
+    good = sum(finding.state == "green" for finding in findings)
+    errors = sum(finding.state == ERROR for finding in wrong)
+    say(f"{good} checks are good, {errors} found an error, {len(wrong) - errors} a warning"
+        + (f", {skipped} were not asked because of another" if skipped else "") + "."
+        + (" What is safe of this is done by: inv doctor --fix" if any(f.check.fix.go for f in wrong) else ""))
+    for patient in patients:
+        if patient.found.state == "stopped":
+            say(f"{patient.cluster.name} is stopped, and was looked at from outside only. "
+                f"inv k3d-cluster-start --n {patient.cluster.number}")
+
+
+def lines(finding: Finding) -> Iterator[list[str | Cell]]:
+    state = finding.state
+    yield [Cell(SIGNS[state], state), finding.where, finding.check.id, Cell(finding.what, state)]
+    yield ["", "", "", finding.cause]
+    yield ["", "", "", f"→ {finding.fix}"]
+
+
+def as_json(finding: Finding) -> dict[str, Any]:
+    check = finding.check
+    return {"id": check.id, "where": finding.where, "looks_at": check.looks_at, "state": finding.state,
+            "found": finding.what, "cause": finding.cause, "fix": finding.fix, "safe": check.fix.go is not None,
+            "link": check.link}
+
+
+def list_checks() -> None:
+    every = [*OF_MACHINE, *OF_CLUSTER, *OF_RUNNING]
+    print_table(["check", "level", "looks at", "mended by --fix"], [
+        [check.id, "error" if check.level == ERROR else "warning", check.looks_at, "yes" if check.fix.go else ""]
+        for check in every])
+    say(f"{len(every)} checks")

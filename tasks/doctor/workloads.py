@@ -1,0 +1,106 @@
+"""Checks of what the user runs in a cluster, as far as names and certificates go."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from tasks.constraints import covers
+from tasks.doctor.check import ERROR, WARNING, Checks, Patient
+from tasks.doctor.fixes import CONFIGURE
+from tasks.in_cluster.seen import Object
+
+CHECKS = Checks()
+check = CHECKS.check
+
+ISSUER = "cert-manager.io/cluster-issuer"
+USAGES = "cert-manager.io/usages"
+
+
+def ingresses(patient: Patient) -> Iterator[tuple[str, Object]]:
+    for found in patient.seen.all("Ingress"):
+        yield f"{found['metadata']['namespace']}/{found['metadata']['name']}", found
+
+
+def paths(ingress: Object) -> Iterator[tuple[str, Object]]:
+    """Each path with the host of its rule."""
+    for rule in ingress["spec"].get("rules") or []:
+        for path in (rule.get("http") or {}).get("paths") or []:
+            yield rule.get("host", "*"), path
+
+
+def annotation(ingress: Object, key: str) -> str:
+    return str((ingress["metadata"].get("annotations") or {}).get(key, ""))
+
+
+@check("ingress-host", ERROR,
+       "The intermediate may not sign for it. cert-manager does so all the same, and every client refuses that.",
+       "Give the Ingress a host below the cluster's domain.", needs=["api"],
+       link="https://datatracker.ietf.org/doc/html/rfc5280#section-4.2.1.10")
+def hosts(patient: Patient) -> Iterator[str]:
+    """Every host that wants a certificate of root-ca is below the cluster's domain"""
+    for name, ingress in ingresses(patient):
+        if annotation(ingress, ISSUER) == "root-ca":
+            for host in (host for entry in ingress["spec"].get("tls") or [] for host in entry.get("hosts") or []):
+                if not covers((patient.cluster.domain,), host.removeprefix("*.")):
+                    yield f"{name}: {host} is not below {patient.cluster.domain}"
+
+
+@check("ingress-usages", WARNING, "cert-manager leaves out \"server auth\", which macOS and iOS demand.",
+       'Annotate it with cert-manager.io/usages: "server auth,digital signature,key encipherment"', needs=["api"],
+       link="https://support.apple.com/en-us/103769")
+def usages(patient: Patient) -> Iterator[str]:
+    """Certificates of Ingresses are for servers, as macOS wants to be told"""
+    for name, ingress in ingresses(patient):
+        if annotation(ingress, ISSUER) == "root-ca" and "server auth" not in annotation(ingress, USAGES):
+            yield f"{name} has no annotation {USAGES} with \"server auth\""
+
+
+@check("ingress-backend", WARNING, "The Service was renamed, its selector fits no pod, or its pods are not ready.",
+       "kubectl --context {context} get ingress,service,pods -A", needs=["api"])
+def backends(patient: Patient) -> Iterator[str]:
+    """Every Ingress leads to a Service with pods that are ready"""
+    for name, ingress in ingresses(patient):
+        namespace = ingress["metadata"]["namespace"]
+        for service in {(path["backend"].get("service") or {}).get("name", "") for _, path in paths(ingress)}:
+            if service and not patient.seen.one("Service", service, namespace):
+                yield f"{name}: there is no Service {namespace}/{service}"
+            elif service and not patient.seen.ready_endpoints(service, namespace):
+                yield f"{name}: the Service {namespace}/{service} has no pod that is ready"
+
+
+@check("ingress-twice", WARNING, "An Ingress was copied.", "Change one of them.", needs=["api"])
+def twice(patient: Patient) -> Iterator[str]:
+    """No two Ingresses want the same host and path"""
+    wanted = defaultdict(list)
+    for name, ingress in ingresses(patient):
+        for host, path in paths(ingress):
+            wanted[host, path.get("path", "/")].append(name)
+    for (host, path), names in wanted.items():
+        if len(names) > 1:
+            yield f"{host}{path}: {', '.join(names)}"
+
+
+@check("namespace-bundle", WARNING, "trust-manager brings the bundle only where it is asked to.", CONFIGURE,
+       needs=["bundle"])
+def without_bundle(patient: Patient) -> Iterator[str]:
+    """The bundle is in every namespace with the label trust: enabled"""
+    for found in patient.seen.all("Namespace"):
+        name = found["metadata"]["name"]
+        if (found["metadata"].get("labels") or {}).get("trust") == "enabled" and name not in patient.seen.with_bundle:
+            yield f"{name} has no ConfigMap default-ca-bundle"
+
+
+@check("images", WARNING,
+       "No way to the registry, another name, or a company's proxy that signs with a CA which the nodes do not know.",
+       "ADDITIONAL_CA_BUNDLE_FILE, HTTPS_PROXY or K3D_REGISTRY_CONFIG in .env, then a new cluster; "
+       "or: k3d image import IMAGE --cluster {name}", needs=["api"],
+       link="https://github.com/k3d-io/k3d/issues/535")
+def images(patient: Patient) -> Iterator[str]:
+    """Every image could be pulled"""
+    for pod in patient.seen.all("Pod"):
+        for status in (pod.get("status") or {}).get("containerStatuses") or []:
+            waiting = (status.get("state") or {}).get("waiting") or {}
+            if waiting.get("reason") in ("ErrImagePull", "ImagePullBackOff"):
+                yield (f"{pod['metadata']['namespace']}/{pod['metadata']['name']}: {status['image']}: "
+                       f"{str(waiting.get('message', '')).strip().splitlines()[-1][:200]}")

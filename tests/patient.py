@@ -1,0 +1,192 @@
+"""A machine and a cluster in which all is well, as their tools tell it, for tests that break one thing at a time."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+import sys
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import ca
+from pretend import GATEWAY, ROOT, TRAEFIK, World
+
+from tasks import settings as configuration
+from tasks.in_cluster.coredns import render_rules
+
+Object = dict[str, Any]
+
+# `inv`, on a machine whose system's files lie in a folder of the test and whose resolver knows these names alone.
+INV = """
+import json, re, socket, sys
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+from tasks import host
+host.ROOT = Path(sys.argv[2])
+known = json.loads(sys.argv[3])
+real = socket.getaddrinfo
+
+def getaddrinfo(name, *more, **named):
+    if re.fullmatch(r"[0-9.]+", name):
+        return real(name, *more, **named)
+    for pattern, address in known.items():
+        if re.search(pattern, name):
+            return real(address, *more, **named)
+    raise socket.gaierror(-2, "Name or service not known")
+
+socket.getaddrinfo = getaddrinfo
+from invoke.main import program
+program.run(["inv", *sys.argv[4:]])
+"""
+
+
+class Patient:
+    """Cluster 1 of a world. Change `objects`, `leaves`, `names` or `engine`, or what the world's tools answer."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.names = {r"\.k3d\.internal$": "127.0.0.1"}
+        self.engine: Object = {
+            "ServerVersion": "28.0.0", "MemTotal": 16 * 1024**3, "SecurityOptions": ["name=seccomp"],
+            "SystemTime": datetime.now(timezone.utc).isoformat(), "DockerRootDir": "/", "Name": "laptop",
+        }
+        self.existing = world.cluster(1)
+        self.root = ROOT
+        self.chain = self.leaf_issuer = ca.authority("cl1.k3d.internal", issuer=ROOT, pathlen=0)
+        self.chain_pem = self.chain.pem + ROOT.pem
+        self.leaves = {("shop", "shop-cert"): ca.leaf(self.leaf_issuer, "shop.cl1.k3d.internal").pem}
+        self.bundles = ["shop"]
+        self.objects = [*self.kubernetes(), *self.charts(), *self.shop()]
+        self.others = self.ours()
+        world.network(there=True)
+        world.fakes.add("ip", "ifconfig", "chmod")
+        world.fakes.answer("^docker inspect", "rancher/k3s:v1.36.4-k3s1\n")
+        world.fakes.answer("^kubectl version", "Client Version: v1.37.1\n")
+        world.fakes.answer("^helm version", "v3.22.0\n")
+        world.fakes.answer("^ip ", "default via 192.0.2.1 dev eth0\n127.0.0.0/24 dev br-1 proto kernel\n"
+                                   "192.168.1.0/24 dev eth0 proto kernel\n")
+
+    # --- what lies in the cluster ---
+
+    def kubernetes(self) -> list[Object]:
+        rules = render_rules(self.settings.cluster(1), GATEWAY)
+        return [
+            {"kind": "Node", "metadata": {"name": "k3d-cl1-server-0"}, "status": {
+                "nodeInfo": {"kubeletVersion": "v1.36.4+k3s1"}, "conditions": [
+                    condition("Ready"), condition("DiskPressure", "False"), condition("MemoryPressure", "False")]}},
+            deployment("kube-system", "coredns"),
+            deployment("kube-system", "traefik", args=["--accesslog=true"]),
+            service("kube-system", "traefik-internal", 80, 443, self.world.http(1), self.world.https(1)),
+            endpoints("kube-system", "traefik-internal"),
+            config_map("kube-system", "coredns-custom", {"dev-clusters.override": rules}),
+            config_map("cert-manager", "root-ca", {"root.pem": ROOT.pem.decode()}),
+        ]
+
+    def charts(self) -> list[Object]:
+        versions = {"cert-manager": "v1.21.2", "trust-manager": "v0.26.0"}
+        found = [deployment("cert-manager", name, version=versions.get(name, "v1.21.2")) for name in (
+            "cert-manager", "cert-manager-cainjector", "cert-manager-webhook", "trust-manager")]
+        for name in ("cert-manager-webhook", "trust-manager"):
+            found += [service("cert-manager", name, 443), endpoints("cert-manager", name)]
+        return found
+
+    def shop(self) -> list[Object]:
+        """What a user has in it."""
+        return [
+            {"kind": "Namespace", "metadata": {"name": "shop", "labels": {"trust": "enabled"}}},
+            ingress("shop", "shop", "shop.cl1.k3d.internal"),
+            service("shop", "shop", 80),
+            endpoints("shop", "shop"),
+            {"kind": "Pod", "metadata": {"name": "shop-1", "namespace": "shop"}, "status": {
+                "containerStatuses": [{"image": "nginx", "state": {"running": {}}}]}},
+        ]
+
+    def ours(self) -> list[Object]:
+        until = datetime.now(timezone.utc) + timedelta(days=60)
+        return [
+            {"kind": "ClusterIssuer", "metadata": {"name": "root-ca"}, "status": {"conditions": [condition("Ready")]}},
+            {"kind": "Bundle", "metadata": {"name": "default-ca-bundle"}, "status": {
+                "conditions": [condition("Synced")]}},
+            {"kind": "Certificate", "metadata": {"name": "shop-cert", "namespace": "shop"}, "status": {
+                "conditions": [condition("Ready")], "renewalTime": f"{until:%Y-%m-%dT%H:%M:%SZ}",
+                "notAfter": f"{until + timedelta(days=30):%Y-%m-%dT%H:%M:%SZ}"}},
+        ]
+
+    @property
+    def settings(self) -> configuration.Settings:
+        return configuration.load(self.world.project.folder, {})
+
+    def find(self, kind: str, name: str) -> Object:
+        return next(found for found in self.objects + self.others
+                    if found["kind"] == kind and found["metadata"]["name"] == name)
+
+    def lose(self, kind: str, name: str) -> None:
+        found = self.find(kind, name)
+        for objects in (self.objects, self.others):
+            if found in objects:
+                objects.remove(found)
+
+    # --- asking ---
+
+    def tell(self) -> None:
+        """Have the tools say what is set here now."""
+        answer = self.world.fakes.answer
+        answer("^docker info", json.dumps(self.engine) if self.engine else "", exit=0 if self.engine else 1)
+        self.world.cluster_list(self.existing)
+        kubectl = "^kubectl .*--context k3d-cl1 "
+        answer(f"{kubectl}get nodes,", json.dumps({"items": self.objects}))
+        answer(f"{kubectl}get clusterissuers,", json.dumps({"items": self.others}))
+        answer(f"{kubectl}.*get secret root-ca", base64.b64encode(self.chain_pem).decode())
+        answer(f"{kubectl}get certificates -A", "".join(
+            f"{namespace} {name} ClusterIssuer/root-ca\n" for namespace, name in self.leaves))
+        answer(f"{kubectl}get secrets -A", "".join(
+            f"{namespace} {name} {base64.b64encode(pem).decode()}\n" for (namespace, name), pem in self.leaves.items()))
+        answer(f"{kubectl}get configmaps -A", "".join(f"{namespace}\n" for namespace in self.bundles))
+
+    def inv(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        self.tell()
+        project = self.world.project
+        done = subprocess.run(
+            [sys.executable, "-c", INV, str(project.folder), str(project.root), json.dumps(self.names), *words],
+            cwd=project.folder, env=project.environment(environment), capture_output=True, text=True,
+            stdin=subprocess.DEVNULL, timeout=120)
+        assert "Traceback" not in done.stderr, done.stderr
+        return done
+
+
+def condition(kind: str, status: str = "True", message: str = "") -> Object:
+    return {"type": kind, "status": status, "message": message}
+
+
+def deployment(namespace: str, name: str, args: list[str] | None = None, version: str = "") -> Object:
+    return {"kind": "Deployment",
+            "metadata": {"namespace": namespace, "name": name, "labels": {"app.kubernetes.io/version": version}},
+            "spec": {"replicas": 1, "template": {"spec": {"containers": [{"args": args or []}]}}},
+            "status": {"conditions": [condition("Available")]}}
+
+
+def service(namespace: str, name: str, *ports: int) -> Object:
+    return {"kind": "Service", "metadata": {"namespace": namespace, "name": name},
+            "spec": {"clusterIP": TRAEFIK, "ports": [{"port": port} for port in ports]}}
+
+
+def endpoints(namespace: str, service: str) -> Object:
+    return {"kind": "EndpointSlice", "metadata": {
+        "namespace": namespace, "name": f"{service}-x", "labels": {"kubernetes.io/service-name": service}},
+        "endpoints": [{"addresses": ["10.42.0.9"], "conditions": {"ready": True}}]}
+
+
+def config_map(namespace: str, name: str, data: dict[str, str]) -> Object:
+    return {"kind": "ConfigMap", "metadata": {"namespace": namespace, "name": name}, "data": data}
+
+
+def ingress(namespace: str, name: str, host: str) -> Object:
+    return {
+        "kind": "Ingress",
+        "metadata": {"namespace": namespace, "name": name, "annotations": {
+            "cert-manager.io/cluster-issuer": "root-ca",
+            "cert-manager.io/usages": "server auth,digital signature,key encipherment"}},
+        "spec": {"tls": [{"hosts": [host]}], "rules": [{"host": host, "http": {"paths": [
+            {"path": "/", "backend": {"service": {"name": name, "port": {"number": 80}}}}]}}]},
+    }

@@ -1,0 +1,574 @@
+"""Every check of the doctor: one thing is broken, and that check alone says so."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import ca
+import pytest
+from conftest import Project
+from patient import Patient, condition, endpoints, ingress
+from pretend import GATEWAY, ROOT, pages_of, world_of
+
+from tasks.dns.ask import ask
+from tasks.doctor import OF_CLUSTER, OF_MACHINE, OF_RUNNING
+from tasks.doctor.names import lan_address
+
+
+@pytest.fixture
+def patient(project: Project) -> Iterator[Patient]:
+    with world_of(project) as world, pages_of(world, 1):
+        yield Patient(world)
+
+
+def wrong(patient: Patient, **environment: str) -> dict[str, list[str]]:
+    """What is found to be wrong, by the checks' ids."""
+    done = patient.inv("doctor", "--json", **environment)
+    findings = json.loads(done.stdout)
+    states = {finding["state"] for finding in findings}
+    assert done.returncode == (2 if "red" in states else 1 if "yellow" in states else 0)
+    found: dict[str, list[str]] = {}
+    for finding in findings:
+        if finding["state"] in ("red", "yellow"):
+            found.setdefault(finding["id"], []).append(finding["found"])
+            assert finding["cause"] and finding["fix"] and "{" not in finding["cause"] + finding["fix"]
+    return found
+
+
+Break = Callable[[Patient], object]
+BREAKS: list[tuple[str, str, Break]] = []
+
+
+def breaks(id: str, says: str) -> Callable[[Break], Break]:
+    """The function below breaks what the check with that id looks at, which then says so."""
+    def add(how: Break) -> Break:
+        BREAKS.append((id, says, how))
+        return how
+    return add
+
+
+def env(patient: Patient, **settings: str) -> None:
+    patient.world.env(**settings)
+
+
+# --- this machine -----------------------------------------------------------------------------------------------------
+
+
+@breaks("tools", "k3d 5.7.1 or newer is needed")
+def _(patient: Patient) -> None:
+    patient.world.fakes.answer("^k3d version", "k3d version v5.7.0\n")
+
+
+@breaks("engine", "its engine does not answer")
+def _(patient: Patient) -> None:
+    patient.engine = {}
+    patient.world.fakes.answer("^docker version", stderr="Cannot connect to the Docker daemon\n", exit=1)
+
+
+@breaks("engine-rootless", "pods reach their own cluster only")
+def _(patient: Patient) -> None:
+    patient.engine["SecurityOptions"] = ["name=seccomp,profile=builtin", "name=rootless"]
+
+
+@breaks("engine-memory", "it has 1.5 GiB, and 1 clusters run")
+def _(patient: Patient) -> None:
+    patient.engine["MemTotal"] = 1.5 * 1024**3
+
+
+@breaks("engine-disk", "0.0 GiB are free for /proc")
+def _(patient: Patient) -> None:
+    patient.engine["DockerRootDir"] = "/proc"  # a file system without any room
+
+
+@breaks("engine-clock", "minutes behind this machine's")
+def _(patient: Patient) -> None:
+    patient.engine["SystemTime"] = "2024-02-03T04:05:06.789Z"
+
+
+@breaks("engine-inotify", "10 for each user, and 1 clusters want about 84")
+def _(patient: Patient) -> None:
+    file = patient.world.project.root / "proc/sys/fs/inotify/max_user_instances"
+    file.parent.mkdir(parents=True)
+    file.write_text("10\n")
+
+
+@breaks("network", "there is no network dev-clusters, and cl1 cannot start without it")
+def _(patient: Patient) -> None:
+    patient.world.fakes.answer("^docker network inspect", exit=1)
+    patient.existing = patient.world.cluster(1, running=False)
+
+
+@breaks("network-overlap", "10.42.0.0/16 of the clusters overlaps with the route 10.0.0.0/8 dev tun0")
+def _(patient: Patient) -> None:
+    patient.world.fakes.answer("^ip ", "10.0.0.0/8 dev tun0 scope link\n")
+
+
+def authority(patient: Patient) -> Path:
+    return patient.world.project.home / ".local-ca-certs"
+
+
+@breaks("ca", "the key is missing")
+def _(patient: Patient) -> None:
+    (authority(patient) / "internal-ca.key").unlink()
+
+
+def new_root(patient: Patient, root: ca.Signed) -> None:
+    """Everything in the cluster is of this root, too."""
+    ca.put(authority(patient), root.pem, root.key_pem())
+    patient.chain = ca.authority("cl1.k3d.internal", issuer=root, pathlen=0)
+    patient.chain_pem = patient.chain.pem + root.pem
+    patient.leaves = {("shop", "shop-cert"): ca.leaf(patient.chain, "shop.cl1.k3d.internal").pem}
+    patient.find("ConfigMap", "root-ca")["data"]["root.pem"] = root.pem.decode()
+
+
+@breaks("ca-ends", "the root ends on ")
+def _(patient: Patient) -> None:
+    new_root(patient, ca.authority("k3d.internal", ends=ca.NOW + 80 * ca.DAY))
+
+
+@breaks("ca-weak", "it may sign for every IP address")
+def _(patient: Patient) -> None:
+    new_root(patient, ca.authority("k3d.internal", excluded=[]))
+
+
+@breaks("ca-open", "others may read")
+def _(patient: Patient) -> None:
+    (authority(patient) / "internal-ca.key").chmod(0o644)
+
+
+@breaks("company-ca", "CN=An authority ended on")
+def _(patient: Patient) -> None:
+    file = patient.world.project.home / "company.pem"
+    pem = ca.authority(starts=ca.NOW - 9 * ca.DAY, ends=ca.NOW - ca.DAY).pem
+    file.write_bytes(pem)
+    env(patient, ADDITIONAL_CA_BUNDLE_FILE=str(file))
+    patient.find("ConfigMap", "root-ca")["data"]["company.pem"] = pem.decode()
+    patient.existing["nodes"][0]["volumes"] = [f"{file}:/etc/ssl/certs/additional-ca.crt"]
+
+
+@breaks("ca-elsewhere", "is copied by Dropbox")
+def _(patient: Patient) -> None:
+    folder = patient.world.project.home / "Dropbox" / "ca"
+    folder.parent.mkdir()
+    authority(patient).rename(folder)
+    env(patient, CERT_FOLDER=str(folder))
+
+
+def debian(patient: Patient) -> Path:
+    """A system's store that trusts the root: its folder of anchors."""
+    root = patient.world.project.root
+    anchors, bundle = root / "usr/local/share/ca-certificates", root / "etc/ssl/certs/ca-certificates.crt"
+    for folder in (anchors, bundle.parent):
+        folder.mkdir(parents=True)
+    bundle.write_bytes(ROOT.pem)
+    return anchors
+
+
+@breaks("trust", "usr/local/share/ca-certificates refuses it")
+def _(patient: Patient) -> None:
+    (debian(patient).parents[3] / "etc/ssl/certs/ca-certificates.crt").write_text("")
+
+
+@breaks("trust-wide", "accepts proof.example.com")
+def _(patient: Patient) -> None:
+    debian(patient)
+    patient.world.fakes.add("openssl")  # accepts whatever it is asked
+
+
+@breaks("trust-left", "dev-cluster-tasks-0123456789ab.crt")
+def _(patient: Patient) -> None:
+    from tasks import host
+
+    (debian(patient) / "dev-cluster-tasks-0123456789ab.crt").write_text(host.seal("an old root"))
+
+
+@breaks("names", "proof.k3d.internal: no answer")
+def _(patient: Patient) -> None:
+    patient.names = {}
+
+
+@breaks("names-served", "nobody answers for proof.k3d.internal on 127.0.0.1, port 5399")
+def _(patient: Patient) -> None:
+    from tasks import host
+
+    unit = patient.world.project.root / "etc/systemd/system/dev-cluster-tasks-dns.service"
+    unit.parent.mkdir(parents=True)
+    unit.write_text(host.seal("[Unit]\n"))
+    patient.world.fakes.add("systemctl")
+
+
+@breaks("names-rebinding", "proof.k3d.127.0.0.1.nip.io: no answer")
+def _(patient: Patient) -> None:
+    env(patient, TLD="127.0.0.1.nip.io")
+    patient.existing["name"] = "another"  # with names of its own, all of the cluster would be another
+
+
+@breaks("names-vpn", "tun0, wg1 is there, and names do not resolve")
+def _(patient: Patient) -> None:
+    for device in ("eth0", "lo", "wg1", "tun0"):
+        (patient.world.project.root / "sys/class/net" / device).mkdir(parents=True)
+    patient.names = {}
+
+
+@breaks("names-search", "the search domain corp.example answers every name")
+def _(patient: Patient) -> None:
+    resolv_conf = patient.world.project.root / "etc/resolv.conf"
+    resolv_conf.parent.mkdir()
+    resolv_conf.write_text("search home.arpa corp.example\nnameserver 192.0.2.1\n")
+    patient.names[r"\.corp\.example\.$"] = "192.0.2.80"
+
+
+@breaks("names-stolen", "example.com led to this machine, and it is not ours")
+def _(patient: Patient) -> None:
+    patient.names["."] = "127.0.0.1"
+
+
+@breaks("names-tld", "browsers force HTTPS")
+def _(patient: Patient) -> None:
+    env(patient, TLD="dev")
+    patient.names["."] = "127.0.0.1"
+    patient.names["^example.com"] = "192.0.2.80"
+    patient.existing["name"] = "another"
+    root = ca.authority("k3d.dev")
+    ca.put(authority(patient), root.pem, root.key_pem(), "dev")
+
+
+@breaks("bugs-k3d", "k3d 5.8.3: on Colima")
+def _(patient: Patient) -> None:
+    patient.engine["Name"] = "colima"
+
+
+# --- a cluster from outside -------------------------------------------------------------------------------------------
+
+
+@breaks("half-made", "k3d cluster create was broken off")
+def _(patient: Patient) -> None:
+    marker = patient.world.project.folder / ".work/cl1/half-made"
+    marker.parent.mkdir(parents=True)
+    marker.touch()
+
+
+@breaks("partly-running", "1 of its 2 containers run")
+def _(patient: Patient) -> None:
+    patient.existing["nodes"][1]["State"] = {"Running": False}
+
+
+@breaks("ports-settings", "cl1 publishes its port 80/tcp on")
+def _(patient: Patient) -> None:
+    patient.existing = patient.world.cluster(1, ports_of=2)
+
+
+@breaks("ports-taken", "is taken")
+def _(patient: Patient) -> None:
+    patient.existing = patient.world.cluster(1, running=False)  # and the pages are served
+
+
+@breaks("ports-lan", "its ports are published on 0.0.0.0")
+def _(patient: Patient) -> None:
+    for bindings in patient.existing["nodes"][1]["portMappings"].values():
+        bindings[0]["HostIp"] = ""
+
+
+@breaks("kubeconfig", "has no context k3d-cl1")
+def _(patient: Patient) -> None:
+    patient.world.fakes.answer("^kubectl .*config get-contexts", "work\n")
+    unanswered(patient, 'error: context "k3d-cl1" does not exist')
+
+
+@breaks("api", "Unable to connect to the server: EOF")
+def _(patient: Patient) -> None:
+    patient.world.fakes.answer("^kubectl .*config get-contexts", "k3d-cl1\n")
+    unanswered(patient, "Unable to connect to the server: EOF")
+
+
+def unanswered(patient: Patient, said: str) -> None:
+    told = patient.tell
+
+    def tell() -> None:
+        told()
+        patient.world.fakes.answer("^kubectl .*--context k3d-cl1 ", stderr=f"{said}\n", exit=1)
+
+    patient.tell = tell  # type: ignore[method-assign]
+
+
+@breaks("node", "k3d-cl1-server-0 is not ready: kubelet stopped")
+def _(patient: Patient) -> None:
+    patient.find("Node", "k3d-cl1-server-0")["status"]["conditions"][0] = condition("Ready", "False", "kubelet stopped")
+
+
+@breaks("node-pressure", "k3d-cl1-server-0: DiskPressure, full")
+def _(patient: Patient) -> None:
+    patient.find("Node", "k3d-cl1-server-0")["status"]["conditions"][1] = condition("DiskPressure", message="full")
+
+
+@breaks("kubectl-skew", "kubectl is v1.39, and k3d-cl1-server-0 is v1.36")
+def _(patient: Patient) -> None:
+    patient.world.fakes.answer("^kubectl version", "Client Version: v1.39.0\n")
+
+
+@breaks("settings", "K3S_IMAGE=docker.io/rancher/k3s:v1.36.4-k3s1, and it runs rancher/k3s:v1.20.0-k3s1")
+def _(patient: Patient) -> None:
+    patient.world.fakes.answer("^docker inspect", "rancher/k3s:v1.20.0-k3s1\n")
+
+
+@breaks("settings", "the proxy (HTTP_PROXY, HTTPS_PROXY, NO_PROXY) is another one than its nodes have")
+def _(patient: Patient) -> None:
+    patient.existing["nodes"][0]["env"].append("HTTPS_PROXY=http://proxy.example:3128")
+
+
+@breaks("settings", "K3D_REGISTRY_CONFIG=, and it was made with another one")
+def _(patient: Patient) -> None:
+    patient.existing["nodes"][0]["runtimeLabels"]["dev-cluster-tasks.registries"] = "0123"
+
+
+@breaks("charts", "cert-manager is v1.20.0, and the settings say v1.21.2")
+def _(patient: Patient) -> None:
+    patient.find("Deployment", "cert-manager")["metadata"]["labels"]["app.kubernetes.io/version"] = "v1.20.0"
+
+
+@breaks("way-to-host", f"from the subnet 127.0.0.0/24 nobody reaches {GATEWAY}, port")
+def _(patient: Patient) -> None:
+    patient.world.fakes.answer("^docker run ", stderr="curl: (28) Connection timed out\n", exit=28)
+
+
+# --- what these tasks bring into it -----------------------------------------------------------------------------------
+
+
+@breaks("cert-manager", "the Deployment cert-manager/cert-manager-webhook is missing")
+def _(patient: Patient) -> None:
+    patient.lose("Deployment", "cert-manager-webhook")
+
+
+@breaks("trust-manager", "the Deployment cert-manager/trust-manager is scaled to 0")
+def _(patient: Patient) -> None:
+    patient.find("Deployment", "trust-manager")["spec"]["replicas"] = 0
+
+
+@breaks("webhooks", "the Service cert-manager/cert-manager-webhook leads to no pod")
+def _(patient: Patient) -> None:
+    patient.find("EndpointSlice", "cert-manager-webhook-x")["endpoints"] = None
+
+
+@breaks("root-key", "holds the root and its key")
+def _(patient: Patient) -> None:
+    patient.chain_pem = ROOT.pem
+
+
+@breaks("intermediate", "cannot be kept: the old one ends on ")
+def _(patient: Patient) -> None:
+    patient.chain = ca.authority("cl1.k3d.internal", issuer=ROOT, pathlen=0, ends=ca.NOW + timedelta(days=20))
+    patient.chain_pem = patient.chain.pem + ROOT.pem
+    patient.leaves = {("shop", "shop-cert"): ca.leaf(patient.chain, "shop.cl1.k3d.internal").pem}
+
+
+@breaks("intermediate", "cannot be kept: the old one was of another root")
+def _(patient: Patient) -> None:
+    other = ca.authority("k3d.internal")
+    patient.chain_pem = ca.authority("cl1.k3d.internal", issuer=other, pathlen=0).pem + other.pem
+
+
+@breaks("issuer", "the ClusterIssuer root-ca is not ready: no such secret")
+def _(patient: Patient) -> None:
+    patient.find("ClusterIssuer", "root-ca")["status"]["conditions"] = [condition("Ready", "False", "no such secret")]
+
+
+@breaks("issuer", "there is no ClusterIssuer root-ca")
+def _(patient: Patient) -> None:
+    patient.lose("ClusterIssuer", "root-ca")
+
+
+@breaks("leaves", "the secret shop/shop-cert is of an earlier intermediate")
+def _(patient: Patient) -> None:
+    earlier = ca.authority("cl1.k3d.internal", issuer=ROOT, pathlen=0)
+    patient.leaves = {("shop", "shop-cert"): ca.leaf(earlier, "shop.cl1.k3d.internal").pem}
+
+
+@breaks("certificates", "shop/shop-cert is not ready: Issuing")
+def _(patient: Patient) -> None:
+    patient.find("Certificate", "shop-cert")["status"]["conditions"] = [condition("Ready", "False", "Issuing")]
+
+
+@breaks("certificates", "shop/shop-cert should have been renewed on 2020-01-02")
+def _(patient: Patient) -> None:
+    patient.find("Certificate", "shop-cert")["status"]["renewalTime"] = "2020-01-02T03:04:05Z"
+
+
+@breaks("bundle", "the Bundle default-ca-bundle is not synced: no such source")
+def _(patient: Patient) -> None:
+    patient.find("Bundle", "default-ca-bundle")["status"]["conditions"] = [condition("Synced", "False", "no such source")]
+
+
+@breaks("bundle", "root.pem in the ConfigMap cert-manager/root-ca is not what it should be")
+def _(patient: Patient) -> None:
+    patient.find("ConfigMap", "root-ca")["data"]["root.pem"] = ca.authority("k3d.internal").pem.decode()
+
+
+@breaks("traefik", "the Deployment kube-system/traefik has no pod that is ready: none")
+def _(patient: Patient) -> None:
+    patient.find("Deployment", "traefik")["status"]["conditions"] = [condition("Available", "False", "none")]
+
+
+@breaks("traefik-log", "the access log is off")
+def _(patient: Patient) -> None:
+    patient.find("Deployment", "traefik")["spec"]["template"]["spec"]["containers"][0]["args"] = ["--ping=true"]
+
+
+@breaks("traefik-internal", "there is no Service kube-system/traefik-internal")
+def _(patient: Patient) -> None:
+    patient.lose("Service", "traefik-internal")
+
+
+@breaks("traefik-internal", "lacks the ports 443, ")
+def _(patient: Patient) -> None:
+    patient.find("Service", "traefik-internal")["spec"]["ports"] = [{"port": 80}, {"port": patient.world.http(1)}]
+
+
+@breaks("coredns", "the Deployment kube-system/coredns is scaled to 0")
+def _(patient: Patient) -> None:
+    patient.find("Deployment", "coredns")["spec"]["replicas"] = 0
+
+
+@breaks("coredns-rules", "is not what the settings and this host's address say")
+def _(patient: Patient) -> None:
+    data = patient.find("ConfigMap", "coredns-custom")["data"]
+    data["dev-clusters.override"] = data["dev-clusters.override"].replace(GATEWAY, "192.0.2.99")
+
+
+@breaks("coredns-rules", "dev-clusters.override in kube-system/coredns-custom is missing")
+def _(patient: Patient) -> None:
+    patient.find("ConfigMap", "coredns-custom")["data"] = {}
+
+
+@breaks("coredns-original", "k3d.internal.server in kube-system/coredns-custom takes all names below k3d.internal")
+def _(patient: Patient) -> None:
+    patient.find("ConfigMap", "coredns-custom")["data"]["k3d.internal.server"] = "k3d.internal:53 {}\n"
+
+
+@breaks("coredns-others", "mine.override repeats a plugin that k3s has")
+def _(patient: Patient) -> None:
+    patient.find("ConfigMap", "coredns-custom")["data"]["mine.override"] = "hosts {\n  192.0.2.1 a.example\n}\n"
+
+
+@breaks("coredns-others", "mine.server is a server block for k3d.internal")
+def _(patient: Patient) -> None:
+    patient.find("ConfigMap", "coredns-custom")["data"]["mine.server"] = "k3d.internal:53 {\n  whoami\n}\n"
+
+
+@breaks("coredns-answers", "proof.cl0.k3d.internal: 192.0.2.66, and it should be 127.0.0.9")
+def _(patient: Patient) -> None:
+    patient.world.names[1].host = "192.0.2.66"
+
+
+# --- what the user runs in it -----------------------------------------------------------------------------------------
+
+
+@breaks("ingress-host", "shop/other: shop.example.com is not below cl1.k3d.internal")
+def _(patient: Patient) -> None:
+    patient.objects += [ingress("shop", "other", "shop.example.com"),
+                        {**patient.find("Service", "shop"), "metadata": {"namespace": "shop", "name": "other"}},
+                        endpoints("shop", "other")]
+
+
+@breaks("ingress-usages", 'shop/shop has no annotation cert-manager.io/usages with "server auth"')
+def _(patient: Patient) -> None:
+    del patient.find("Ingress", "shop")["metadata"]["annotations"]["cert-manager.io/usages"]
+
+
+@breaks("ingress-backend", "shop/shop: there is no Service shop/shop")
+def _(patient: Patient) -> None:
+    patient.lose("Service", "shop")
+
+
+@breaks("ingress-backend", "shop/shop: the Service shop/shop has no pod that is ready")
+def _(patient: Patient) -> None:
+    patient.find("EndpointSlice", "shop-x")["endpoints"][0]["conditions"] = {"ready": False}
+
+
+@breaks("ingress-twice", "shop.cl1.k3d.internal/: shop/shop, copy/shop")
+def _(patient: Patient) -> None:
+    patient.objects += [ingress("copy", "shop", "shop.cl1.k3d.internal"), endpoints("copy", "shop"),
+                        {**patient.find("Service", "shop"), "metadata": {"namespace": "copy", "name": "shop"}}]
+
+
+@breaks("namespace-bundle", "shop has no ConfigMap default-ca-bundle")
+def _(patient: Patient) -> None:
+    patient.bundles = []
+
+
+@breaks("images", "shop/shop-1: nginx: x509: certificate signed by unknown authority")
+def _(patient: Patient) -> None:
+    message = "failed to pull\nx509: certificate signed by unknown authority"
+    patient.find("Pod", "shop-1")["status"]["containerStatuses"][0]["state"] = {
+        "waiting": {"reason": "ErrImagePull", "message": message}}
+
+
+@breaks("bugs", "trust-manager 0.25.0: the public CAs that it brings hold some that browsers have removed")
+def _(patient: Patient) -> None:
+    env(patient, TRUST_MANAGER_VERSION="v0.25.0")
+    patient.find("Deployment", "trust-manager")["metadata"]["labels"]["app.kubernetes.io/version"] = "v0.25.0"
+
+
+@breaks("bugs", "k3s 1.26.5: its CoreDNS reads no *.override of coredns-custom")
+def _(patient: Patient) -> None:
+    patient.find("Node", "k3d-cl1-server-0")["status"]["nodeInfo"]["kubeletVersion"] = "v1.26.5+k3s1"
+    patient.world.fakes.answer("^kubectl version", "Client Version: v1.27.0\n")
+
+
+# What cannot be broken in this way is broken in a test of its own below.
+BY_ITSELF = {"ports-answer", "names-lan"}
+
+ALSO: dict[str, set[str]] = {"names-vpn": {"names"}}
+"""What is wrong, too, when the thing of a check is."""
+
+
+@pytest.mark.parametrize(("id", "says", "how"), BREAKS, ids=[f"{id}: {says[:40]}" for id, says, _ in BREAKS])
+def test_what_is_broken_is_found_by_its_check_and_by_no_other(patient: Patient, id: str, says: str, how: Break) -> None:
+    how(patient)
+    found = wrong(patient)
+    assert set(found) == {id} | ALSO.get(id, set())
+    assert any(says in sentence for sentence in found[id]), found
+
+
+def test_where_all_is_well_nothing_is_found(patient: Patient) -> None:
+    assert wrong(patient) == {}
+    said = patient.inv("doctor")
+    assert (said.returncode, said.stderr) == (0, "")
+    assert re.fullmatch(r"\d+ checks are good, 0 found an error, 0 a warning\.\n", said.stdout)
+
+
+def test_ports_that_nobody_answers_on_are_found(project: Project) -> None:
+    with world_of(project) as world:
+        assert set(wrong(Patient(world))) == {"ports-answer"}
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("dnsmasq"), reason="needs dnsmasq, and root for port 53")
+def test_a_resolver_that_answers_the_local_network_is_found(patient: Patient) -> None:
+    address = lan_address()
+    server = subprocess.Popen(["dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--bind-interfaces",
+                               f"--listen-address={address}", "--no-resolv", "--pid-file=",
+                               "--address=/k3d.internal/127.0.0.1"])
+    try:
+        while server.poll() is None and not ask("proof.k3d.internal", 53, address):
+            time.sleep(0.1)
+        found = wrong(patient)
+    finally:
+        server.kill()
+        server.wait()
+    assert set(found) == {"names-lan"}
+    assert found["names-lan"] == [f"{address}, port 53, answers everyone who can reach this machine"]
+
+
+def test_every_check_is_broken_by_a_test_and_every_need_is_a_check() -> None:
+    checks = {check.id: check for check in (*OF_MACHINE, *OF_CLUSTER, *OF_RUNNING)}
+    assert {id for id, _, _ in BREAKS} | BY_ITSELF == set(checks)
+    assert len(checks) == len((*OF_MACHINE, *OF_CLUSTER, *OF_RUNNING)), "each id is there once"
+    assert {need for check in checks.values() for need in check.needs} <= set(checks)
+    assert all(check.looks_at and not check.looks_at.endswith(".") for check in checks.values())
