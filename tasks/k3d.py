@@ -162,7 +162,7 @@ def create(shell: Shell, cluster: Cluster, extra: list[str]) -> None:
     write(shell, marker, "k3d cluster create was begun. This file goes when the API answers.\n")
     try:
         shell.change(*create_words(cluster, publish, proxy.words(shell, cluster.settings)), *extra,
-                     hint="k3d has undone what it had begun. Mend that, then run this task again.")
+                     hint="k3d has undone what it had begun. inv doctor may tell why. Then run this task again.")
     except Exit:
         with suppress(Exit):  # where k3d does not answer either, the mark stays
             if cluster.name not in existing(shell):

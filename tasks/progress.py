@@ -82,7 +82,7 @@ def side_by_side(jobs: list[Callable[[], Any]], at_once: bool = True) -> list[An
     All are waited for, also when one fails; then what failed is raised, all together. `at_once=False` keeps their
     order, as `--dry` needs it.
     """
-    if not at_once or len(jobs) == 1:
+    if not at_once or len(jobs) <= 1:
         return [job() for job in jobs]
 
     def beside(job: Callable[[], Any]) -> Any:

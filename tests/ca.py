@@ -97,12 +97,12 @@ def leaf(issuer: Signed, *names: str) -> Signed:
     return _sign(builder, key, issuer)
 
 
-def put(folder: Path, certificate: bytes, key: bytes) -> None:
+def put(folder: Path, certificate: bytes, key: bytes, tld: str = "internal") -> None:
     """Lay a root where `inv cert` looks for it."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    (folder / "internal-ca.key").write_bytes(key)
-    (folder / "internal-ca.key").chmod(0o600)
-    (folder / "internal-ca.crt").write_bytes(certificate)
+    (folder / f"{tld}-ca.key").write_bytes(key)
+    (folder / f"{tld}-ca.key").chmod(0o600)
+    (folder / f"{tld}-ca.crt").write_bytes(certificate)
 
 
 def _begin(

@@ -45,11 +45,13 @@ class Fakes:
                 recorder.write(f"os.execv({real!r}, [{real!r}, *sys.argv[1:]])\n")
 
     def answer(
-        self, match: str, stdout: str = "", *, stderr: str = "", exit: int = 0, after: str = "", before: str = ""
+        self, match: str, stdout: str = "", *, stderr: str = "", exit: int = 0, after: str = "", before: str = "",
+        kill: bool = False,
     ) -> None:
         """Answer so to commands that match; a later rule wins over an earlier one."""
         self.rules.append(
-            {"match": match, "stdout": stdout, "stderr": stderr, "exit": exit, "after": after, "before": before}
+            {"match": match, "stdout": stdout, "stderr": stderr, "exit": exit, "after": after, "before": before,
+             "kill": kill}
         )
         self._write_rules()
 

@@ -1,4 +1,4 @@
-"""Real clusters: dct1, dct2 ... on ports of their own, with a home folder, a CA and a Docker network of their own.
+"""Real clusters such as dct1 and dct2, with ports, a home folder, a CA and a Docker network of their own.
 
 Charts and images come from the settings in the environment, as they would for a user behind a mirror.
 """
@@ -40,15 +40,20 @@ def why_not() -> str:
 
 
 class Clusters(Project):
-    """The project with the real tools behind recorders that pass everything on."""
+    """The project with the real tools behind recorders that pass everything on.
 
-    def __init__(self, folder: Path) -> None:
+    Clusters and their network begin with `prefix`; cluster 0 has the ports `start`080 and `start`443.
+    """
+
+    def __init__(self, folder: Path, prefix: str = "dct", start: int = 20) -> None:
         super().__init__(folder / "project", folder / "home", Fakes(folder / "fakes"))
+        self.prefix = prefix
         self.fakes.add_spies("docker", "k3d", "helm", "kubectl", "openssl")
         self.kubeconfig = self.home / ".kube" / "config"
         self.kubeconfig.parent.mkdir()
         self.kubeconfig.write_text(USERS_KUBECONFIG)
-        self.env(K3D_CLUSTER_NAME_PREFIX="dct", K3D_NETWORK="dct", K3D_PORT_START="20", K3D_PORT_END="24",
+        self.env(K3D_CLUSTER_NAME_PREFIX=prefix, K3D_NETWORK=prefix, K3D_PORT_START=str(start),
+                 K3D_PORT_END=str(start + 4),
                  **{key: os.environ[key] for key in PASSED_ON if key in os.environ})
 
     @property
@@ -58,15 +63,23 @@ class Clusters(Project):
     def cluster(self, number: int) -> Cluster:
         return self.settings.cluster(number)
 
+    @property
+    def gateway(self) -> str:
+        """This host's address on the clusters' network."""
+        said = subprocess.run(["docker", "network", "inspect", self.prefix, "--format",
+                               "{{range .IPAM.Config}}{{.Gateway}}{{end}}"], check=True, capture_output=True, text=True)
+        return said.stdout.strip()
+
     def kubectl(self, number: int, *words: str) -> str:
-        command = ["kubectl", "--kubeconfig", str(self.kubeconfig), "--context", f"k3d-dct{number}", *words]
+        command = ["kubectl", "--kubeconfig", str(self.kubeconfig), "--context",
+                   f"k3d-{self.prefix}{number}", *words]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
     def existing(self) -> set[str]:
         said = subprocess.run(["k3d", "cluster", "list", "-o", "json"], check=True, capture_output=True, text=True)
-        return {cluster["name"] for cluster in json.loads(said.stdout) if cluster["name"].startswith("dct")}
+        return {cluster["name"] for cluster in json.loads(said.stdout) if cluster["name"].startswith(self.prefix)}
 
     def remove(self) -> None:
         for name in self.existing():
             subprocess.run(["k3d", "cluster", "delete", name], capture_output=True)
-        subprocess.run(["docker", "network", "rm", "dct"], capture_output=True)
+        subprocess.run(["docker", "network", "rm", self.prefix], capture_output=True)

@@ -403,7 +403,8 @@ def _(patient: Patient) -> None:
 
 @breaks("bundle", "the Bundle default-ca-bundle is not synced: no such source")
 def _(patient: Patient) -> None:
-    patient.find("Bundle", "default-ca-bundle")["status"]["conditions"] = [condition("Synced", "False", "no such source")]
+    patient.find("Bundle", "default-ca-bundle")["status"] = {
+        "conditions": [condition("Synced", "False", "no such source")]}
 
 
 @breaks("bundle", "root.pem in the ConfigMap cert-manager/root-ca is not what it should be")

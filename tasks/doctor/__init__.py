@@ -132,7 +132,7 @@ def show(findings: list[Finding], patients: list[Patient]) -> None:
     wrong = [finding for finding in findings if finding.is_wrong]
     if wrong:
         print_table(["", "where", "check", "found, why, and what to do"],
-                    [cells for finding in wrong for cells in lines(finding)])
+                    [cells for findings in together(wrong) for cells in lines(findings)])
     skipped = sum(finding.state == "grey" for finding in findings)
     good = sum(finding.state == "green" for finding in findings)
     errors = sum(finding.state == ERROR for finding in wrong)
@@ -145,11 +145,27 @@ def show(findings: list[Finding], patients: list[Patient]) -> None:
                 f"inv k3d-cluster-start --n {patient.cluster.number}")
 
 
-def lines(finding: Finding) -> Iterator[list[str | Cell]]:
-    state = finding.state
-    yield [Cell(SIGNS[state], state), finding.where, finding.check.id, Cell(finding.what, state)]
-    yield ["", "", "", finding.cause]
-    yield ["", "", "", f"→ {finding.fix}"]
+def together(wrong: list[Finding]) -> list[list[Finding]]:
+    """Those of one check in one place; and where it says the same of several clusters, those too."""
+    places: dict[tuple[str, str], list[Finding]] = {}
+    for finding in wrong:
+        places.setdefault((finding.check.id, finding.where), []).append(finding)
+    groups: dict[tuple[str, ...], list[Finding]] = {}
+    for (id, _), findings in places.items():
+        groups.setdefault((id, *(finding.what for finding in findings)), []).extend(findings)
+    return list(groups.values())
+
+
+def lines(findings: list[Finding]) -> Iterator[list[str | Cell]]:
+    first, state = findings[0], findings[0].state
+    places = ", ".join(dict.fromkeys(finding.where for finding in findings))
+    for number, what in enumerate(dict.fromkeys(finding.what for finding in findings)):
+        begin: list[str | Cell] = ["", "", ""] if number else [Cell(SIGNS[state], state), places, first.check.id]
+        yield [*begin, Cell(what, state)]
+    for cause in dict.fromkeys(finding.cause for finding in findings):
+        yield ["", "", "", cause]
+    for fix in dict.fromkeys(finding.fix for finding in findings):
+        yield ["", "", "", f"→ {fix}"]
 
 
 def as_json(finding: Finding) -> dict[str, Any]:

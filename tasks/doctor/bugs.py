@@ -45,8 +45,10 @@ def applying(name: str, text: str, table: tuple[Bug, ...]) -> Iterator[str]:
                 yield f"{name} {found[0]}: {bug.what}. {bug.link}"
 
 
-@MACHINE.check("bugs-k3d", WARNING, "They are mended in a newer version, or have a way around.",
-               "What is said with it.", needs=["tools", "engine"])
+FIX = "A newer version, or the way around that is named"
+
+
+@MACHINE.check("bugs-k3d", WARNING, "Not mended yet in this version.", FIX, needs=["tools", "engine"])
 def of_k3d(machine: Machine) -> Iterator[str]:
     """No known bug of this k3d matters on this engine"""
     colima = str(machine.engine.get("Name", "")).startswith("colima")
@@ -54,7 +56,7 @@ def of_k3d(machine: Machine) -> Iterator[str]:
         yield from applying("k3d", machine.shell.look(*VERSION_OF["k3d"]).stdout, K3D)
 
 
-@CLUSTER.check("bugs", WARNING, "They are mended in a newer version.", "What is said with it.", needs=["api"])
+@CLUSTER.check("bugs", WARNING, "Not mended yet in this version.", FIX, needs=["api"])
 def in_cluster(patient: Patient) -> Iterator[str]:
     """No known bug of its k3s and trust-manager matters here"""
     for node in patient.seen.all("Node"):

@@ -1,8 +1,9 @@
 """Stands in for a program: writes down the words it received, and answers as the test has said.
 
-The test's rules are a list of {match, exit, stdout, stderr, after, before}: the last rule whose regular expression
+The test's rules are a list of {match, exit, stdout, stderr, after, before, kill}: the last one whose regular expression
 matches the whole command answers; `after` and `before` are expressions for commands that must, or must not, have been
-received earlier. Without a rule it succeeds and says nothing.
+received earlier; `kill` ends the leader of the process group first, as `kill -9` does. Without a rule it succeeds and
+says nothing.
 """
 
 import fcntl
@@ -33,6 +34,8 @@ def applies(rule: dict[str, str]) -> bool:
 
 for rule in reversed(json.loads((folder / "rules.json").read_text())):
     if applies(rule):
+        if rule["kill"]:
+            os.kill(os.getpgrp(), 9)
         sys.stdout.write(rule["stdout"])
         sys.stderr.write(rule["stderr"])
         sys.exit(rule["exit"])
