@@ -23,16 +23,16 @@ from tasks import settings as configuration
 
 PROJECT = Path(__file__).resolve().parent.parent
 
+SETTINGS = {"K3D_CLUSTER_NAME_PREFIX": "bench", "K3D_NETWORK": "bench", "K3D_PORT_START": "25", "K3D_PORT_END": "27"}
+"""Those of the clusters that benchmarks make: on ports of their own, beside those of the user."""
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeat", type=int, default=1, help="how often each is measured")
     repeat = parser.parse_args().repeat
     with tempfile.TemporaryDirectory() as folder:
-        os.environ |= {
-            "K3D_CLUSTER_NAME_PREFIX": "bench", "K3D_NETWORK": "bench", "K3D_PORT_START": "25", "K3D_PORT_END": "27",
-            "K3D_KUBECONFIG_TARGET_DIR": folder, "CERT_FOLDER": f"{folder}/ca",
-        }
+        os.environ |= {**SETTINGS, "K3D_KUBECONFIG_TARGET_DIR": folder, "CERT_FOLDER": f"{folder}/ca"}
         inv("cert")
         compare(Path(folder), repeat)
 

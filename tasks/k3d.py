@@ -226,11 +226,11 @@ def needs_new_cluster(shell: Shell, cluster: Cluster, found: Existing) -> Iterat
     image = shell.look("docker", "inspect", "--format", "{{.Config.Image}}", *found.servers).stdout.split()
     if image and short_image(image[0]) != short_image(settings.k3s_image):
         yield f"K3S_IMAGE={settings.k3s_image}, and it runs {image[0]}"
-    wanted = network.publish_addresses(shell, settings)
-    if not {address for address in wanted if not address.startswith("<")} <= found.addresses | {"0.0.0.0"}:
-        yield f"its ports would be on {', '.join(wanted)}, and are on {', '.join(sorted(found.addresses))}"
+    wanted = [address for address in network.publish_addresses(shell, settings) if not address.startswith("<")]
     if "0.0.0.0" in found.addresses and "0.0.0.0" not in wanted:
         yield "its ports are open to the local network, and would be on this machine alone (K3D_BIND_ADDRESS)"
+    elif "0.0.0.0" not in found.addresses and not found.addresses.issuperset(wanted):
+        yield f"its ports would be on {', '.join(wanted)}, and are on {', '.join(sorted(found.addresses))}"
     mounts = [volume.rpartition(":")[0] for volume in found.volumes if volume.split(":")[1:2] == [COMPANY_CA]]
     company = [str(settings.additional_ca_bundle_file)] if settings.additional_ca_bundle_file else []
     if mounts != company:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext, redirect_stdout
 from functools import partial
 from typing import Any
 
@@ -48,7 +49,9 @@ def doctor(context: Context, fix: bool = False, json: bool = False, checks: bool
     shell = Shell(context, settings.environment)
     machine = see_machine(shell, settings)
     findings = [*examine_all(machine)]
-    if fix and mend(findings):
+    with redirect_stdout(sys.stderr) if json else nullcontext():
+        mended = fix and mend(findings)
+    if mended:
         machine = see_machine(shell, settings)
         findings = [*examine_all(machine)]
     if json:
@@ -115,12 +118,12 @@ def mend(findings: list[Finding]) -> bool:
     todo = {(finding.where, finding.check.fix): finding for finding in findings
             if finding.is_wrong and finding.check.fix.go}
     for (where, fix), finding in todo.items():
-        print(f"{where}: {finding.check.id}: {finding.fix}", file=sys.stderr)
+        say(f"{where}: {finding.check.id}: {finding.fix}")
         try:
             assert fix.go
             fix.go(finding.subject)
         except Exit as error:
-            print(error.message, file=sys.stderr)
+            say(str(error.message))
     return bool(todo)
 
 
