@@ -54,6 +54,11 @@ class RootFiles:
     def certificate(self) -> Path:
         return self.folder / f"{self.settings.tld}-ca.crt"
 
+    @property
+    def unfinished(self) -> Path:
+        """Where a new root lies until it is whole, and stays when the run is broken off."""
+        return self.folder / ".new"
+
 
 def ensure_root(shell: Shell, settings: Settings) -> None:
     """Make the root where there is none, else say until when it is good and what is weak about it."""
@@ -81,7 +86,7 @@ def make_root(shell: Shell, settings: Settings) -> None:
     A key that is there already is used and never replaced.
     """
     files = RootFiles(settings)
-    new = files.folder / ".new"
+    new = files.unfinished
     if files.key.exists():
         load_key(files)
     if not shell.dry:
@@ -129,7 +134,8 @@ def load_root(settings: Settings) -> Certificate:
         raise unusable(files, "cannot be used: the key is missing")
     try:
         root = x509.load_pem_x509_certificate(files.certificate.read_bytes())
-    except ValueError as error:
+        _ = root.extensions  # read only now: what is asked of them below would fail
+    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
         raise unusable(files, f"cannot be used: the certificate cannot be read: {error}") from None
     key = load_key(files)
     now = datetime.now(timezone.utc)
@@ -170,6 +176,13 @@ def unusable(files: RootFiles, why: str) -> Exit:
 def way_to_a_new_one(files: RootFiles) -> str:
     return (f"move {files.key}, {files.request.name} and {files.certificate.name} away, then: inv cert, "
             "and inv k3d-cluster-configure for every cluster")
+
+
+def is_made_here(root: Certificate) -> bool:
+    """Whether it has the form that `make_root` gives it, whatever its names and age: another tool's has not."""
+    basic, permitted = basic_constraints(root), permitted_domains(root)
+    return (basic is not None and basic.path_length == 1 and excludes_addresses(root)
+            and permitted is not None and not any(name.startswith(".") for name in permitted))
 
 
 def weaknesses(root: Certificate, settings: Settings) -> Iterator[str]:

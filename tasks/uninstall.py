@@ -15,7 +15,7 @@ from invoke import Context, Exit, task
 from tasks import dns, host, life, network, trust
 from tasks import settings as configuration
 from tasks.as_root import PRINT_SUDO, Rehearsal, openly
-from tasks.ca import RootFiles, load_root, weaknesses
+from tasks.ca import RootFiles, is_made_here
 from tasks.existing import existing
 from tasks.names import PlainTask
 from tasks.progress import agreed, say
@@ -157,35 +157,38 @@ def why_left(*files: Path) -> str:
 
 def authority(settings: Settings) -> Iterator[Undo]:
     files = RootFiles(settings)
-    ours = [file for file in (files.key, files.request, files.certificate) if file.exists()]
-    if ours and is_of_others(settings):
-        yield Undo(str(files.key), nothing, "these tasks make no such root, so it may be someone's: remove it yourself",
-                   last=True)
+    ours = [file for file in (files.key, files.request, files.certificate, files.unfinished) if file.exists()]
+    if ours and is_of_others(files):
+        yield Undo(", ".join(map(str, ours)), nothing,
+                   "these tasks make no such root, so it may be someone's: remove it yourself", last=True)
     elif ours:
         yield Undo(f"certificate authority, with its key: {', '.join(map(str, ours))}",
-                   partial(delete_files, files=ours, folder=files.folder), last=True)
+                   partial(delete_authority, files=files, ours=ours), last=True)
     for key in sorted(settings.cert_folder.glob("*-ca.key")):
         if key != files.key:
             yield Undo(str(key), nothing, "it is of another TLD than this folder's", last=True)
 
 
-def is_of_others(settings: Settings) -> bool:
-    """Whether the root is made other than these tasks do it; not where it has ended or cannot be read."""
+def is_of_others(files: RootFiles) -> bool:
+    """Whether the root is made other than these tasks do it, or nothing tells that they did."""
+    from cryptography import x509
+
+    if not files.certificate.exists():
+        return not files.unfinished.is_dir()  # as a run leaves it that was broken off
     try:
-        weak = list(weaknesses(load_root(settings), settings))
-    except Exit:
-        return False
-    return any("others may read" not in weakness for weakness in weak)
+        return not is_made_here(x509.load_pem_x509_certificate(files.certificate.read_bytes()))
+    except (OSError, ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+        return True
 
 
-def delete_files(shell: Shell, files: list[Path], folder: Path) -> None:
+def delete_authority(shell: Shell, files: RootFiles, ours: list[Path]) -> None:
     with shell.step("", "certificate authority") as this:
-        for file in files:
+        for file in ours:
             shell.note(f"remove {file}")
             if not shell.dry:
-                file.unlink()
-        if not shell.dry and not any(folder.iterdir()):
-            folder.rmdir()
+                shutil.rmtree(file) if file == files.unfinished else file.unlink()
+        if not (shell.dry or files.folder.is_symlink() or any(files.folder.iterdir())):
+            files.folder.rmdir()
         this.outcome = "removed"
 
 

@@ -7,6 +7,7 @@ import os
 import shlex
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -264,6 +265,73 @@ def test_a_root_of_another_tld_stays_and_is_named(machine: Machine) -> None:
     assert done.returncode == 1
     assert f"This stays:\n{reason}" in done.stdout and done.stderr == f"Left on this machine:\n{reason}"
     assert [file.name for file in machine.certs.iterdir()] == ["test-ca.key"]
+
+
+def bare_key(certs: Path) -> None:
+    """Somebody has moved the certificate away, or is about to bring one."""
+    (certs / "internal-ca.crt").unlink()
+
+
+def for_other_names(certs: Path) -> None:
+    ca.put(certs, ca.authority("corp.internal", pathlen=0).pem, b"the company's key")
+
+
+def of_the_original(certs: Path) -> None:
+    ca.put(certs, ca.root_of_the_original("internal").pem, b"the original's key")
+
+
+def not_pem(certs: Path) -> None:
+    ca.put(certs, b"not PEM", b"a key")
+
+
+def a_folder(certs: Path) -> None:
+    (certs / "internal-ca.crt").unlink()
+    (certs / "internal-ca.crt").mkdir()
+
+
+@pytest.mark.parametrize("theirs", [bare_key, for_other_names, of_the_original, not_pem, a_folder])
+def test_a_root_that_these_tasks_did_not_make_stays_with_its_key_and_the_rest_goes(
+    machine: Machine, theirs: Callable[[Path], None]
+) -> None:
+    machine.fill()
+    theirs(machine.certs)
+    before = {file: file.is_file() and file.read_bytes() for file in machine.certs.iterdir()}
+    done = machine.inv("--yes")
+    assert done.returncode == 1
+    assert f"  {machine.certs}/internal-ca.key" in done.stderr and "these tasks make no such root" in done.stderr
+    assert {file: file.is_file() and file.read_bytes() for file in machine.certs.iterdir()} == before
+    assert not machine.names.exists() and not machine.anchor.exists()
+
+
+@pytest.mark.parametrize("root", [
+    ca.authority("k3d.internal", ends=ca.NOW - ca.DAY), ca.authority("former.internal"),
+], ids=["ended", "of another subdomain"])
+def test_an_old_root_of_these_tasks_goes(machine: Machine, root: ca.Signed) -> None:
+    ca.put(machine.certs, root.pem, root.key_pem())
+    done = machine.inv("--yes")
+    assert done.returncode == 0, done.stderr
+    assert not machine.certs.exists()
+
+
+def test_what_a_broken_off_run_has_left_of_a_new_root_goes(machine: Machine) -> None:
+    before = machine.files()
+    machine.fakes.add_spies("openssl")
+    machine.fakes.answer("^openssl req -x509", stderr="the disk is full\n", exit=1)
+    assert machine.project.inv("cert").returncode == 1
+    assert list(machine.certs.rglob("*.key")), "a key is there, though no root"
+    done = machine.inv("--yes")
+    assert done.returncode == 0, done.stderr
+    assert machine.files() == before
+
+
+def test_a_folder_of_certificates_that_is_a_link_stays_as_the_user_made_it(machine: Machine, tmp_path: Path) -> None:
+    machine.fill()
+    elsewhere = tmp_path / "encrypted disk"
+    machine.certs.rename(elsewhere)
+    machine.certs.symlink_to(elsewhere)
+    done = machine.inv("--yes")
+    assert done.returncode == 0, done.stderr
+    assert machine.certs.is_symlink() and not any(elsewhere.iterdir())
 
 
 def test_entries_in_a_folder_of_kubeconfigs_go_too(machine: Machine, tmp_path: Path) -> None:
