@@ -125,17 +125,14 @@ def ca_config(settings: Settings, cn: str, pathlen: int, domains: tuple[str, ...
 
 def load_root(settings: Settings) -> Certificate:
     """The root's certificate, checked; Exit names the files and the way out when it cannot be used."""
-    from cryptography import x509
-
     files = RootFiles(settings)
     if not files.certificate.exists():
         raise Exit(f"There is no root certificate authority ({files.certificate} is missing). Make it with: inv cert")
     if not files.key.exists():
         raise unusable(files, "cannot be used: the key is missing")
     try:
-        root = x509.load_pem_x509_certificate(files.certificate.read_bytes())
-        _ = root.extensions  # read only now: what is asked of them below would fail
-    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+        root = read_certificate(files.certificate)
+    except ValueError as error:
         raise unusable(files, f"cannot be used: the certificate cannot be read: {error}") from None
     key = load_key(files)
     now = datetime.now(timezone.utc)
@@ -156,6 +153,18 @@ def load_root(settings: Settings) -> Certificate:
         allowed = ", ".join(permitted or ())
         raise unusable(files, f"do not cover {', '.join(outside)}: the certificate may sign for {allowed} only")
     return root
+
+
+def read_certificate(file: Path) -> Certificate:
+    """The first certificate of a PEM file. ValueError when it cannot be read, or one of its extensions cannot."""
+    from cryptography import x509
+
+    certificate = x509.load_pem_x509_certificate(file.read_bytes())
+    try:
+        _ = certificate.extensions  # read only when they are asked for
+    except (x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+        raise ValueError(str(error)) from None
+    return certificate
 
 
 def load_key(files: RootFiles) -> PrivateKeyTypes:

@@ -15,7 +15,7 @@ from invoke import Context, Exit, task
 from tasks import dns, host, life, network, trust
 from tasks import settings as configuration
 from tasks.as_root import PRINT_SUDO, Rehearsal, openly
-from tasks.ca import RootFiles, is_made_here
+from tasks.ca import RootFiles, is_made_here, read_certificate
 from tasks.existing import existing
 from tasks.names import PlainTask
 from tasks.progress import agreed, say
@@ -171,13 +171,11 @@ def authority(settings: Settings) -> Iterator[Undo]:
 
 def is_of_others(files: RootFiles) -> bool:
     """Whether the root is made other than these tasks do it, or nothing tells that they did."""
-    from cryptography import x509
-
     if not files.certificate.exists():
         return not files.unfinished.is_dir()  # as a run leaves it that was broken off
     try:
-        return not is_made_here(x509.load_pem_x509_certificate(files.certificate.read_bytes()))
-    except (OSError, ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+        return not is_made_here(read_certificate(files.certificate))
+    except (OSError, ValueError):
         return True
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import ssl
 import stat
 import subprocess
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ import pytest
 from conftest import Fakes, Project
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import verification
 from cryptography.x509.oid import NameOID
 from hypothesis import example, given, settings
@@ -181,6 +183,9 @@ TOO_NARROW = ca.authority("cl1.k3d.internal")
 ONLY_ALIKE = ca.authority("3d.internal")
 NO_AUTHORITY = ca.authority("k3d.internal", ca=False)
 NO_ROOM = ca.authority("k3d.internal", pathlen=0)
+TORN = ssl.DER_cert_to_PEM_cert(OURS.certificate.public_bytes(Encoding.DER).replace(
+    b"\x0ck3d.internal", b"\x0dk3d.internal")).encode()
+"""With a name that says to be longer than it is, in the name constraint."""
 
 
 @pytest.mark.parametrize(
@@ -198,6 +203,7 @@ NO_ROOM = ca.authority("k3d.internal", pathlen=0)
         pytest.param(NO_ROOM.pem, NO_ROOM.key_pem(), "may have no intermediate", id="no room for an intermediate"),
         pytest.param(b"", OURS.key_pem(), "the certificate cannot be read", id="an empty certificate"),
         pytest.param(b"\xff\x00", OURS.key_pem(), "the certificate cannot be read", id="garbage for a certificate"),
+        pytest.param(TORN, OURS.key_pem(), "the certificate cannot be read", id="garbage in an extension"),
         pytest.param(OURS.pem, b"garbage", "the key cannot be read", id="garbage for a key"),
         pytest.param(OURS.pem, OURS.key_pem(b"secret"), "encrypted", id="an encrypted key"),
     ],

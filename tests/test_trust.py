@@ -148,6 +148,17 @@ def test_the_keychain_loses_those_roots_at_hand_that_lie_in_it_and_their_trust_s
     assert mac.good("untrust").changes == [] and len(removed) == 4
 
 
+def test_a_root_of_others_beside_ours_keeps_its_place_in_the_keychain(mac: Machine) -> None:
+    """Its file and key lie where ours do, and it is named in the same way."""
+    mac.good("cert", TRUST_STORES="")
+    others = ca.authority("corp.example", excluded=[], pathlen=None)
+    file = mac.certificate.with_name("corp.example-ca.crt")
+    file.write_bytes(others.pem)
+    file.with_suffix(".key").write_bytes(others.key_pem())
+    mac.fakes.answer("^security find-certificate", roots.read(file).sha1.upper())
+    assert mac.good("untrust").changes == []
+
+
 @pytest.mark.parametrize("fails", ["remove-trusted-cert", "delete-certificate"])
 def test_an_untrust_of_the_keychain_that_was_broken_off_is_gone_on_with(mac: Machine, fails: str) -> None:
     mac.good("cert")

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from tasks.ca import RootFiles, is_made_here, read_certificate
 from tasks.render import MANAGER
 from tasks.settings import Settings
 
@@ -27,20 +28,20 @@ class Root:
 
 
 def roots_at_hand(settings: Settings) -> list[Root]:
-    """Those in CERT_FOLDER whose keys are there, for other TLDs too; what cannot be read is left out."""
+    """The root of this TLD, and those of other TLDs that these tasks have made; what cannot be read is left out."""
     roots = []
     for file in sorted(settings.cert_folder.glob("*-ca.crt")):
         with suppress(OSError, ValueError):
-            if file.with_suffix(".key").exists():  # else it may be your company's
+            chosen = file == RootFiles(settings).certificate or is_made_here(read_certificate(file))
+            if chosen and file.with_suffix(".key").exists():  # else it may be your company's
                 roots.append(read(file))
     return roots
 
 
 def read(file: Path) -> Root:
-    from cryptography import x509
     from cryptography.hazmat.primitives.serialization import Encoding
 
-    certificate = x509.load_pem_x509_certificate(file.read_bytes())
+    certificate = read_certificate(file)
     der = certificate.public_bytes(Encoding.DER)
     return Root(file, certificate.public_bytes(Encoding.PEM).decode(), hashlib.sha256(der).hexdigest(),
                 hashlib.sha1(der, usedforsecurity=False).hexdigest())
