@@ -103,7 +103,12 @@ def carry_out(shell: Shell, undo: list[Undo], held: bool) -> list[str]:
 
 def clusters(shell: Shell, settings: Settings) -> Iterator[Undo]:
     """Those whose names begin with this folder's prefix, their entries in the kubeconfig, and then the network."""
-    if not shell.find("k3d") or not shell.find("docker"):
+    if not shell.find("docker"):
+        return
+    if not shell.find("k3d"):
+        nodes = shell.look("docker", "ps", "--all", "--filter", "label=app=k3d", "--format", '{{.Label "k3d.cluster"}}')
+        for name in sorted({name for name in nodes.stdout.split() if is_ours(settings, name)}):
+            yield Undo(f"cluster {name}", nothing, "k3d, which deletes it, is not installed: inv tools --install")
         return
     try:
         there = existing(shell)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -85,8 +86,8 @@ class Machine:
             self.fakes.answer("^docker network inspect .*Labels.*Containers", "dev-cluster-tasks 0\n",
                               before="^docker network rm")
 
-    def inv(self, *words: str) -> subprocess.CompletedProcess[str]:
-        return self.project.inv("uninstall", *words)
+    def inv(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return self.project.inv("uninstall", *words, environment=environment)
 
     @property
     def changes(self) -> list[str]:
@@ -224,6 +225,18 @@ def test_where_the_engine_does_not_answer_clusters_and_the_tools_for_them_are_le
     assert not any(line.startswith(("k3d", "docker", "kubectl")) for line in machine.changes)
     assert not machine.anchor.exists() and not machine.names.exists() and machine.tools.exists()
     assert str(machine.tools) in done.stderr
+
+
+def test_without_k3d_the_clusters_that_docker_runs_are_left_and_said(machine: Machine) -> None:
+    machine.fill()
+    (machine.fakes.bin / "k3d").unlink()
+    machine.fakes.answer("^docker ps --all --filter label=app=k3d", "cl3\ncl1\ncl1\ncl1-of-others\nx1\n")
+    (machine.fakes.bin / "bash").symlink_to(shutil.which("bash") or "")  # Invoke runs commands with it
+    done = machine.inv("--yes", PATH=str(machine.fakes.bin))
+    assert done.returncode == 1
+    why = "k3d, which deletes it, is not installed: inv tools --install"
+    assert done.stderr.splitlines()[:3] == ["Left on this machine:", f"  cluster cl1: {why}", f"  cluster cl3: {why}"]
+    assert not machine.names.exists() and machine.tools.exists()
 
 
 @pytest.mark.parametrize(("command", "what"), [
