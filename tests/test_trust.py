@@ -332,6 +332,19 @@ def test_roots_of_former_days_go_too(linux: Machine) -> None:
     assert linux.tree() == before
 
 
+def test_a_root_that_somebody_else_has_put_there_too_is_theirs(linux: Machine) -> None:
+    """Without an end it would be taken for ours of a broken-off run, and said to be removed."""
+    anchors = become(linux, DEBIAN)
+    linux.good("trust")
+    (anchors / "company").mkdir()
+    (anchors / "mine.crt").write_text(root_of(linux).pem)
+    (anchors / "dev-cluster-tasks-gone").symlink_to("nowhere")
+    linux.good("untrust")
+    again = linux.good("untrust")
+    assert (again.changes, again.stdout) == ([], "")
+    assert sorted(file.name for file in anchors.iterdir()) == ["company", "dev-cluster-tasks-gone", "mine.crt"]
+
+
 @pytest.mark.parametrize("task", ["trust", "untrust"])
 @pytest.mark.parametrize("number", [0, 1])
 def test_whichever_command_fails_a_second_run_converges(linux: Machine, task: str, number: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -74,11 +75,17 @@ def install(shell: Shell, place: str, root: Root) -> None:
 
 def found(shell: Shell, place: str, roots: list[Root]) -> list[str]:
     """Our files; and the bundle, where it still holds a root whose file is gone, because the update was broken off."""
-    files = [str(file) for file in sorted(Path(place).glob(f"{MANAGER}-*")) if host.state(file) != "foreign"]
+    files = [str(file) for file in host.ours(*sorted(Path(place).glob(f"{MANAGER}-*")))]
     bundle = host.ROOT / known().bundle
     text = bundle.read_text(errors="replace") if bundle.is_file() else ""
-    lost = [root for root in roots if root.pem in text and not any(root.label in file for file in files)]
+    lost = [root for root in roots if root.pem in text and not is_of_others(root, Path(place))]
     return files + ([str(bundle)] if lost and not files else [])
+
+
+def is_of_others(root: Root, anchors: Path) -> bool:
+    """Whether somebody has put the same root there, in a file of their own."""
+    return any(root.pem in file.read_text(errors="replace")
+               for file in anchors.rglob("*") if os.access(file, os.R_OK) and file.is_file())
 
 
 def remove(shell: Shell, place: str, entry: str) -> None:
