@@ -11,7 +11,7 @@ from pathlib import Path
 from invoke import Exit
 from invoke.runners import Result
 
-from tasks.progress import Step, say
+from tasks.progress import Step, say, what_to_do
 from tasks.shell import Shell
 
 PRINT_SUDO = {"print_sudo": "change nothing, print what needs root as a script: inv ... --print-sudo | sudo sh"}
@@ -41,7 +41,10 @@ class Rehearsal(Shell):
 
     @contextmanager
     def step(self, where: str, title: str) -> Iterator[Step]:
-        yield Step()
+        try:
+            yield Step()
+        except OSError as error:  # as in a real step, so that the rehearsal goes on with the next one too
+            raise Exit(what_to_do(error)) from None
 
 
 def openly(shell: Shell, job: Callable[[Shell], None], print_sudo: bool = False) -> None:

@@ -497,6 +497,16 @@ def test_a_quote_in_the_path_is_written_as_powershell_reads_it(wsl: Machine) -> 
 
 
 # --- variables for one shell ------------------------------------------------------------------------------------------
+def test_a_file_in_the_way_of_one_store_is_told_and_stops_no_other(wsl: Machine) -> None:
+    become(wsl, DEBIAN)
+    work = wsl.project.folder / ".work"
+    shutil.rmtree(work)
+    work.touch()
+    run = wsl.inv("trust")
+    assert (run.exit, run.changes) == (1, [ADD])
+    assert f"{work}" in run.stderr and "Is it what it should be" in run.stderr
+
+
 
 CLIENTS = """
 openssl verify -purpose sslserver -verify_hostname "$1" "$2" > /dev/null 2>&1 && echo openssl
