@@ -482,6 +482,12 @@ def test_on_a_linux_of_its_own_there_is_no_windows(wsl: Machine) -> None:
     assert wsl.inv("trust-verify", "--stores", "windows").exit == 1
 
 
+def test_in_a_container_below_wsl_there_is_no_windows(wsl: Machine) -> None:
+    (wsl.fakes.bin / "wslpath").unlink()
+    assert "Windows" not in wsl.good("trust", "--stores", "windows").stdout
+    assert wsl.inv("trust-verify", "--stores", "windows").exit == 1
+
+
 def test_without_admin_rights_the_other_stores_are_served_and_the_commands_are_left(wsl: Machine) -> None:
     anchors = become(wsl, DEBIAN)
     wsl.fakes.answer("^sudo", stderr=f"{REFUSED}\n", exit=1)
@@ -491,12 +497,6 @@ def test_without_admin_rights_the_other_stores_are_served_and_the_commands_are_l
     assert commands(run.stderr.split(f"\n\n{LEFT}\n")[1]) == [install, [*DEBIAN.update]]
 
 
-def test_a_quote_in_the_path_is_written_as_powershell_reads_it(wsl: Machine) -> None:
-    wsl.fakes.answer("^wslpath -w .*/internal-ca.crt", "C:\\it's me\\root.crt\r\n")
-    assert "    certutil.exe -user -addstore Root 'C:\\it''s me\\root.crt'\n" in wsl.good("trust").stdout
-
-
-# --- variables for one shell ------------------------------------------------------------------------------------------
 def test_a_file_in_the_way_of_one_store_is_told_and_stops_no_other(wsl: Machine) -> None:
     become(wsl, DEBIAN)
     work = wsl.project.folder / ".work"
@@ -507,6 +507,12 @@ def test_a_file_in_the_way_of_one_store_is_told_and_stops_no_other(wsl: Machine)
     assert f"{work}" in run.stderr and "Is it what it should be" in run.stderr
 
 
+def test_a_quote_in_the_path_is_written_as_powershell_reads_it(wsl: Machine) -> None:
+    wsl.fakes.answer("^wslpath -w .*/internal-ca.crt", "C:\\it's me\\root.crt\r\n")
+    assert "    certutil.exe -user -addstore Root 'C:\\it''s me\\root.crt'\n" in wsl.good("trust").stdout
+
+
+# --- variables for one shell ------------------------------------------------------------------------------------------
 
 CLIENTS = """
 openssl verify -purpose sslserver -verify_hostname "$1" "$2" > /dev/null 2>&1 && echo openssl

@@ -19,7 +19,8 @@ VERIFY = PROJECT / "templates" / "trust" / "windows-verify.ps1"
 
 
 def places(shell: Shell) -> list[str]:
-    return [PLACE] if not host.is_macos(shell) and host.is_wsl(shell) else []
+    # A container below WSL has its kernel, but not this program, and no Windows of its own.
+    return [PLACE] if not host.is_macos(shell) and host.is_wsl(shell) and shell.find("wslpath") else []
 
 
 def missing(shell: Shell, certificate: Path) -> str:
