@@ -288,8 +288,11 @@ def test_what_fails_is_told_and_the_next_run_finishes_it(linux: Project, task: s
     assert sorted(linux.home.rglob("*")) == before
 
 
-def test_a_broken_list_of_profiles_hides_no_other_profile(linux: Project) -> None:
+@pytest.mark.parametrize("listed", [
+    b"\xff\xfe no section\nPath=/", b"[Profile0]\nPath=/a\0b\n", b"[Profile0]\nPath=/" + 5000 * b"a" + b"\n"])
+def test_a_broken_list_of_profiles_hides_no_other_profile(linux: Project, listed: bytes) -> None:
     database = make(linux.home / FIREFOX)
-    (linux.home / ".mozilla/firefox/profiles.ini").write_bytes(b"\xff\xfe no section\nPath=/")
+    (linux.home / ".mozilla/firefox/profiles.ini").write_bytes(listed)
+    (linux.home / ".mozilla/firefox/folder/cert9.db").mkdir(parents=True)
     assert nss(linux, "trust").returncode == 0
     assert "dev-cluster-tasks-" in content(database)

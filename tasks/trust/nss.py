@@ -62,7 +62,7 @@ ENFORCES_CONSTRAINTS = True
 def places(shell: Shell) -> list[str]:
     """Each database once; and Chrome's, where a browser is to find one."""
     folders = [folder for folder in candidates()
-               if any(os.access(folder / name, os.R_OK) for name in (FILES[0], MADE))]
+               if any(os.access(folder / name, os.R_OK) and (folder / name).is_file() for name in (FILES[0], MADE))]
     first, second = (Path.home() / folder for folder in CHROMIUM[:2])
     if (first.is_dir() or not second.is_dir()) and any(map(shell.find, BROWSERS)) and not host.is_macos(shell):
         folders.append(first)
@@ -86,9 +86,9 @@ def profiles_elsewhere(file: Path) -> Iterator[Path]:
     except (configparser.Error, OSError, UnicodeDecodeError):
         return
     for section in listed.values():
-        path = Path(section.get("Path", ""))
-        if path.is_absolute():
-            yield path
+        path = section.get("Path", "")
+        if path.startswith("/") and "\0" not in path:
+            yield Path(path)
 
 
 def missing(shell: Shell, certificate: Path) -> str:
