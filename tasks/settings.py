@@ -216,6 +216,10 @@ def load(project: Path = PROJECT, environment: Mapping[str, str] = os.environ) -
     defaults = read_file(project / ".default.env", problems)
     chosen = read_file(project / ".env", problems) if (project / ".env").exists() else {}
     problems += unknown_keys(chosen)
+    try:
+        Path.home()
+    except RuntimeError:
+        problems.append("the environment: HOME is not set, and the system knows no home folder of this user; set HOME")
 
     sources = {"the environment": environment, ".env": chosen, ".default.env": defaults}
     read: dict[str, Any] = {}
@@ -230,7 +234,8 @@ def load(project: Path = PROJECT, environment: Mapping[str, str] = os.environ) -
                 read[key.lower()], places[key] = reader(raw), place
                 break
             except ValueError as error:
-                problems.append(f"{place}: {key}={raw!r}: allowed is {error}")
+                shown = re.sub("://[^/]*@", "://***@", raw)  # without a password
+                problems.append(f"{place}: {key}={shown!r}: allowed is {error}")
                 refused.add(key)  # the next place's value stands in, so that the rest is checked in the same run
 
     others = {key: value for key, value in {**defaults, **chosen}.items() if key not in READERS}

@@ -724,6 +724,21 @@ def test_a_chart_source_with_a_password_is_refused_and_a_folder_of_an_unset_vari
     (folder / ".env").write_text("CHART_SOURCE=https://user:hunter2@charts.example.com\nCERT_FOLDER='$UNSET_HOME/.certs'\n")
     said = problems(folder)
     assert "without a password" in said[1] and "$VARIABLES are all set" in said[0]
+    assert "CHART_SOURCE='https://***@charts.example.com'" in said[1]
+
+
+def test_a_password_in_an_address_is_not_shown_where_it_is_refused(folder: Path) -> None:
+    (folder / ".env").write_text("HELM_SOURCE=https://user:hunter2@mirror\nCHART_SOURCE=oci://user:hunter2@mirror/x\n")
+    said = "".join(problems(folder))
+    assert said.count("without a password") == 2 and "hunter2" not in said
+
+
+def test_a_user_without_a_home_folder_is_told_to_set_one(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nowhere() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", nowhere)
+    assert any("HOME is not set" in problem for problem in problems(folder))
 
 
 def test_each_trust_store_and_way_to_resolve_names_can_be_chosen() -> None:
