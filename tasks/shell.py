@@ -63,7 +63,8 @@ class Shell:
             signal.signal(signal.SIGINT, _interrupt)
         self.context = context
         path = os.pathsep.join([str(OWN_TOOLS), environment.get("PATH") or os.environ.get("PATH", os.defpath), *SBIN])
-        self.environment = {**environment, "PATH": path}
+        # What they say is looked at, such as why sudo refuses: https://www.gnu.org/software/gettext/manual/ (LANGUAGE)
+        self.environment = {**environment, "LANGUAGE": "en", "PATH": path}
         self.refused = False
         self.announced: set[tuple[str, ...]] = set()
 

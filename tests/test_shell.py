@@ -68,6 +68,13 @@ def test_the_oldest_tools_and_the_next_major_versions_are_good_enough(world: Wor
 # --- the environment --------------------------------------------------------------------------------------------------
 
 
+def test_the_tools_speak_english_whatever_the_user_speaks_because_what_they_say_is_read(world: World) -> None:
+    world.inv("k3d-cluster-configure", "--n", "1", LANGUAGE="nl:de", LANG="nl_NL.UTF-8")
+    environments = world.fakes.environments()
+    assert {environment["LANGUAGE"] for environment in environments} == {"en"}
+    assert {environment["LANG"] for environment in environments} == {"nl_NL.UTF-8"}, "what they read and write is kept"
+
+
 def test_keys_of_env_that_are_not_ours_reach_the_tools_and_the_users_environment_wins(world: World) -> None:
     world.env(DOCKER_HOST="tcp://chosen", HTTPS_PROXY="http://in-env-file")
     world.inv("k3d-cluster-configure", "--n", "1", HTTPS_PROXY="http://in-environment")
