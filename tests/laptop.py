@@ -92,8 +92,9 @@ class Laptop:
         return said
 
     def files(self) -> dict[str, str]:
-        """Every file and link where these tasks may write, with its hash or target; databases by what they list."""
-        said = self.run("cd /; find etc usr/local home var/lib/systemd srv/project/.work srv/project/.tools -xdev "
+        """All where these tasks may write: a file's hash, a link's target, a folder's mode, what a database lists."""
+        places = "etc usr/local home var/lib/systemd srv/project/.work srv/project/.tools"
+        said = self.run(f"cd /; find {places} -xdev -type d -printf '%p %m\\n' 2>/dev/null; find {places} -xdev "
                         "\\( -type f -o -type l \\) ! -name '*.db' -printf '%p %l ' -exec sh -c "
                         "'test -L \"$1\" && echo || sha256sum < \"$1\"' _ {} \\; 2>/dev/null", check=False)
         found = dict(re.split(r"(?<! ) ", line, maxsplit=1) for line in said.splitlines() if " " in line)

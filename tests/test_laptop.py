@@ -182,7 +182,7 @@ def test_the_authority_can_be_kept(laptop: Laptop, before: dict[str, str]) -> No
     laptop.inv("uninstall --yes --keep-ca")
     kept = laptop.files()
     assert {name.rpartition("/")[2] for name in kept if ".local-ca-certs" in name} == {
-        "internal-ca.key", "internal-ca.csr", "internal-ca.crt"}
+        ".local-ca-certs", "internal-ca.key", "internal-ca.csr", "internal-ca.crt"}
     assert {name: value for name, value in kept.items() if ".local-ca-certs" not in name} == before
 
 
