@@ -67,10 +67,14 @@ def deployed_hash(shell: Shell, cluster: Cluster, name: str) -> str:
 
 
 def forget(shell: Shell, cluster: Cluster) -> None:
-    """Take our label off the releases, so that they are installed once more over what there is."""
+    """Take our label off the releases, so that they are installed once more over what there is.
+
+    Their Services go first: Helm would leave what somebody has added to a selector.
+    """
+    kubectl = (*cluster.kubectl, "-n", NAMESPACE)
     with shell.step(cluster.name, "charts") as this:
-        shell.change(*cluster.kubectl, "-n", NAMESPACE, "label", "secrets", "-l", "owner=helm,dev-cluster-tasks",
-                     "dev-cluster-tasks-")
+        shell.change(*kubectl, "label", "secrets", "-l", "owner=helm,dev-cluster-tasks", "dev-cluster-tasks-")
+        shell.change(*kubectl, "delete", "services", "-l", f"app.kubernetes.io/instance in ({','.join(CHARTS)})")
         this.outcome = "to be installed again"
 
 
