@@ -6,6 +6,8 @@ import re
 import socket
 from pathlib import Path
 
+from invoke import Exit
+
 from tasks import host
 from tasks.dns.ask import ask, resolves
 from tasks.render import MANAGER, render
@@ -91,7 +93,10 @@ def choose_port(shell: Shell) -> int:
     chosen = re.search(r"^port=(\d+)$", text, re.MULTILINE)
     if chosen and (is_free(int(chosen[1])) or shell.look("systemctl", "is-active", "--quiet", SERVICE).ok):
         return int(chosen[1])
-    return next(port for port in PORTS if is_free(port))
+    free = next((port for port in PORTS if is_free(port)), None)
+    if free is None:
+        raise Exit(f"no port of 127.0.0.1 from {PORTS[0]} to {PORTS[-1]} is free for a dnsmasq")
+    return free
 
 
 def is_free(port: int) -> bool:

@@ -2,8 +2,8 @@
 
 The test's rules are a list of {match, exit, stdout, stderr, after, before, kill}: the last one whose regular expression
 matches the whole command answers; `after` and `before` are expressions for commands that must, or must not, have been
-received earlier; `kill` ends the leader of the process group first, as `kill -9` does. Without a rule it succeeds and
-says nothing.
+received earlier. A rule with `kill` gives no answer: it ends the leader of the process group, as `kill -9` does, where
+this command has not been received before. Without a rule the program succeeds and says nothing.
 """
 
 import fcntl
@@ -33,9 +33,12 @@ def applies(rule: dict[str, str]) -> bool:
 
 
 for rule in reversed(json.loads((folder / "rules.json").read_text())):
-    if applies(rule):
-        if rule["kill"]:
+    if not applies(rule):
+        continue
+    if rule["kill"]:
+        if command not in earlier:
             os.kill(os.getpgrp(), 9)
+    else:
         sys.stdout.write(rule["stdout"])
         sys.stderr.write(rule["stderr"])
         sys.exit(rule["exit"])
