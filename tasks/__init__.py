@@ -2,7 +2,7 @@
 
 from invoke import Collection
 
-from tasks import cert, dns, examples, k3d, life, podman, tools, trace, trust, uninstall, up
+from tasks import cert, dns, examples, k3d, life, matrix, podman, tools, trace, trust, uninstall, up
 from tasks.dns import brew_dnsmasq
 from tasks.trust import variables
 
@@ -34,4 +34,5 @@ ns = Collection(
     life.k3d_cluster_delete,
     # when something does not work
     trace.trace,
+    matrix.matrix,
 )
