@@ -54,9 +54,9 @@ def show(rows: list[Row], *headings: str) -> None:
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[str | Cell | list[Cell]]]) -> None:
     """Print a table with an empty line around it. Text that is too wide for the terminal goes on below."""
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table(*headings, box=None, padding=(0, 2, 0, 0))
+    table = Table(*(Column(heading, overflow="fold") for heading in headings), box=None, padding=(0, 2, 0, 0))
     for row in rows:
         table.add_row(*map(styled, row))
     console = Console(highlight=False)
