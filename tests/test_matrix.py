@@ -14,6 +14,7 @@ from conftest import Project
 from pretend import World, pages_of, world_of, written_out
 
 from tasks.matrix import LEGEND
+from tasks.table import print_table
 
 
 @pytest.fixture
@@ -154,3 +155,14 @@ def test_without_a_running_cluster_it_says_how_to_get_one(world: World) -> None:
     done = matrix(world, pages=())
     assert done.returncode == 1 and done.stdout == ""
     assert "inv k3d-cluster-setup --n 1" in done.stderr and "inv k3d-cluster-start --all" in done.stderr
+
+
+def test_a_table_in_a_narrow_terminal_folds_what_is_too_wide_and_cuts_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for key, value in {"COLUMNS": "20", "FORCE_COLOR": "1", "TERM": "xterm"}.items():
+        monkeypatch.setenv(key, value)
+    print_table(["name", "note"], [["x" * 30, "y"]])
+    said = re.sub(r"\033\[[0-9;]*[mK]", "", capsys.readouterr().out)
+    assert said.count("x") == 30 and "y" in said
+    assert max(map(len, said.splitlines())) <= 20
