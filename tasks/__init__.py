@@ -2,7 +2,22 @@
 
 from invoke import Collection
 
-from tasks import cert, dns, doctor, examples, k3d, life, podman, status, tools, trust, uninstall, up
+from tasks import (
+    cert,
+    dns,
+    doctor,
+    examples,
+    k3d,
+    life,
+    matrix,
+    podman,
+    status,
+    tools,
+    trace,
+    trust,
+    uninstall,
+    up,
+)
 from tasks.dns import brew_dnsmasq
 from tasks.trust import variables
 
@@ -35,4 +50,6 @@ ns = Collection(
     # when something does not work
     status.status,
     doctor.doctor,
+    trace.trace,
+    matrix.matrix,
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Callable
 from functools import partial
@@ -10,7 +9,6 @@ from functools import partial
 from invoke import Context, Exit, task
 
 from tasks import k3d, trust
-from tasks.ca import RootFiles
 from tasks.dns.ask import resolves
 from tasks.existing import existing
 from tasks.in_cluster import bundle
@@ -20,6 +18,7 @@ from tasks.render import apply, manifest
 from tasks.settings import Cluster
 from tasks.shell import Shell
 from tasks.table import Row, show
+from tasks.ways import Answer, ask_from_host, curl, example_host, judge, no_examples, url
 
 WORKLOADS = {"nginx": "examples", "curl": "examples", "curl-no-bundle": "examples", "netshoot": "default"}
 
@@ -48,10 +47,6 @@ def prove(shell: Shell, clusters: list[Cluster]) -> None:
     if red:
         raise Exit(f"{len(red)} of {len(rows)} checks failed:\n" +
                    "\n".join(f"  {row.source} to {row.target}: {row.note}" for row in red))
-
-
-def example_host(cluster: Cluster) -> str:
-    return f"example-nginx.{cluster.domain}"
 
 
 def install(shell: Shell, cluster: Cluster) -> None:
@@ -94,11 +89,6 @@ def checks(shell: Shell, clusters: list[Cluster]) -> list[Callable[[], list[Row]
     return jobs
 
 
-def url(cluster: Cluster, scheme: str) -> str:
-    port = cluster.https_port if scheme == "https" else cluster.http_port
-    return f"{scheme}://{example_host(cluster)}:{port}/"
-
-
 def until_green(check: Callable[[], Row]) -> Row:
     deadline = time.monotonic() + PATIENCE_SECONDS
     while (row := check()).state == "red" and time.monotonic() < deadline:
@@ -106,46 +96,11 @@ def until_green(check: Callable[[], Row]) -> Row:
     return row
 
 
-def answer(source: str, target: Cluster, scheme: str, body: str, error: str) -> Row:
-    """A row for what came back: it must be the page of that very cluster."""
-    if error:
-        return Row(source, url(target, scheme), "red", error)
-    if f"Hello from {target.domain}<" not in body:
-        return Row(source, url(target, scheme), "red", f"not the page of {target.name}: {body[:60]!r}")
-    return Row(source, url(target, scheme), "green", f"page of {target.name}" + verified(scheme))
-
-
-def verified(scheme: str) -> str:
-    return ", certificate verified" if scheme == "https" else ""
-
-
 def from_host(cluster: Cluster) -> list[Row]:
-    """Ask 127.0.0.1 for the name, whatever this machine's DNS and trust stores say."""
-
     def check(scheme: str) -> Row:
-        try:
-            return answer("this machine", cluster, scheme, get_from_host(cluster, scheme), "")
-        except OSError as error:
-            return answer("this machine", cluster, scheme, "", str(error) or type(error).__name__)
+        return judge("this machine", cluster, scheme, ask_from_host(cluster, scheme))
 
     return [until_green(partial(check, scheme)) for scheme in ("http", "https")]
-
-
-def get_from_host(cluster: Cluster, scheme: str) -> str:
-    import http.client
-    import ssl
-
-    name, port = example_host(cluster), cluster.https_port if scheme == "https" else cluster.http_port
-    connection = http.client.HTTPConnection(name, port)
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection.sock:
-        if scheme == "https":
-            context = ssl.create_default_context(cafile=str(RootFiles(cluster.settings).certificate))
-            connection.sock = context.wrap_socket(connection.sock, server_hostname=name)
-        connection.request("GET", "/")
-        try:
-            return connection.getresponse().read().decode(errors="replace")
-        except http.client.HTTPException as error:
-            raise OSError(f"no HTTP answer: {error!r}") from None
 
 
 def from_pod(shell: Shell, source: Cluster, target: Cluster) -> list[Row]:
@@ -154,7 +109,7 @@ def from_pod(shell: Shell, source: Cluster, target: Cluster) -> list[Row]:
     def check(scheme: str) -> Row:
         said = curl(shell, source, "curl", url(target, scheme))
         error = "" if said.ok else (said.stderr.strip() or f"curl ended with {said.exited}").splitlines()[0]
-        return answer(f"pod in {source.name}", target, scheme, said.stdout, error)
+        return judge(f"pod in {source.name}", target, scheme, Answer(body=said.stdout, error=error))
 
     return [until_green(partial(check, scheme)) for scheme in ("http", "https")]
 
@@ -173,15 +128,10 @@ def without_bundle(shell: Shell, cluster: Cluster) -> list[Row]:
     return [until_green(check)]
 
 
-def curl(shell: Shell, cluster: Cluster, deployment: str, address: str):  # type: ignore[no-untyped-def]
-    return shell.look(*cluster.kubectl, "-n", "examples", "exec", f"deployment/{deployment}", "--",
-                      "curl", "--silent", "--show-error", "--max-time", "10", address)
-
-
 def both_ways(shell: Shell, clusters: list[Cluster], other: Cluster) -> list[Row]:
     """Between the clusters asked for and another one that runs."""
     if not shell.look(*other.kubectl, "-n", "examples", "get", "deployment", "nginx", "curl").ok:
-        return [Row("", other.name, "grey", f"no examples there yet: inv k3d-cluster-examples --n {other.number}")]
+        return [Row("", other.name, "grey", no_examples(other))]
     return [row for cluster in clusters
             for row in from_pod(shell, cluster, other) + from_pod(shell, other, cluster)]
 

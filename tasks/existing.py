@@ -26,6 +26,9 @@ class Existing:
     subnet: str
     containers: list[str]
     servers: list[str]
+    balancer: str
+    """The container of its load balancer; empty when it has none."""
+    balancer_running: bool
     ports: dict[str, set[str]]
     """Ports of this machine for each of the load balancer's, such as {"80/tcp": {"11080"}}."""
     addresses: set[str]
@@ -70,11 +73,13 @@ def read_cluster(raw: dict[str, Any]) -> Existing:
     return Existing(
         name=raw["name"],
         nodes=len(nodes),
-        nodes_running=sum(bool(node.get("State", {}).get("Running")) for node in nodes),
+        nodes_running=sum(map(is_running, nodes)),
         network=raw.get("network", {}).get("name", ""),
         subnet=labels.get("k3d.cluster.network.iprange", ""),
         containers=[node["name"] for node in nodes],
         servers=[node["name"] for node in nodes if node["role"] == "server"],
+        balancer=balancer.get("name", ""),
+        balancer_running=is_running(balancer),
         ports={port: {binding["HostPort"] for binding in bindings} for port, bindings in published.items()},
         addresses={binding.get("HostIp") or "0.0.0.0" for port in ("80/tcp", "443/tcp")
                    for binding in published.get(port, [])},
@@ -82,3 +87,7 @@ def read_cluster(raw: dict[str, Any]) -> Existing:
         environment=[entry for entry in server.get("env") or [] if PROXY_VARIABLE.match(entry)],
         registries=labels.get(REGISTRIES_LABEL, ""),
     )
+
+
+def is_running(node: dict[str, Any]) -> bool:
+    return bool(node.get("State", {}).get("Running"))

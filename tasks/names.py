@@ -3,6 +3,8 @@
 The only place that bends Invoke, pinned by tests/test_names.py. Invoke spells a one-letter parameter `-n` and nothing
 else (invoke#174), and its `--list` would show ten numbered names for each task (invoke#722). Both are decided in
 Collection, and Invoke copies ours into a plain one (Collection.from_module), so a subclass would not be asked.
+A bare word, as in `inv trace URL`, Invoke gives only to a parameter without a default (invoke#159), which then takes
+flags for its value (invoke#1084), and whose absence is told in Invoke's words.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from typing import Any
 
 from invoke import Collection, Context, Exit, Task
 from invoke.parser import ParserContext
+from invoke.parser.parser import ParseMachine
 
 from tasks.progress import what_to_do
 
@@ -63,8 +66,22 @@ def task_with_config(self: Collection, name: str | None) -> tuple[Any, dict[str,
     return PlainTask(body, name=str(name)), config
 
 
+_handle = ParseMachine.handle
+
+
+def handle(self: ParseMachine, token: str) -> None:
+    """A word that is no flag goes to a parameter named in `@task(positional=...)`, also when that has a default."""
+    open_to_words = [] if token.startswith("-") or self.waiting_for_flag_value else [
+        argument for argument in self.context.positional_args if not argument.got_value]
+    if open_to_words:
+        open_to_words[0].value = token
+    else:
+        _handle(self, token)
+
+
 Collection.to_contexts = to_contexts  # type: ignore[method-assign]
 Collection.task_with_config = task_with_config  # type: ignore[method-assign]
+ParseMachine.handle = handle  # type: ignore[method-assign]
 
 
 def cluster_numbers(text: str) -> list[int]:

@@ -6,6 +6,7 @@ import difflib
 import io
 import os
 import re
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -157,6 +158,12 @@ class Cluster:
     def kubectl(self) -> tuple[str, ...]:
         """How every kubectl command to this cluster begins: the user's current context is never asked."""
         return ("kubectl", "--kubeconfig", str(self.kubeconfig), "--context", self.context)
+
+    def to_type(self, *words: str) -> str:
+        """A kubectl command for people, with the kubeconfig where their own kubectl does not read it by itself."""
+        elsewhere = self.settings.k3d_kubeconfig_target_dir or "KUBECONFIG" in self.settings.environment
+        return shlex.join(["kubectl", *(("--kubeconfig", str(self.kubeconfig)) if elsewhere else ()),
+                           "--context", self.context, *words])
 
     @property
     def helm_target(self) -> tuple[str, ...]:

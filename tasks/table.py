@@ -36,26 +36,28 @@ class Row:
     state: str
     note: str
     command: str = ""
-    """What to type where it is yellow."""
+    """What to type where it is yellow or red."""
 
 
 def show(rows: list[Row], *headings: str) -> None:
-    """Print the rows below headings for source and target, and below that the commands for what is yellow."""
+    """Print the rows below headings for source and target, and below that the commands for what is yellow.
+
+    What is red ends the task, in words of its own.
+    """
     print_table(["", *(headings or ("from", "to")), ""], [
         [Cell(SIGNS[row.state], row.state), row.source, row.target, Cell(row.note, row.state)] for row in rows])
-    commands = dict.fromkeys(row.command for row in rows if row.command)
+    commands = dict.fromkeys(row.command for row in rows if row.command and row.state == "yellow")
     if commands:  # below the table, which would cut them
         say("For what is yellow, type:\n" + "\n".join(f"  {command}" for command in commands) + "\n")
 
 
-def print_table(headings: Sequence[str], rows: Iterable[Sequence[str | Cell]]) -> None:
+def print_table(headings: Sequence[str], rows: Iterable[Sequence[str | Cell | list[Cell]]]) -> None:
     """Print a table with an empty line around it. Text that is too wide for the terminal goes on below."""
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for heading in headings:
-        table.add_column(heading, overflow="fold")  # nothing is cut, however narrow the terminal
+    # Nothing is cut, however narrow the terminal.
+    table = Table(*(Column(heading, overflow="fold") for heading in headings), box=None, padding=(0, 2, 0, 0))
     for row in rows:
         table.add_row(*map(styled, row))
     console = Console(highlight=False)
@@ -66,9 +68,11 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[str | Cell]]) -
     say("\n" + "\n".join(line.rstrip() for line in lines.get().splitlines()) + "\n")
 
 
-def styled(cell: str | Cell) -> Text:
+def styled(cell: str | Cell | list[Cell]) -> Text:
     from rich.text import Text
 
+    if isinstance(cell, list):
+        return Text.assemble(*map(styled, cell))
     if isinstance(cell, str):
         return Text(cell)
     return Text(cell.text, "bright_black" if cell.state == "grey" else cell.state)

@@ -8,13 +8,14 @@ from tasks import dns, trust
 from tasks import settings as configuration
 from tasks.as_root import openly
 from tasks.ca import ensure_root
-from tasks.examples import example_host, prove
+from tasks.examples import prove
 from tasks.k3d import N_HELP, open_clusters, setup
 from tasks.names import ClusterTask
 from tasks.progress import say
 from tasks.settings import Settings
 from tasks.shell import Shell, words_after_dashes
 from tasks.tools import offer
+from tasks.ways import example_host
 
 
 @task(klass=ClusterTask, help={**N_HELP, "yes": "install missing tools into .tools/bin without asking"})

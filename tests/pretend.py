@@ -185,6 +185,12 @@ class World:
         self.fakes.answer("^kubectl .*get deployment coredns", rules_hash)
 
 
+def written_out(*answers: tuple[int, int, str]) -> str:
+    """What curl in a pod prints for several URLs: of each the exit code, the HTTP status, and the page or the error."""
+    return "".join(f"{'' if code else text}\n---- dev-cluster-tasks ----{code} {status:03} {text if code else ''}\n"
+                   for code, status, text in answers)
+
+
 def without_sudo(words: list[str]) -> list[str]:
     """The command itself: whoever is root already needs no sudo for it."""
     return words[1:] if words[0] == "sudo" else words
@@ -275,14 +281,19 @@ def world_of(project: Project) -> Iterator[World]:
 
 
 @contextmanager
-def pages_of(world: World, number: int) -> Iterator[None]:
-    """The cluster's published ports: its page by HTTP, and by HTTPS with a certificate that the root has signed."""
+def pages_of(
+    world: World, number: int, chain: bytes = b"", page: type[http.server.BaseHTTPRequestHandler] = Page
+) -> Iterator[None]:
+    """The cluster's published ports: its page by HTTP, and by HTTPS.
+
+    `chain` is a key and certificates, leaf first; without it a leaf for the examples that the root has signed.
+    """
     leaf = ca.leaf(ROOT, f"example-nginx.cl{number}.k3d.internal")
-    both = world.project.home / "leaf.pem"
-    both.write_bytes(leaf.key_pem() + leaf.pem)
+    both = world.project.home / f"leaf{number}.pem"
+    both.write_bytes(chain or leaf.key_pem() + leaf.pem)
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(both)
-    plain, secure = (http.server.ThreadingHTTPServer(("127.0.0.1", port), Page)
+    plain, secure = (http.server.ThreadingHTTPServer(("127.0.0.1", port), page)
                      for port in (world.http(number), world.https(number)))
     secure.socket = tls.wrap_socket(secure.socket, server_side=True)
     with serving(plain), serving(secure):

@@ -140,6 +140,76 @@ def test_every_way_between_host_and_both_clusters_works_and_is_verified(clusters
     all_green(clusters, "2")
 
 
+def resolver(clusters: Clusters, *names: str) -> None:
+    """Have this machine's resolver, as the tasks ask it, lead these names here; without names as it really does."""
+    module = clusters.folder / "tasks" / "dns" / "ask.py"
+    text, _, _ = module.read_text().partition("\n# for the tests\n")
+    replaced = f"def addresses(name: str) -> set[str]:\n    return {{'127.0.0.1'}} if name in {names!r} else set()\n"
+    module.write_text(text + (f"\n# for the tests\n{replaced}" if names else ""))
+
+
+def test_the_matrix_is_green_and_a_trace_finds_every_hop_in_order(clusters: Clusters) -> None:
+    done = clusters.inv("matrix")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("✓✓") == 6 and "✗✗" not in done.stdout
+    resolver(clusters, "example-nginx.dct1.k3d.internal")
+    done = clusters.inv("trace", "--json", NGINX)
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = json.loads(done.stdout)
+    assert {row["state"] for row in rows} == {"green"}
+    assert [row["source"] for row in rows][-2:] == ["pod in dct1", "pod in dct2"] and len(rows) == 13
+
+
+NGINX = "https://example-nginx.dct1.k3d.internal:21443/"
+BACKEND = "/spec/rules/0/http/paths/0/backend/service/port/number"
+
+
+@pytest.mark.parametrize(("words", "hop"), [
+    (["-n", "examples", "delete", "ingress", "example-nginx"], "Ingress"),
+    (["-n", "examples", "patch", "ingress", "example-nginx", "--type=json", "-p",
+      json.dumps([{"op": "replace", "path": BACKEND, "value": 81}])], "Service"),
+    (["-n", "examples", "scale", "deployment/nginx", "--replicas=0"], "endpoints"),
+    (["-n", "examples", "patch", "ingress", "example-nginx", "--type=json", "-p",
+      json.dumps([{"op": "remove", "path": "/spec/tls"}])], "certificate"),
+    (["-n", "examples", "set", "env", "deployment/curl", "CURL_CA_BUNDLE=/etc/hosts"], "pod in dct1"),
+    (["-n", "kube-system", "scale", "deployment/traefik", "--replicas=0"], "Traefik"),
+    (["docker", "stop", "k3d-dct1-serverlb"], "port"),
+], ids=lambda value: value if isinstance(value, str) else "")
+def test_a_hop_that_is_really_broken_is_named_by_trace_and_its_command_mends_it(
+    clusters: Clusters, words: list[str], hop: str
+) -> None:
+    def red() -> list[dict[str, str]]:
+        rows = json.loads(clusters.inv("trace", "--json", NGINX).stdout)
+        return [row for row in rows if row["state"] == "red"]
+
+    if words[0] == "docker":
+        subprocess.run(words, check=True, capture_output=True)
+    else:
+        clusters.kubectl(1, *words)
+        clusters.kubectl(1, "-n", "examples", "rollout", "status", "deployment/curl", "--timeout=120s")
+    wait_until("the break to be seen", red)
+    found, = red()
+    assert found["source"] == hop
+    program, *rest = shlex.split(found["command"])
+    if program == "inv":
+        assert clusters.inv(*rest).returncode == 0
+    else:
+        subprocess.run([program, *rest], check=True, capture_output=True, env=clusters.environment())
+    wait_until("the URL to work again", lambda: not red())
+
+
+def test_a_cluster_that_is_red_in_the_matrix_is_so_from_everywhere(clusters: Clusters) -> None:
+    resolver(clusters)
+    subprocess.run(["docker", "stop", "k3d-dct1-serverlb"], check=True, capture_output=True)
+    done = clusters.inv("matrix")
+    assert done.returncode == 1
+    lines = [line.split() for line in done.stdout.splitlines()[2:5]]
+    assert [line[-2:] for line in lines] == [["✗✗", "✓✓"], ["✗✗", "✗✗"], ["✗✗", "✓✓"]], done.stdout
+    assert f"inv trace {NGINX}" in done.stderr
+    assert clusters.inv("k3d-cluster-start", "--n", "1").returncode == 0
+    wait_until("the matrix to be green again", lambda: clusters.inv("matrix").returncode == 0)
+
+
 def test_ports_are_published_on_loopback_and_the_gateway_alone(clusters: Clusters) -> None:
     said = subprocess.run(["docker", "port", "k3d-dct1-serverlb"], check=True, capture_output=True, text=True).stdout
     addresses = {line.split(" -> ")[1].rsplit(":", 1)[0] for line in said.splitlines()}

@@ -111,3 +111,39 @@ def test_the_list_imports_nothing_heavy(project: Project) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=project.folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+# --- a bare word ------------------------------------------------------------------------------------------------------
+
+URL = "https://app.cl9.k3d.internal:19443/?a=b&c"
+
+
+@pytest.mark.parametrize("words", [
+    ["trace", URL], ["trace", URL, "--json"], ["trace", "--json", URL], ["trace", "--url", URL],
+    ["trace", f"--url={URL}"], ["trace", "-u", URL], ["--dry", "trace", URL], ["trace", "--dry", URL],
+    ["trace", URL, "--dry"], ["trace", URL, "k3d-cluster-list"],
+])
+def test_a_url_is_a_bare_word_before_or_behind_flags_and_before_another_task(
+    clusters: Project, words: list[str]
+) -> None:
+    clusters.fakes.answer("^k3d cluster list", "[]")
+    done = clusters.inv(*words)
+    assert done.returncode == 1
+    assert f"{URL} is broken here:\n  host name, app.cl9.k3d.internal: there is no cluster cl9\n" in done.stderr
+    assert done.stdout.startswith("[\n") == ("--json" in words)
+
+
+@pytest.mark.parametrize("words", [["trace"], ["trace", "--json"], ["trace", "--dry"], ["--dry", "trace"],
+                                   ["trace", ""]])
+def test_a_url_that_is_left_out_is_asked_for_with_an_example(clusters: Project, words: list[str]) -> None:
+    done = clusters.inv(*words)
+    assert done.returncode == 1
+    assert done.stderr == "Say which URL. For example: inv trace https://example-nginx.cl0.k3d.internal:10443/\n"
+    assert done.stdout == ""
+
+
+def test_a_second_bare_word_and_one_that_no_task_takes_are_refused_as_before(clusters: Project) -> None:
+    for words in (["trace", URL, "nonsense"], ["k3d-cluster-list", "nonsense"], ["nonsense"]):
+        done = clusters.inv(*words)
+        assert done.returncode == 1 and done.stderr == "No idea what 'nonsense' is!\n"
+    assert clusters.inv("trace", "--help").stdout.startswith("Usage: ")

@@ -20,12 +20,12 @@ from invoke import Exit
 
 from tasks import dns, trust, values
 from tasks.ca import Intermediate, ca_config
-from tasks.examples import example_host
 from tasks.in_cluster.bundle import company_pem
 from tasks.in_cluster.coredns import render_rules
 from tasks.render import manifest, render
 from tasks.settings import READERS, Settings, load
 from tasks.values import PROJECT
+from tasks.ways import example_host
 
 ODD = "$(touch pwned) `touch pwned`; touch pwned | 'é\" #@\\"
 """Text that a careless shell would run, and that ends a careless template's quotes or line."""

@@ -21,10 +21,9 @@ def configure(shell: Shell, cluster: Cluster, reinstall: bool = False) -> None:
     shell.side_by_side([partial(step, shell, cluster) for step in steps])
     if shell.dry:
         return
-    kubeconfig = f"--kubeconfig {cluster.kubeconfig} " if cluster.settings.k3d_kubeconfig_target_dir else ""
     say(
         f"\n{cluster.name} is ready. Names below {cluster.domain} bring you there:\n"
         f"  http://<name>.{cluster.domain}:{cluster.http_port}/\n"
         f"  https://<name>.{cluster.domain}:{cluster.https_port}/\n"
-        f"  kubectl {kubeconfig}--context {cluster.context} get pods -A\n"
+        f"  {cluster.to_type('get', 'pods', '-A')}\n"
     )

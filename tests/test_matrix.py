@@ -1,0 +1,168 @@
+"""Every way between this machine and the clusters that run, as one table."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+from conftest import Project
+from pretend import World, pages_of, world_of, written_out
+
+from tasks.matrix import LEGEND
+from tasks.table import print_table
+
+
+@pytest.fixture
+def world(project: Project) -> Iterator[World]:
+    with world_of(project) as world:
+        yield world
+
+
+def url(world: World, number: int, scheme: str = "https") -> str:
+    port = world.https(number) if scheme == "https" else world.http(number)
+    return f"{scheme}://example-nginx.cl{number}.k3d.internal:{port}/"
+
+
+def page(number: int) -> str:
+    return f"<h1>Hello from cl{number}.k3d.internal</h1>\n"
+
+
+def clusters(world: World, *numbers: int, **options: Any) -> None:
+    """These run, and each pod gets every page."""
+    world.cluster_list(*(world.cluster(number, **options) for number in numbers))
+    for number in numbers:
+        pod(world, number, *((0, 200, page(target)) for target in numbers for _ in range(2)))
+
+
+def pod(world: World, number: int, *answers: tuple[int, int, str]) -> None:
+    """What the pod in a cluster gets: for each target by HTTP, then HTTPS."""
+    failed = next((code for code, _, _ in answers if code), 0)
+    world.fakes.answer(f"^kubectl .*--context k3d-cl{number} .*exec deployment/curl ", written_out(*answers),
+                       exit=failed)
+
+
+def matrix(world: World, *words: str, pages: tuple[int, ...], **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run it while these clusters show their pages to this machine."""
+    with ExitStack() as servers:
+        for number in pages:
+            servers.enter_context(pages_of(world, number))
+        return world.inv("matrix", *words, **environment)
+
+
+def cells(stdout: str) -> list[list[str]]:
+    """The table: names of the columns, then a row for each source."""
+    lines = stdout.strip().split("\n\n")[0].splitlines()
+    return [re.split(r"\s{2,}", line.strip()) for line in lines]
+
+
+def test_ways_that_all_work_are_green_with_one_question_to_each_cluster(world: World) -> None:
+    clusters(world, 1, 2)
+    done = matrix(world, pages=(1, 2))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert cells(done.stdout) == [["from", "cl1", "cl2"], ["this machine", "✓✓", "✓✓"],
+                                  ["cl1", "✓✓", "✓✓"], ["cl2", "✓✓", "✓✓"]]
+    assert done.stdout.endswith(f"\n\n{LEGEND}\n") and done.stderr == ""
+    asked = world.fakes.calls("kubectl")
+    assert sorted(words[4] for words in asked) == ["k3d-cl1", "k3d-cl2"]
+    assert [words[-4:] for words in asked] == 2 * [
+        [url(world, target, scheme) for target in (1, 2) for scheme in ("http", "https")]]
+    assert world.changes() == []
+
+
+def test_each_red_cell_has_its_reason_once_and_what_to_type(world: World) -> None:
+    """Cluster 1 resolves nothing; cluster 2 does not trust cluster 1; no one listens for cluster 3."""
+    clusters(world, 1, 2, 3)
+    pod(world, 1, *(6 * [(6, 0, "Could not resolve host: x")]))
+    pod(world, 2, (0, 200, page(1)), (60, 0, "unable to get local issuer certificate"), (0, 200, page(2)),
+        (0, 200, page(2)), (7, 0, "Failed to connect"), (7, 0, "Failed to connect"))
+    pod(world, 3, (0, 200, page(1)), (0, 200, page(2)), *(4 * [(0, 200, page(2))]))
+    done = matrix(world, pages=(1, 2))
+    assert done.returncode == 1
+    assert cells(done.stdout)[1:] == [["this machine", "✓✓", "✓✓", "✗✗"], ["cl1", "✗✗", "✗✗", "✗✗"],
+                                      ["cl2", "✓✗", "✓✓", "✗✗"], ["cl3", "✓✗", "✓✓", "✗✗"]]
+    trace_3 = f"    inv trace {url(world, 3)}"
+    assert done.stderr.splitlines() == [
+        "14 of 24 ways do not work:",
+        "  this machine to cl3 (http, https): [Errno 111] Connection refused", trace_3,
+        "  cl1 to cl1, cl2 (http, https): CoreDNS of cl1 does not find the name", "    inv k3d-cluster-configure --n 1",
+        "  cl1 to cl3 (http, https): CoreDNS of cl1 does not find the name", trace_3,
+        "  cl2 to cl1 (https): the pod's trust bundle does not verify the certificate "
+        "(unable to get local issuer certificate)", "    inv k3d-cluster-configure --n 2 k3d-cluster-examples --n 2",
+        "  cl2 to cl3 (http, https): cl3 through this host: the connection is refused", trace_3,
+        f"  cl3 to cl1 (https): not the page of cl1: {page(2)[:60]!r}", f"    inv trace {url(world, 1)}",
+        f"  cl3 to cl3 (http, https): not the page of cl3: {page(2)[:60]!r}", trace_3,
+    ]
+
+
+def test_clusters_without_examples_are_grey_with_what_installs_them_and_stopped_ones_are_left_out(
+    world: World,
+) -> None:
+    clusters(world, 1, 2)
+    world.cluster_list(world.cluster(1), world.cluster(2), world.cluster(3, running=False))
+    pod(world, 1, (0, 200, page(1)), (0, 200, page(1)), (0, 404, "404 page not found\n"), (60, 0, "self-signed"))
+    world.fakes.answer("^kubectl .*k3d-cl2 .*exec ", stderr='Error from server (NotFound): namespaces "examples"\n',
+                       exit=1)
+    done = matrix(world, pages=(1,))
+    assert done.returncode == 0, done.stderr
+    assert cells(done.stdout) == [["from", "cl1", "cl2"], ["this machine", "✓✓", "--"], ["cl1", "✓✓", "--"],
+                                  ["cl2", "--", "--"]]
+    assert done.stdout.endswith(f"{LEGEND}pod in cl2: no examples there yet: inv k3d-cluster-examples --n 2\n\n")
+
+
+def test_a_cluster_that_runs_in_part_is_shown_and_a_pod_that_cannot_be_asked_is_red(world: World) -> None:
+    clusters(world, 1)
+    half = world.cluster(1)
+    half["nodes"][1]["State"] = {"Running": False}
+    world.cluster_list(half)
+    world.fakes.answer("^kubectl .*exec ", stderr="The connection to the server was refused\n", exit=1)
+    done = matrix(world, pages=())
+    assert done.returncode == 1
+    assert cells(done.stdout)[1:] == [["this machine", "✗✗"], ["cl1", "✗✗"]]
+    assert "cl1 to cl1 (http, https): the pod cannot be asked: The connection to the server was refused" in done.stderr
+
+
+def test_ten_clusters_fit_into_80_columns_and_signs_tell_what_colours_tell(world: World) -> None:
+    world.project.env(K3D_PORT_START=str(world.start), K3D_PORT_END=str(world.start + 9))
+    clusters(world, *range(10))
+    done = matrix(world, pages=(), COLUMNS="80", FORCE_COLOR="1", TERM="xterm-256color")
+    plain = re.sub(r"\033\[[0-9;]*m", "", done.stdout)
+    assert plain != done.stdout, "on a terminal there are colours"
+    header, *rows = cells(plain)
+    assert header == ["from", *(f"cl{number}" for number in range(10))]
+    assert rows[0] == ["this machine", *(10 * ["✗✗"])] and rows[10] == ["cl9", *(10 * ["✓✓"])]
+    assert max(map(len, plain.splitlines()[:13])) <= 80
+
+
+def test_json_holds_every_way_and_nothing_else(world: World) -> None:
+    clusters(world, 1)
+    done = matrix(world, "--json", pages=())
+    assert done.returncode == 1
+    ways = json.loads(done.stdout)
+    assert [(way["source"], way["target"], way["state"]) for way in ways] == [
+        ("this machine", url(world, 1, "http"), "red"), ("this machine", url(world, 1), "red"),
+        ("pod in cl1", url(world, 1, "http"), "green"), ("pod in cl1", url(world, 1), "green")]
+    assert ways[0]["command"] == f"inv trace {url(world, 1)}"
+    assert "2 of 4 ways do not work" in done.stderr
+
+
+def test_without_a_running_cluster_it_says_how_to_get_one(world: World) -> None:
+    world.cluster_list(world.cluster(1, running=False))
+    done = matrix(world, pages=())
+    assert done.returncode == 1 and done.stdout == ""
+    assert "inv k3d-cluster-setup --n 1" in done.stderr and "inv k3d-cluster-start --all" in done.stderr
+
+
+def test_a_table_in_a_narrow_terminal_folds_what_is_too_wide_and_cuts_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for key, value in {"COLUMNS": "20", "FORCE_COLOR": "1", "TERM": "xterm"}.items():
+        monkeypatch.setenv(key, value)
+    print_table(["name", "note"], [["x" * 30, "y"]])
+    said = re.sub(r"\033\[[0-9;]*[mK]", "", capsys.readouterr().out)
+    assert said.count("x") == 30 and "y" in said
+    assert max(map(len, said.splitlines())) <= 20
