@@ -2,7 +2,7 @@
 
 from invoke import Collection
 
-from tasks import cert, dns, doctor, examples, k3d, life, podman, status, tools, trust, uninstall, up
+from tasks import cert, dns, doctor, examples, k3d, life, podman, renew, status, tools, trust, uninstall, up
 from tasks.dns import brew_dnsmasq
 from tasks.trust import variables
 
@@ -11,6 +11,7 @@ ns = Collection(
     # this machine
     tools.tools,
     cert.cert,
+    renew.cert_renew,
     trust.trust,
     trust.trust_verify,
     variables.trust_env,
