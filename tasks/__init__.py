@@ -2,7 +2,7 @@
 
 from invoke import Collection
 
-from tasks import cert, dns, doctor, examples, k3d, life, podman, renew, status, tools, trust, uninstall, up
+from tasks import adopt, cert, dns, doctor, examples, k3d, life, podman, renew, status, tools, trust, uninstall, up
 from tasks.dns import brew_dnsmasq
 from tasks.trust import variables
 
@@ -33,6 +33,7 @@ ns = Collection(
     life.k3d_cluster_start,
     life.k3d_cluster_restart,
     life.k3d_cluster_delete,
+    adopt.adopt,
     # when something does not work
     status.status,
     doctor.doctor,
