@@ -40,9 +40,13 @@ def finish(shell: Shell, settings: Settings) -> None:
                                          "    Or delete what is not needed any more, then: inv cert-renew"]))
         this.outcome = "nothing is signed by it any more"
     openly(shell, partial(trust.remove_root, root=read(RootFiles(settings, retiring=True).certificate)))
-    per_cluster([cluster for cluster, _ in known(shell, settings)],
-                lambda cluster: bundle.configure(shell, cluster, with_retiring=False), at_once=not shell.dry)
+    per_cluster([cluster for cluster, _ in known(shell, settings)], partial(take_out, shell), at_once=not shell.dry)
     forget(shell, settings)
+
+
+def take_out(shell: Shell, cluster: Cluster) -> None:
+    with shell.one_at_a_time(cluster.name):
+        bundle.configure(shell, cluster, with_retiring=False)
 
 
 def holding(shell: Shell, settings: Settings) -> list[str]:
