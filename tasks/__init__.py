@@ -3,6 +3,7 @@
 from invoke import Collection
 
 from tasks import (
+    adopt,
     cert,
     dns,
     doctor,
@@ -11,6 +12,7 @@ from tasks import (
     life,
     matrix,
     podman,
+    renew,
     status,
     tools,
     trace,
@@ -26,6 +28,7 @@ ns = Collection(
     # this machine
     tools.tools,
     cert.cert,
+    renew.cert_renew,
     trust.trust,
     trust.trust_verify,
     variables.trust_env,
@@ -47,6 +50,7 @@ ns = Collection(
     life.k3d_cluster_start,
     life.k3d_cluster_restart,
     life.k3d_cluster_delete,
+    adopt.adopt,
     # when something does not work
     status.status,
     doctor.doctor,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -28,15 +29,21 @@ ROOT_DAYS = 3650
 INTERMEDIATE_DAYS = 730
 RENEW_DAYS = 30
 
+NEW_KEY = "inv cert-renew --new-key"
+
 
 # --- the root ---------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class RootFiles:
-    """Where the root lies: `<CERT_FOLDER>/<TLD>-ca.key`, `.csr` and `.crt`, as in the original."""
+    """Where the root lies: `<CERT_FOLDER>/<TLD>-ca.key`, `.csr` and `.crt`, as in the original.
+
+    `retiring`: the one that it took the place of, as `<TLD>-ca.retiring.*`. While that is there it is trusted too.
+    """
 
     settings: Settings
+    retiring: bool = False
 
     @property
     def folder(self) -> Path:
@@ -44,15 +51,18 @@ class RootFiles:
 
     @property
     def key(self) -> Path:
-        return self.folder / f"{self.settings.tld}-ca.key"
+        return self._named("key")
 
     @property
     def request(self) -> Path:
-        return self.folder / f"{self.settings.tld}-ca.csr"
+        return self._named("csr")
 
     @property
     def certificate(self) -> Path:
-        return self.folder / f"{self.settings.tld}-ca.crt"
+        return self._named("crt")
+
+    def _named(self, ending: str) -> Path:
+        return self.folder / f"{self.settings.tld}-ca{'.retiring' if self.retiring else ''}.{ending}"
 
     @property
     def unfinished(self) -> Path:
@@ -74,7 +84,7 @@ def ensure_root(shell: Shell, settings: Settings) -> None:
             if weak:
                 this.warn("\n".join([f"already there, and weaker than it need be: {files.certificate}",
                                      *(f"    - {weakness}" for weakness in weak),
-                                     f"    For a new one: {way_to_a_new_one(files)}"]))
+                                     f"    For a new one: {NEW_KEY}"]))
         else:
             make_root(shell, settings)
             this.outcome = f"made: {files.certificate}, only for {', '.join(settings.owned_domains)}"
@@ -86,46 +96,86 @@ def make_root(shell: Shell, settings: Settings) -> None:
     A key that is there already is used and never replaced.
     """
     files = RootFiles(settings)
-    new = files.unfinished
     if files.key.exists():
         load_key(files)
+    new = new_folder(shell, files)
+    key = files.key if files.key.exists() else make_key(shell, new / files.key.name)
+    sign_root(shell, settings, key, new)
+    move_into_place(shell, files, new)
+
+
+def new_folder(shell: Shell, files: RootFiles) -> Path:
+    """An empty folder for what is not whole yet. What a run left there that was broken off is gone."""
+    new = files.unfinished
     if not shell.dry:
         files.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         shutil.rmtree(new, ignore_errors=True)
         new.mkdir(mode=0o700)
-    config = write(shell, new / "ca.ini", ca_config(settings, settings.cert_cn, 1, settings.owned_domains))
-    key = files.key if files.key.exists() else new / files.key.name
-    if key != files.key:
-        make_key(shell, key)
+    return new
+
+
+def sign_root(shell: Shell, settings: Settings, key: Path, new: Path) -> None:
+    """A request and a root certificate for this key, for our domains alone."""
+    files = RootFiles(settings)
     request, certificate = new / files.request.name, new / files.certificate.name
+    config = write(shell, new / "ca.ini", ca_config(settings, settings.cert_cn, 1, settings.owned_domains))
     shell.change("openssl", "req", "-new", "-key", str(key), "-config", str(config), "-out", str(request))
     shell.change("openssl", "req", "-x509", "-in", str(request), "-key", str(key), "-config", str(config),
                  "-extensions", "authority", "-days", str(ROOT_DAYS), "-out", str(certificate))
+
+
+def move_into_place(shell: Shell, files: RootFiles, new: Path) -> None:
+    """What was made, the certificate last: by it a root is known."""
     if shell.dry:
-        shell.note(f"move {files.key.name}, {files.request.name} and {files.certificate.name} to {files.folder}")
-        return
-    if key != files.key:
-        key.rename(files.key)
-    request.rename(files.request)
-    certificate.rename(files.certificate)
+        return shell.note(f"move what was made to {files.folder}")
+    for file in (files.key, files.request, files.certificate):
+        if (new / file.name).exists():
+            (new / file.name).rename(file)
     shutil.rmtree(new)
-    load_root(settings)
+    load_root(files.settings)
 
 
-def make_key(shell: Shell, file: Path) -> None:
+def make_key(shell: Shell, file: Path) -> Path:
     """An EC P-256 key, readable by the user alone."""
     if not shell.dry:
         file.touch(mode=0o600)  # openssl keeps the mode of a file that is there
     shell.change("openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", str(file))
+    return file
 
 
 def ca_config(settings: Settings, cn: str, pathlen: int, domains: tuple[str, ...]) -> str:
     return render("ca.ini", cn=cn, o=settings.cert_o, c=settings.cert_c, pathlen=pathlen, domains=domains)
 
 
-def load_root(settings: Settings) -> Certificate:
-    """The root's certificate, checked; Exit names the files and the way out when it cannot be used."""
-    files = RootFiles(settings)
+def load_root(settings: Settings, retiring: bool = False, at_any_time: bool = False) -> Certificate:
+    """The root's certificate, checked; Exit names the files and the way out when it cannot be used.
+
+    `at_any_time`: also one that has ended.
+    """
+    files = RootFiles(settings, retiring)
+    root, now = read_root(files), datetime.now(timezone.utc)
+    if root.not_valid_after_utc <= now and not at_any_time:
+        raise unusable(files, f"ended: the certificate was good until {root.not_valid_after_utc:%Y-%m-%d}",
+                       "inv cert-renew")
+    if root.not_valid_before_utc > now and not at_any_time:
+        raise unusable(files, f"begin only on {root.not_valid_before_utc:%Y-%m-%d}: is this machine's clock right?",
+                       "inv cert-renew")
+    basic = basic_constraints(root)
+    if basic is None or not basic.ca:
+        raise unusable(files, "are no certificate authority (basicConstraints says so)", NEW_KEY)
+    if basic.path_length == 0:
+        raise unusable(files, "may have no intermediate below them (pathlen 0), and every cluster gets one", NEW_KEY)
+    permitted = permitted_domains(root)
+    outside = [name for name in settings.owned_domains if not covers(permitted, name)]
+    if outside:
+        allowed = ", ".join(permitted or ())
+        raise unusable(files, f"do not cover {', '.join(outside)}: the certificate may sign for {allowed} only",
+                       NEW_KEY)
+    return root
+
+
+def read_root(files: RootFiles) -> Certificate:
+    """The root's certificate, of which no more is known than that its key is there; Exit as above."""
     if not files.certificate.exists():
         raise Exit(f"There is no root certificate authority ({files.certificate} is missing). Make it with: inv cert")
     if not files.key.exists():
@@ -134,24 +184,8 @@ def load_root(settings: Settings) -> Certificate:
         root = read_certificate(files.certificate)
     except ValueError as error:
         raise unusable(files, f"cannot be used: the certificate cannot be read: {error}") from None
-    key = load_key(files)
-    now = datetime.now(timezone.utc)
-    if key.public_key() != root.public_key():
+    if load_key(files).public_key() != root.public_key():
         raise unusable(files, "do not belong together: the certificate is for another key")
-    if root.not_valid_after_utc <= now:
-        raise unusable(files, f"ended: the certificate was good until {root.not_valid_after_utc:%Y-%m-%d}")
-    if root.not_valid_before_utc > now:
-        raise unusable(files, f"begin only on {root.not_valid_before_utc:%Y-%m-%d}: is this machine's clock right?")
-    basic = basic_constraints(root)
-    if basic is None or not basic.ca:
-        raise unusable(files, "are no certificate authority (basicConstraints says so)")
-    if basic.path_length == 0:
-        raise unusable(files, "may have no intermediate below them (pathlen 0), and every cluster gets one")
-    permitted = permitted_domains(root)
-    outside = [name for name in settings.owned_domains if not covers(permitted, name)]
-    if outside:
-        allowed = ", ".join(permitted or ())
-        raise unusable(files, f"do not cover {', '.join(outside)}: the certificate may sign for {allowed} only")
     return root
 
 
@@ -167,6 +201,28 @@ def read_certificate(file: Path) -> Certificate:
     return certificate
 
 
+def load_retiring(settings: Settings) -> Certificate | None:
+    """The certificate of the root before this one, while clusters may still need it; Exit when it cannot be read."""
+    file = RootFiles(settings, retiring=True).certificate
+    if not file.exists():
+        return None
+    try:
+        return read_certificate(file)
+    except ValueError as error:
+        raise Exit(f"{file} cannot be read: {error}.\nIt holds the root before this one, which clusters and trust "
+                   "stores may still need. Bring it back from a backup.\nWhere there is none: remove it, then "
+                   "inv k3d-cluster-configure --all, and inv untrust trust.") from None
+
+
+def roots_to_trust(settings: Settings) -> list[RootFiles]:
+    """The root, and while it is renewed the one before it as long as that is good for something."""
+    roots = [RootFiles(settings)]
+    with suppress(Exit):
+        if load_root(settings, retiring=True) != load_root(settings):
+            roots.append(RootFiles(settings, retiring=True))
+    return roots
+
+
 def load_key(files: RootFiles) -> PrivateKeyTypes:
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
@@ -177,12 +233,14 @@ def load_key(files: RootFiles) -> PrivateKeyTypes:
         raise unusable(files, f"cannot be used: the key cannot be read: {error}") from None
 
 
-def unusable(files: RootFiles, why: str) -> Exit:
+def unusable(files: RootFiles, why: str, way: str = "") -> Exit:
+    if RootFiles(files.settings, retiring=True).certificate.exists():
+        way = "inv cert-renew, which was broken off and goes on"
     return Exit(f"{files.certificate} and {files.key.name} {why}.\nNothing was changed. For a new one: "
-                f"{way_to_a_new_one(files)}\nOr choose another TLD or CERT_FOLDER in .env.")
+                f"{way or by_hand(files)}\nOr choose another TLD or CERT_FOLDER in .env.")
 
 
-def way_to_a_new_one(files: RootFiles) -> str:
+def by_hand(files: RootFiles) -> str:
     return (f"move {files.key}, {files.request.name} and {files.certificate.name} away, then: inv cert, "
             "and inv k3d-cluster-configure for every cluster")
 
@@ -287,6 +345,20 @@ def intermediate_folder(cluster: Cluster) -> Path:
 def discard_intermediate(shell: Shell, cluster: Cluster) -> None:
     if not shell.dry:
         shutil.rmtree(intermediate_folder(cluster), ignore_errors=True)
+
+
+def is_of(chain_pem: bytes, root: Certificate) -> bool:
+    """Whether a chain holds this very root, or begins with what its key has signed."""
+    from cryptography import x509
+    from cryptography.exceptions import InvalidSignature
+
+    try:
+        chain = x509.load_pem_x509_certificates(chain_pem)
+        if root not in chain:
+            chain[0].verify_directly_issued_by(root)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
 
 
 def leaf_is_of(leaf_pem: bytes, chain_pem: bytes) -> bool:

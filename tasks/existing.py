@@ -10,6 +10,7 @@ from typing import Any
 from invoke import Exit
 
 from tasks.render import MANAGER
+from tasks.settings import Cluster, Settings
 from tasks.shell import Shell
 
 PROXY_VARIABLE = re.compile(r"(https?|no)_proxy=", re.IGNORECASE)
@@ -23,12 +24,17 @@ class Existing:
     nodes: int
     nodes_running: int
     network: str
+    """The one that it was made on."""
+    networks: set[str]
+    """That one, and those that its containers were connected to since."""
     subnet: str
     containers: list[str]
     servers: list[str]
     balancer: str
     """The container of its load balancer; empty when it has none."""
     balancer_running: bool
+    workers: list[str]
+    """The containers that run pods: servers and agents."""
     ports: dict[str, set[str]]
     """Ports of this machine for each of the load balancer's, such as {"80/tcp": {"11080"}}."""
     addresses: set[str]
@@ -64,6 +70,11 @@ def existing(shell: Shell) -> dict[str, Existing]:
                    "Is something wrong with k3d? Try: k3d cluster list") from None
 
 
+def ours(settings: Settings, found: dict[str, Existing]) -> list[Cluster]:
+    """Those of the clusters that exist whose names and numbers are of these settings."""
+    return [cluster for number in settings.numbers if (cluster := settings.cluster(number)).name in found]
+
+
 def read_cluster(raw: dict[str, Any]) -> Existing:
     nodes = [node for node in raw.get("nodes") or [] if node.get("role") in ("server", "agent", "loadbalancer")]
     balancer: dict[str, Any] = next((node for node in nodes if node["role"] == "loadbalancer"), {})
@@ -75,11 +86,13 @@ def read_cluster(raw: dict[str, Any]) -> Existing:
         nodes=len(nodes),
         nodes_running=sum(map(is_running, nodes)),
         network=raw.get("network", {}).get("name", ""),
+        networks={raw.get("network", {}).get("name", "")}.union(*(node.get("Networks") or [] for node in nodes)),
         subnet=labels.get("k3d.cluster.network.iprange", ""),
         containers=[node["name"] for node in nodes],
         servers=[node["name"] for node in nodes if node["role"] == "server"],
         balancer=balancer.get("name", ""),
         balancer_running=is_running(balancer),
+        workers=[node["name"] for node in nodes if node["role"] != "loadbalancer"],
         ports={port: {binding["HostPort"] for binding in bindings} for port, bindings in published.items()},
         addresses={binding.get("HostIp") or "0.0.0.0" for port in ("80/tcp", "443/tcp")
                    for binding in published.get(port, [])},

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from invoke import Context, Exit, task
 
-from tasks import in_cluster, kubeconfig, network, proxy
+from tasks import in_cluster, kubeconfig, network, proxy, rotation
 from tasks import settings as configuration
 from tasks.ca import load_root
-from tasks.existing import REGISTRIES_LABEL, Existing, existing
+from tasks.existing import REGISTRIES_LABEL, Existing, existing, ours
 from tasks.in_cluster import charts
 from tasks.names import ClusterTask, cluster_numbers
 from tasks.ports import check_free_ports
@@ -49,6 +49,7 @@ def k3d_cluster_configure(context: Context, n: str = "", all: bool = False, rein
     shell, clusters = open_clusters(context, n, every=all)
     load_root(clusters[0].settings)
     per_cluster(clusters, lambda cluster: configure(shell, cluster, reinstall), at_once=not shell.dry)
+    rotation.finish(shell, clusters[0].settings)
 
 
 def open_clusters(context: Context, n: str, *tools: str, every: bool = False) -> tuple[Shell, list[Cluster]]:
@@ -73,11 +74,6 @@ def open_clusters(context: Context, n: str, *tools: str, every: bool = False) ->
     return shell, clusters
 
 
-def ours(settings: Settings, found: dict[str, Existing]) -> list[Cluster]:
-    """Those of the clusters that exist whose names and numbers are of these settings."""
-    return [cluster for number in settings.numbers if (cluster := settings.cluster(number)).name in found]
-
-
 # --- the story --------------------------------------------------------------------------------------------------------
 
 
@@ -94,6 +90,7 @@ def setup(shell: Shell, clusters: list[Cluster], extra: list[str]) -> None:
             in_cluster.configure(shell, cluster)
 
     per_cluster(clusters, one, at_once=not shell.dry)
+    rotation.finish(shell, settings)
 
 
 def configure(shell: Shell, cluster: Cluster, reinstall: bool = False) -> None:

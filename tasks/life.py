@@ -6,12 +6,13 @@ from invoke import Context, Exit, task
 
 from tasks import kubeconfig, network
 from tasks import settings as configuration
-from tasks.existing import Existing, existing
+from tasks.ca import load_retiring
+from tasks.existing import Existing, existing, ours
 from tasks.in_cluster import coredns
-from tasks.k3d import ALL_HELP, creation_marker, ensure_network, open_clusters, ours
+from tasks.k3d import ALL_HELP, creation_marker, ensure_network, open_clusters
 from tasks.names import ClusterTask, PlainTask
 from tasks.ports import check_free_ports
-from tasks.progress import per_cluster
+from tasks.progress import per_cluster, say
 from tasks.settings import Cluster
 from tasks.shell import Shell
 from tasks.table import JSON_HELP, print_json, print_table
@@ -71,7 +72,7 @@ def k3d_cluster_delete(context: Context, n: str = "", all: bool = False) -> None
     settings, names = clusters[0].settings, [cluster.name for cluster in clusters]
     per_cluster(clusters, lambda cluster: delete(shell, cluster), at_once=not shell.dry)
     others = [found for found in existing(shell).values() if found.name not in names]
-    if not any(found.network == settings.k3d_network for found in others):
+    if not any(settings.k3d_network in found.networks for found in others):
         network.remove(shell, settings)
 
 
@@ -104,6 +105,9 @@ def start(shell: Shell, cluster: Cluster) -> None:
                 this.outcome = "started"
         kubeconfig.merge(shell, cluster)
         coredns.configure(shell, cluster)
+        if load_retiring(cluster.settings):
+            say(f"{cluster.name}: the root is being renewed, and this cluster may not know the new one yet. Bring it "
+                f"there with: inv k3d-cluster-configure --n {cluster.number}")
 
 
 def k3d_start(shell: Shell, cluster: Cluster, found: Existing) -> None:

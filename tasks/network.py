@@ -107,16 +107,35 @@ def host_address(shell: Shell, cluster: Cluster) -> tuple[str, bool]:
     if shell.dry:  # asking may pull an image
         return own or f"<this host in {settings.k3d_network}>", True
     for name in (own,) if own else HOST_NAMES:
-        tried = shell.look(
-            "docker", "run", "--rm", "--network", settings.k3d_network, "--entrypoint", "curl", settings.image_curl,
-            "--ipv4", "--silent", "--noproxy", "*", "--output", "/dev/null", "--max-time", "5",
-            "--write-out", "%{remote_ip}", f"http://{name}:{cluster.http_port}/", seconds=180,
-        )
-        try:
-            return str(ipaddress.IPv4Address(tried.stdout.strip())), True
-        except ValueError:
-            continue
+        address = address_reached(shell, settings, settings.k3d_network, f"{name}:{cluster.http_port}")
+        if address:
+            return address, True
     return own, False
+
+
+def address_reached(shell: Shell, settings: Settings, network: str, target: str) -> str:
+    """The address that a container on this network connects to for `host:port`; empty where it cannot.
+
+    `container:<name>` for a network is the view of that container.
+    """
+    tried = shell.look(
+        "docker", "run", "--rm", "--network", network, "--entrypoint", "curl", settings.image_curl,
+        "--ipv4", "--silent", "--noproxy", "*", "--output", "/dev/null", "--max-time", "5",
+        "--write-out", "%{remote_ip}", f"http://{target}/", seconds=180,
+    )
+    try:
+        return str(ipaddress.IPv4Address(tried.stdout.strip()))
+    except ValueError:
+        return ""
+
+
+def connect(shell: Shell, settings: Settings, containers: list[str]) -> None:
+    """Connect those containers to the shared network that are not on it yet."""
+    for container in containers:
+        on = shell.look("docker", "inspect", "--format",
+                        "{{range $name, $_ := .NetworkSettings.Networks}}{{$name}} {{end}}", container).stdout.split()
+        if settings.k3d_network not in on:
+            shell.change("docker", "network", "connect", settings.k3d_network, container)
 
 
 FIREWALL_HINT = """\

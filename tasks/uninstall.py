@@ -121,7 +121,7 @@ def clusters(shell: Shell, settings: Settings) -> Iterator[Undo]:
         what = f"cluster {cluster.name}" if cluster.name in there else f"kubeconfig entry {cluster.context}"
         yield Undo(what, partial(life.delete, cluster=cluster))
     others = [found for name, found in there.items() if not is_ours(settings, name)]
-    if network.is_ours(shell, settings) and not any(found.network == settings.k3d_network for found in others):
+    if network.is_ours(shell, settings) and not any(settings.k3d_network in found.networks for found in others):
         yield Undo(f"Docker network {settings.k3d_network}", partial(network.remove, settings=settings))
 
 
@@ -161,16 +161,17 @@ def why_left(*files: Path) -> str:
 
 
 def authority(settings: Settings) -> Iterator[Undo]:
-    files = RootFiles(settings)
-    ours = [file for file in (files.key, files.request, files.certificate, files.unfinished) if file.exists()]
-    if ours and is_of_others(files):
-        yield Undo(", ".join(map(str, ours)), nothing,
-                   "these tasks make no such root, so it may be someone's: remove it yourself", last=True)
-    elif ours:
-        yield Undo(f"certificate authority, with its key: {', '.join(map(str, ours))}",
-                   partial(delete_authority, files=files, ours=ours), last=True)
+    for files in (RootFiles(settings, retiring=True), RootFiles(settings)):
+        rest = [] if files.retiring else [files.unfinished]
+        ours = [file for file in (files.key, files.request, files.certificate, *rest) if file.exists()]
+        if ours and is_of_others(files):
+            yield Undo(", ".join(map(str, ours)), nothing,
+                       "these tasks make no such root, so it may be someone's: remove it yourself", last=True)
+        elif ours:
+            yield Undo(f"certificate authority, with its key: {', '.join(map(str, ours))}",
+                       partial(delete_authority, files=files, ours=ours), last=True)
     for key in sorted(settings.cert_folder.glob("*-ca.key")):
-        if key != files.key:
+        if key != RootFiles(settings).key:
             yield Undo(str(key), nothing, "it is of another TLD than this folder's", last=True)
 
 

@@ -212,6 +212,8 @@ def is_look(words: list[str]) -> bool:
             return True
         case ["k3d" | "helm", "version", *_] | ["k3d", "cluster", "list", *_] | ["openssl", "verify", *_]:
             return True
+        case ["k3d", "kubeconfig", "get", *_]:
+            return True
         case ["brew", "list" | "--prefix", *_] | ["security", "verify-cert", *_]:
             return True
     return words[0] in ("pgrep", "lsof", "ss", "uname", "dscacheutil")

@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 from invoke import Config, Context
 
 from tasks import render
-from tasks.ca import Intermediate, make_intermediate, why_not_kept
+from tasks.ca import NEW_KEY, Intermediate, make_intermediate, why_not_kept
 from tasks.settings import Settings, load
 from tasks.shell import Shell
 
@@ -182,6 +182,7 @@ ELSEWHERE = ca.authority("dev.internal", "test")
 TOO_NARROW = ca.authority("cl1.k3d.internal")
 ONLY_ALIKE = ca.authority("3d.internal")
 NO_AUTHORITY = ca.authority("k3d.internal", ca=False)
+BY_HAND = "move {folder}/internal-ca.key, internal-ca.csr and internal-ca.crt away, then: inv cert, "
 NO_ROOM = ca.authority("k3d.internal", pathlen=0)
 TORN = ssl.DER_cert_to_PEM_cert(OURS.certificate.public_bytes(Encoding.DER).replace(
     b"\x0ck3d.internal", b"\x0dk3d.internal")).encode()
@@ -189,27 +190,33 @@ TORN = ssl.DER_cert_to_PEM_cert(OURS.certificate.public_bytes(Encoding.DER).repl
 
 
 @pytest.mark.parametrize(
-    ("certificate", "key", "why"),
+    ("certificate", "key", "why", "way"),
     [
-        pytest.param(OURS.pem, ENDED.key_pem(), "do not belong together", id="another key"),
-        pytest.param(ENDED.pem, ENDED.key_pem(), f"good until {YESTERDAY:%Y-%m-%d}", id="ended"),
-        pytest.param(EARLY.pem, EARLY.key_pem(), f"begin only on {TOMORROW:%Y-%m-%d}", id="not yet valid"),
+        pytest.param(OURS.pem, ENDED.key_pem(), "do not belong together", BY_HAND, id="another key"),
+        pytest.param(ENDED.pem, ENDED.key_pem(), f"good until {YESTERDAY:%Y-%m-%d}", "inv cert-renew", id="ended"),
+        pytest.param(EARLY.pem, EARLY.key_pem(), f"begin only on {TOMORROW:%Y-%m-%d}",
+                     "inv cert-renew", id="not yet valid"),
         pytest.param(ELSEWHERE.pem, ELSEWHERE.key_pem(),
                      "do not cover k3d.internal: the certificate may sign for dev.internal, test only",
-                     id="another domain"),
-        pytest.param(TOO_NARROW.pem, TOO_NARROW.key_pem(), "do not cover k3d.internal", id="a part of the domain"),
-        pytest.param(ONLY_ALIKE.pem, ONLY_ALIKE.key_pem(), "do not cover k3d.internal", id="a domain that ends alike"),
-        pytest.param(NO_AUTHORITY.pem, NO_AUTHORITY.key_pem(), "are no certificate authority", id="not an authority"),
-        pytest.param(NO_ROOM.pem, NO_ROOM.key_pem(), "may have no intermediate", id="no room for an intermediate"),
-        pytest.param(b"", OURS.key_pem(), "the certificate cannot be read", id="an empty certificate"),
-        pytest.param(b"\xff\x00", OURS.key_pem(), "the certificate cannot be read", id="garbage for a certificate"),
-        pytest.param(TORN, OURS.key_pem(), "the certificate cannot be read", id="garbage in an extension"),
-        pytest.param(OURS.pem, b"garbage", "the key cannot be read", id="garbage for a key"),
-        pytest.param(OURS.pem, OURS.key_pem(b"secret"), "encrypted", id="an encrypted key"),
+                     NEW_KEY, id="another domain"),
+        pytest.param(TOO_NARROW.pem, TOO_NARROW.key_pem(), "do not cover k3d.internal",
+                     NEW_KEY, id="a part of the domain"),
+        pytest.param(ONLY_ALIKE.pem, ONLY_ALIKE.key_pem(), "do not cover k3d.internal",
+                     NEW_KEY, id="a domain that ends alike"),
+        pytest.param(NO_AUTHORITY.pem, NO_AUTHORITY.key_pem(), "are no certificate authority",
+                     NEW_KEY, id="not an authority"),
+        pytest.param(NO_ROOM.pem, NO_ROOM.key_pem(), "may have no intermediate",
+                     NEW_KEY, id="no room for an intermediate"),
+        pytest.param(b"", OURS.key_pem(), "the certificate cannot be read", BY_HAND, id="an empty certificate"),
+        pytest.param(b"\xff\x00", OURS.key_pem(), "the certificate cannot be read",
+                     BY_HAND, id="garbage for a certificate"),
+        pytest.param(TORN, OURS.key_pem(), "the certificate cannot be read", BY_HAND, id="garbage in an extension"),
+        pytest.param(OURS.pem, b"garbage", "the key cannot be read", BY_HAND, id="garbage for a key"),
+        pytest.param(OURS.pem, OURS.key_pem(b"secret"), "encrypted", BY_HAND, id="an encrypted key"),
     ],
 )
 def test_a_root_that_cannot_be_used_is_refused_with_the_way_out(
-    linux: Project, certificate: bytes, key: bytes, why: str
+    linux: Project, certificate: bytes, key: bytes, why: str, way: str
 ) -> None:
     folder = folder_of(linux)
     ca.put(folder, certificate, key)
@@ -218,7 +225,7 @@ def test_a_root_that_cannot_be_used_is_refused_with_the_way_out(
     assert done.returncode == 1
     assert why in done.stderr
     assert f"{folder}/internal-ca.crt and internal-ca.key " in done.stderr
-    assert f"move {folder}/internal-ca.key, internal-ca.csr and internal-ca.crt away, then: inv cert" in done.stderr
+    assert f"For a new one: {way.format(folder=folder)}" in done.stderr
     assert contents(folder) == before
 
 
@@ -305,7 +312,7 @@ def test_the_originals_root_is_used_and_each_weakness_is_said_once(linux: Projec
         f"- others may read {folder} (mode 755): chmod 700 {folder}",
         f"- others may read {folder}/internal-ca.key (mode 644): chmod 600 {folder}/internal-ca.key",
     ]
-    assert f"For a new one: move {folder}/internal-ca.key, internal-ca.csr and internal-ca.crt away" in done.stdout
+    assert "For a new one: inv cert-renew --new-key" in done.stdout
     assert contents(folder) == before
 
 

@@ -14,6 +14,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -29,7 +30,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.skipif(why_not() != "", reason=wh
 
 # Questions that change nothing: what a run asks and --dry does not print.
 LOOKS = re.compile(
-    r"docker (version|network inspect|run --rm|ps|inspect)|k3d (version|cluster list)|helm version|"
+    r"docker (version|network inspect|run --rm|ps|inspect)|k3d (version|cluster list|kubeconfig get)|helm version|"
     r"kubectl --kubeconfig \S+ (config (current-context|get-)|--context \S+ (-n \S+ )?"
     r"(get|diff|wait|rollout status|port-forward|exec))"
 )
@@ -265,15 +266,19 @@ def test_a_second_run_changes_nothing(clusters: Clusters) -> None:
 
 
 def test_all_ways_work_again_after_every_container_was_restarted(clusters: Clusters) -> None:
-    nodes = [f"k3d-dct{number}-{part}" for number in (1, 2) for part in ("server-0", "serverlb")]
-    subprocess.run(["docker", "restart", *nodes], check=True, capture_output=True)
-    back_after_a_restart(clusters)
+    restart(clusters, 1, 2)
     all_green(clusters, "1,2")
 
 
-def back_after_a_restart(clusters: Clusters) -> None:
+def restart(clusters: Clusters, *numbers: int) -> None:
+    nodes = [f"k3d-dct{number}-{part}" for number in numbers for part in ("server-0", "serverlb")]
+    subprocess.run(["docker", "restart", *nodes], check=True, capture_output=True)
+    back_after_a_restart(clusters, *numbers)
+
+
+def back_after_a_restart(clusters: Clusters, *numbers: int) -> None:
     """The clusters come back by themselves: no command of ours, only patience."""
-    for number in (1, 2):
+    for number in numbers:
         port = clusters.cluster(number).https_port
 
         def served(number: int = number, port: int = port) -> bool:
@@ -312,7 +317,7 @@ def test_all_ways_work_again_after_the_engine_was_killed_and_started(clusters: C
         wait_until("the engine to answer or to give up", lambda: answers() or started.poll() is not None)  # noqa: B023
         if answers():
             break
-    back_after_a_restart(clusters)
+    back_after_a_restart(clusters, 1, 2)
     all_green(clusters, "1,2")
 
 
@@ -344,31 +349,9 @@ def test_the_companys_ca_reaches_node_and_bundle(clusters: Clusters) -> None:
     assert company.strip() in bundle
 
 
-def test_a_new_root_replaces_intermediate_and_leaves(clusters: Clusters) -> None:
-    folder = clusters.home / ".local-ca-certs"
-    kept = {file.name: file.read_bytes() for file in folder.iterdir()}
-    for file in folder.iterdir():
-        file.unlink()
-    try:
-        assert clusters.inv("cert").returncode == 0
-        done = clusters.inv("k3d-cluster-configure", "--n", "3")
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert "the old one was of another root" in done.stdout
-        assert "made again: examples/example-nginx-cert" in done.stdout
-        served = subprocess.run(
-            ["curl", "-sS", "--cacert", str(folder / "internal-ca.crt"), "--retry", "10", "--retry-all-errors",
-             "--resolve", "example-nginx.dct3.k3d.internal:23443:127.0.0.1",
-             "https://example-nginx.dct3.k3d.internal:23443/"], capture_output=True, text=True)
-        assert "Hello from dct3.k3d.internal" in served.stdout, served.stderr
-    finally:
-        for name, content in kept.items():
-            (folder / name).write_bytes(content)
-    assert clusters.inv("k3d-cluster-configure", "--n", "3").returncode == 0
-    all_green(clusters, "3")  # at once: the client's pod is a new one, with the new bundle
-
-
-def test_a_cluster_of_the_original_taskfile_is_configured_by_ours(clusters: Clusters, tmp_path: Path) -> None:
-    fourth = clusters.cluster(4)
+def test_a_cluster_of_the_original_taskfile_is_adopted_and_reaches_the_others_both_ways(
+    clusters: Clusters, tmp_path: Path,
+) -> None:
     os.environ["HOME"], home = str(clusters.home), os.environ["HOME"]
     try:
         original.setup(clusters.cluster(4), tmp_path)
@@ -379,16 +362,77 @@ def test_a_cluster_of_the_original_taskfile_is_configured_by_ours(clusters: Clus
     wait_until("cert-manager to see the Ingress", lambda: clusters.kubectl(
         4, "-n", "shop", "get", "certificates", "-o", "name"))
     clusters.kubectl(4, "-n", "shop", "wait", "certificate/shop-cert", "--for=condition=Ready", "--timeout=120s")
+    key = root_key(clusters)
+    subprocess.run(["k3d", "cluster", "stop", "dct4"], check=True, capture_output=True)
 
-    done = clusters.inv("k3d-cluster-configure", "--n", "4")
+    done = clusters.inv("adopt")
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "dct4 made by the original Taskfile: yes" in done.stdout
     assert "the root itself was in the cluster" in done.stdout
     assert "made again: shop/shop-cert" in done.stdout
-    assert secrets_hold_no_root_key(clusters, 4)
+    assert "dct4 way from its pods to other clusters: through this host" in done.stdout
+    assert "dct4: taken over." in done.stdout
+    assert secrets_hold_no_root_key(clusters, 4) and root_key(clusters) == key
     rules = clusters.kubectl(4, "-n", "kube-system", "get", "configmap", "coredns-custom", "-o", "jsonpath={.data}")
     assert list(json.loads(rules)) == ["dev-clusters.override"]
     all_green(clusters, "4")
-    assert fourth.name in clusters.existing()
+
+    clusters.fakes.forget()
+    again = clusters.inv("adopt")
+    assert again.returncode == 0 and "yes, and taken over before" in again.stdout, again.stdout + again.stderr
+    assert [command for words in clusters.fakes.calls() if not LOOKS.match(command := shlex.join(words))] == []
+
+
+def test_an_adopted_cluster_and_the_others_reach_each_other_after_every_container_was_restarted(
+    clusters: Clusters,
+) -> None:
+    restart(clusters, 1, 2, 4)
+    all_green(clusters, "4")
+
+
+def test_a_new_root_takes_over_while_every_page_is_served_and_verified(clusters: Clusters) -> None:
+    """Asked for all the while: by a client of this machine that trusts both, and by a pod with what its bundle has."""
+    folder, name = clusters.home / ".local-ca-certs", "example-nginx.dct{}.k3d.internal"
+    old, asked, refused, done = (folder / "internal-ca.crt").read_text(), Counter[str](), list[str](), threading.Event()
+
+    def ask(number: int) -> None:
+        both, host, port = clusters.folder / f"both{number}.pem", name.format(number), f"2{number}443"
+        curl = ["curl", "-sS", "--max-time", "10", f"https://{host}:{port}/"]
+        from_here = [*curl, "--cacert", str(both), "--resolve", f"{host}:{port}:127.0.0.1"]
+        from_pod = ["kubectl", "--kubeconfig", str(clusters.kubeconfig), "--context", "k3d-dct1", "-n", "examples",
+                    "exec", "deployment/curl", "--", *curl]
+        while not done.is_set():
+            both.write_text(old + (folder / "internal-ca.crt").read_text())
+            for words in (from_here, from_pod):
+                said = subprocess.run(words, capture_output=True, text=True)
+                asked[host] += 1
+                if "Hello from" not in said.stdout:
+                    refused.append(f"{words[0]} {host}: {said.stderr}")
+
+    asking = [threading.Thread(target=ask, args=(number,)) for number in (1, 2, 4)]
+    for thread in asking:
+        thread.start()
+    try:
+        subprocess.run(["k3d", "cluster", "stop", "dct3"], check=True, capture_output=True)
+        renewed = clusters.inv("cert-renew", "--new-key")
+    finally:
+        done.set()
+        for thread in asking:
+            thread.join()
+    assert renewed.returncode == 0, renewed.stdout + renewed.stderr
+    assert refused == [] and all(asked[name.format(number)] > 20 for number in (1, 2, 4))
+    assert "dct3 does not run, and cannot be asked: inv k3d-cluster-setup --n 3" in renewed.stdout
+    assert "made again: examples/example-nginx-cert" in renewed.stdout
+    assert (folder / "internal-ca.crt").read_text() != old == (folder / "internal-ca.retiring.crt").read_text()
+
+    last = clusters.inv("k3d-cluster-setup", "--n", "3")
+    assert last.returncode == 0 and "old root: gone from stores and bundles" in last.stdout, last.stdout + last.stderr
+    assert not list(folder.glob("*retiring*"))
+    for number in (1, 2, 3, 4):
+        bundle = clusters.kubectl(number, "-n", "examples", "get", "configmap", "default-ca-bundle",
+                                  "-o", r"jsonpath={.data.bundle\.pem}")
+        assert old.strip() not in bundle and (folder / "internal-ca.crt").read_text().strip() in bundle
+    all_green(clusters, "1,2")
 
 
 def test_a_tld_below_nip_io_works_between_clusters_with_a_root_of_its_own_and_nothing_to_install(

@@ -205,13 +205,15 @@ def test_a_leaf_of_an_earlier_intermediate_is_made_again_and_those_of_others_sta
     certificates = "shop web ClusterIssuer/root-ca\nshop other Issuer/root-ca\n"
     world.fakes.answer("^kubectl .*get certificates -A", certificates)
     world.fakes.answer("^kubectl .*get secrets -A", secrets(earlier))
-    world.fakes.answer("^kubectl .*get secrets -A", secrets(present), after="delete secret web")
+    world.fakes.answer("^kubectl .*get secrets -A", secrets(present), after="annotate secret web")
     done = world.inv("k3d-cluster-configure", "--n", "1")
     assert done.returncode == 0, done.stderr
     assert "certificates of an earlier issuer: made again: shop/web" in done.stdout
     assert "intermediate certificate: kept" in done.stdout
-    assert [words for words in world.changes() if "delete" in words] == [
-        [*world.kubectl(1), "-n", "shop", "delete", "secret", "web", "--ignore-not-found"]]
+    assert [words for words in world.changes() if "annotate" in words] == [
+        [*world.kubectl(1), "-n", "shop", "annotate", "secret", "web", "--overwrite",
+         "cert-manager.io/issuer-name=an-earlier-one"]]
+    assert not [words for words in world.changes() if "delete" in words], "until then it is served as before"
 
 
 def test_what_is_not_ours_is_left_and_a_host_that_cannot_be_reached_is_told(world: World) -> None:

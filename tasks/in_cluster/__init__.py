@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
+from tasks.ca import load_retiring
 from tasks.in_cluster import bundle, charts, coredns, issuer, traefik
 from tasks.progress import say
 from tasks.settings import Cluster
@@ -17,7 +19,12 @@ def configure(shell: Shell, cluster: Cluster, reinstall: bool = False) -> None:
     """
     if reinstall:
         charts.forget(shell, cluster)
-    steps = (issuer.configure, bundle.configure, coredns.configure, traefik.configure)
+    steps: list[Callable[[Shell, Cluster], None]] = [
+        issuer.configure, bundle.configure, coredns.configure, traefik.configure]
+    if load_retiring(cluster.settings):  # pods are to trust both roots before anything is signed by the new one
+        bundle.configure(shell, cluster)
+        bundle.reach_pods(shell, cluster)
+        steps.remove(bundle.configure)
     shell.side_by_side([partial(step, shell, cluster) for step in steps])
     if shell.dry:
         return

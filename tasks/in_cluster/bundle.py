@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from tasks.ca import RootFiles, load_root
+import time
+from datetime import datetime, timezone
+
+from tasks.ca import RootFiles, load_retiring, load_root
 from tasks.in_cluster import charts
-from tasks.render import apply_admitted, manifest, short_hash
+from tasks.render import MANAGER, apply_admitted, manifest, short_hash
 from tasks.settings import Cluster, Settings
 from tasks.shell import Shell
 
+BUNDLE = "default-ca-bundle"
 
-def configure(shell: Shell, cluster: Cluster) -> None:
+IN_PODS_SECONDS = 100
+"""The kubelet looks at each pod's volumes every 60 to 90 s: syncFrequency, and half of it by chance."""
+
+
+def configure(shell: Shell, cluster: Cluster, with_retiring: bool = True) -> None:
+    """The chart and the Bundle. `with_retiring`: while the root is renewed, the one before it is in it too."""
     hand_webhook_to_helm(shell, cluster)
     charts.install(shell, cluster, "trust-manager")
     settings = cluster.settings
     with shell.step(cluster.name, "trust bundle default-ca-bundle") as this:
-        values = sources(shell, settings)
+        values = sources(shell, settings, with_retiring)
         apply_admitted(shell, cluster, "trust-manager", manifest(cluster, "in_cluster/root-ca.yaml", **values),
                        manifest(cluster, "in_cluster/bundle.yaml", **values))
         shell.wait("the Bundle", settings.timeout_ready, *cluster.kubectl, "wait", "bundle/default-ca-bundle",
@@ -22,12 +31,40 @@ def configure(shell: Shell, cluster: Cluster) -> None:
         this.outcome = "synced"
 
 
-def sources(shell: Shell, settings: Settings) -> dict[str, str]:
+def reach_pods(shell: Shell, cluster: Cluster) -> None:
+    """Wait until the pods that have the bundle mounted see what was last changed in it: the kubelet tells nobody.
+
+    Where both roots have one key, the old one is enough for them.
+    """
+    old = load_retiring(cluster.settings)
+    if old is None or old.public_key() == load_root(cluster.settings).public_key():
+        return
+    kubectl = (*cluster.kubectl, "get")
+    volumes = shell.look(*kubectl, "pods", "-A", "-o", "jsonpath={.items[*].spec.volumes[*].configMap.name} "
+                         "{.items[*].spec.volumes[*].projected.sources[*].configMap.name}").stdout.split()
+    if BUNDLE not in volumes or shell.dry:
+        return
+    with shell.step(cluster.name, "both roots in pods") as this:
+        changed = shell.look(*kubectl, "configmap", "root-ca", "-n", charts.NAMESPACE, "--show-managed-fields", "-o",
+                             f'jsonpath={{.metadata.managedFields[?(@.manager=="{MANAGER}")].time}}').stdout.split()
+        since = time.time() - max(map(seconds, changed), default=time.time())
+        ready = time.monotonic() + IN_PODS_SECONDS - min(max(since, 0), IN_PODS_SECONDS)
+        shell.until("the kubelet", IN_PODS_SECONDS + 10, lambda: time.monotonic() >= ready)
+        this.outcome = f"seen: the kubelet brings them within {IN_PODS_SECONDS} s"
+
+
+def seconds(timestamp: str) -> float:
+    """A time of the API, such as 2026-01-31T12:00:00Z, in seconds since 1970."""
+    return datetime.strptime(timestamp, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc).timestamp()
+
+
+def sources(shell: Shell, settings: Settings, with_retiring: bool = True) -> dict[str, str]:
     """What the bundle holds besides the public CAs, as PEM, and a hash that changes with it."""
     from cryptography.hazmat.primitives.serialization import Encoding
 
     there = not shell.dry or RootFiles(settings).certificate.exists()  # `inv --dry up` has made none
-    root = load_root(settings).public_bytes(Encoding.PEM).decode() if there else ""
+    roots = [load_root(settings), load_retiring(settings) if with_retiring else None] if there else []
+    root = "".join(dict.fromkeys(root.public_bytes(Encoding.PEM).decode() for root in roots if root))
     company = company_pem(settings)
     return {"root_pem": root, "company_pem": company, "sources_hash": short_hash(root + company)}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import socket
 
 from invoke.runners import Result
 
@@ -72,21 +73,52 @@ def look_for_chain(shell: Shell, cluster: Cluster) -> Result:
 
 
 def renew_leaves(shell: Shell, cluster: Cluster, present: bytes) -> None:
-    """Have cert-manager make those leaves again that an earlier intermediate signed: it does not do so by itself."""
-    stale = [place for place, leaf in leaves(shell, cluster).items() if not leaf_is_of(leaf, present)]
+    """Have cert-manager make those leaves again that an earlier intermediate signed: it does not do so by itself.
+
+    The secrets stay until then, and so does what is served: a leaf whose secret names another issuer is made again.
+    https://cert-manager.io/docs/usage/certificate/#issuance-triggers
+    """
+    stale = {place: leaf for place, leaf in leaves(shell, cluster).items() if not leaf_is_of(leaf, present)}
     if not stale:
         return
     with shell.step(cluster.name, "certificates of an earlier issuer") as this:
         for namespace, name in stale:
-            shell.change(*cluster.kubectl, "-n", namespace, "delete", "secret", name, "--ignore-not-found")
+            shell.change(*cluster.kubectl, "-n", namespace, "annotate", "secret", name, "--overwrite",
+                         "cert-manager.io/issuer-name=an-earlier-one")
         shell.until("cert-manager to make them again", cluster.settings.timeout_ready,
-                    lambda: renewed(shell, cluster, stale, present))
+                    lambda: renewed(shell, cluster, [*stale], present))
+        shell.until("Traefik to serve them", cluster.settings.timeout_ready,
+                    lambda: not any(is_served(cluster, leaf) for leaf in stale.values()))
         this.outcome = "made again: " + ", ".join("/".join(leaf) for leaf in stale)
 
 
 def renewed(shell: Shell, cluster: Cluster, places: list[tuple[str, str]], present: bytes) -> bool:
     found = leaves(shell, cluster)
     return all(place in found and leaf_is_of(found[place], present) for place in places)
+
+
+def is_served(cluster: Cluster, leaf_pem: bytes) -> bool:
+    """Whether the cluster's HTTPS port shows this certificate to whoever asks for one of its names."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    leaf = x509.load_pem_x509_certificates(leaf_pem)[0]
+    names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value.get_values_for_type(x509.DNSName)
+    return leaf.public_bytes(Encoding.DER) in {shown(cluster, name.replace("*", "proof")) for name in names}
+
+
+def shown(cluster: Cluster, name: str) -> bytes:
+    """The certificate that the cluster's HTTPS port shows for a name, in DER; empty when nothing answers."""
+    import ssl
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # looked at, not believed
+    try:
+        with socket.create_connection(("127.0.0.1", cluster.https_port), timeout=5) as connection, \
+                context.wrap_socket(connection, server_hostname=name) as secure:
+            return secure.getpeercert(binary_form=True) or b""
+    except OSError:
+        return b""
 
 
 def leaves(shell: Shell, cluster: Cluster) -> dict[tuple[str, str], bytes]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -10,7 +10,7 @@ from invoke import Context, Exit, task
 
 from tasks import settings as configuration
 from tasks.as_root import PRINT_SUDO, openly
-from tasks.ca import RootFiles, load_root
+from tasks.ca import RootFiles, load_retiring, load_root, roots_to_trust
 from tasks.names import PlainTask
 from tasks.settings import Settings
 from tasks.shell import Shell
@@ -40,6 +40,9 @@ class Store(Protocol):
 
     def found(self, shell: Shell, place: str, roots: list[Root]) -> list[str]:
         """The entries in it that these tasks made, for whichever root; `roots` are those that are at hand."""
+
+    def entry(self, shell: Shell, place: str, root: Root) -> str:
+        """The one of those that holds this very root; empty when there is none."""
 
     def remove(self, shell: Shell, place: str, entry: str) -> None:
         """Take one of those entries out. Exit when that failed."""
@@ -116,25 +119,30 @@ def every_place(shell: Shell, kinds: list[str]) -> Iterator[tuple[Store, str]]:
 
 
 def install(shell: Shell, settings: Settings, kinds: list[str] | None = None) -> None:
-    """Have each store trust the root that does not do so yet; Exit at the end names those where that failed."""
+    """Have each store trust the root that does not do so yet; Exit at the end names those where that failed.
+
+    While the root is renewed, the one before it is trusted too.
+    """
     certificate = RootFiles(settings).certificate
     if shell.dry and not certificate.exists():  # a run would have made it by now
         return shell.note(f"trust {certificate} in: {', '.join(chosen(settings) if kinds is None else kinds)}")
-    failures = []
-    with throw_away_leaves(settings) as proof:
-        root = read(certificate)
-        for store, place in every_place(shell, chosen(settings) if kinds is None else kinds):
-            try:
-                install_in(shell, store, place, root, proof)
-            except Exit as error:
-                failures.append(str(error.message))
+    failures, two = [], load_retiring(settings) is not None
+    for files in roots_to_trust(settings):
+        with throw_away_leaves(settings, files.retiring) as proof:
+            for store, place in every_place(shell, chosen(settings) if kinds is None else kinds):
+                try:
+                    install_in(shell, store, place, read(files.certificate), proof, by_entry=two)
+                except Exit as error:
+                    failures.append(str(error.message))
     if failures:
         raise Exit("\n\n".join(failures))
 
 
-def install_in(shell: Shell, store: Store, place: str, root: Root, proof: Proof) -> None:
-    with shell.step("", f"trust in {place}") as this:
-        if store.accepts(shell, place, proof.inside):
+def install_in(shell: Shell, store: Store, place: str, root: Root, proof: Proof, by_entry: bool = False) -> None:
+    """Have one store trust a root. `by_entry`: another root of the same key may be why the store accepts its leaf."""
+    which = ", the root before this one" if root.file.name.endswith(".retiring.crt") else ""
+    with shell.step("", f"trust in {place}{which}") as this:
+        if store.accepts(shell, place, proof.inside) and (not by_entry or store.entry(shell, place, root)):
             return this.skip("already there")
         missing = store.missing(shell, proof.root)
         if missing:
@@ -170,18 +178,29 @@ def rows(shell: Shell, settings: Settings) -> list[Row]:
 
 def remove(shell: Shell, settings: Settings, kinds: list[str]) -> None:
     """Remove all that these tasks have put there, keep going past a failure, and Exit with those at the end."""
-    failures, at_hand = [], roots_at_hand(settings)
-    for store, place in every_place(shell, kinds):
-        for entry in store.found(shell, place, at_hand):
-            try:
-                remove_from(shell, store, place, entry)
-            except Exit as error:
-                failures.append(str(error.message))
+    at_hand = roots_at_hand(settings)
+    remove_entries(shell, ((store, place, entry) for store, place in every_place(shell, kinds)
+                           for entry in store.found(shell, place, at_hand)))
+
+
+def remove_root(shell: Shell, root: Root) -> None:
+    """Remove this very root from all stores, of whichever kind, as above."""
+    found = ((store, place, store.entry(shell, place, root)) for store, place in every_place(shell, list(KINDS)))
+    remove_entries(shell, ((store, place, entry) for store, place, entry in found if entry), "old root")
+
+
+def remove_entries(shell: Shell, entries: Iterable[tuple[Store, str, str]], what: str = "root") -> None:
+    failures = []
+    for store, place, entry in entries:
+        try:
+            remove_from(shell, store, place, entry, what)
+        except Exit as error:
+            failures.append(str(error.message))
     if failures:
         raise Exit("\n\n".join(failures))
 
 
-def remove_from(shell: Shell, store: Store, place: str, entry: str) -> None:
-    with shell.step("", f"root in {place}") as this:
+def remove_from(shell: Shell, store: Store, place: str, entry: str, what: str = "root") -> None:
+    with shell.step("", f"{what} in {place}") as this:
         store.remove(shell, place, entry)
         this.outcome = "removed"

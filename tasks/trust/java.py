@@ -103,6 +103,10 @@ def found(shell: Shell, place: str, roots: list[Root]) -> list[str]:
     return [line.split(",")[0] for line in listed if line.startswith(f"{MANAGER}-")]
 
 
+def entry(shell: Shell, place: str, root: Root) -> str:
+    return root.label if root.label in found(shell, place, []) else ""
+
+
 def remove(shell: Shell, place: str, entry: str) -> None:
     change(shell, place, "-delete", "-alias", entry, why="take the root out of Java's store")
 

@@ -68,18 +68,33 @@ def accepts(shell: Shell, place: str, leaf: Leaf) -> bool:
 
 
 def install(shell: Shell, place: str, root: Root) -> None:
-    file = Path(place) / f"{root.label}.{known().ending}"
-    host.put(shell, file, root.pem, why="trust the root in the system's store")
+    host.put(shell, anchor(place, root), root.pem, why="trust the root in the system's store")
     shell.sudo(*known().update, why="have the system take up what has changed in its store")
 
 
 def found(shell: Shell, place: str, roots: list[Root]) -> list[str]:
     """Our files; and the bundle, where it still holds a root whose file is gone, because the update was broken off."""
     files = [str(file) for file in host.ours(*sorted(Path(place).glob(f"{MANAGER}-*")))]
+    lost = [root for root in roots if in_bundle(root) and not is_of_others(root, Path(place))]
+    return files + ([str(host.ROOT / known().bundle)] if lost and not files else [])
+
+
+def entry(shell: Shell, place: str, root: Root) -> str:
+    """Its file; or the bundle, where the update was broken off that would have dropped it."""
+    file = anchor(place, root)
+    if host.ours(file):
+        return str(file)
+    lost = in_bundle(root) and not is_of_others(root, Path(place))
+    return str(host.ROOT / known().bundle) if lost else ""
+
+
+def in_bundle(root: Root) -> bool:
     bundle = host.ROOT / known().bundle
-    text = bundle.read_text(errors="replace") if bundle.is_file() else ""
-    lost = [root for root in roots if root.pem in text and not is_of_others(root, Path(place))]
-    return files + ([str(bundle)] if lost and not files else [])
+    return bundle.is_file() and root.pem in bundle.read_text(errors="replace")
+
+
+def anchor(place: str, root: Root) -> Path:
+    return Path(place) / f"{root.label}.{known().ending}"
 
 
 def is_of_others(root: Root, anchors: Path) -> bool:

@@ -45,6 +45,10 @@ def found(shell: Shell, place: str, roots: list[Root]) -> list[str]:
     return [str(root.file) for root in roots if root.sha1 in listed]
 
 
+def entry(shell: Shell, place: str, root: Root) -> str:
+    return "".join(found(shell, place, [root]))
+
+
 def remove(shell: Shell, place: str, entry: str) -> None:
     """First its trust settings, which would outlive it and still count: https://openradar.appspot.com/13875232
 

@@ -154,6 +154,10 @@ def nobody_uses(shell: Shell, database: Path) -> bool:
         not complete(database) or "no keys found" in certutil(shell, str(database), "-K").stdout)
 
 
+def entry(shell: Shell, place: str, root: Root) -> str:
+    return root.label if root.label in found(shell, place, []) else ""
+
+
 def remove(shell: Shell, place: str, entry: str) -> None:
     if entry != MADE:
         shell.change("certutil", "-d", f"sql:{place}", "-D", "-n", entry, "-f", "/dev/null")

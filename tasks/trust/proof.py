@@ -31,17 +31,20 @@ class Proof:
 
 
 @contextmanager
-def throw_away_leaves(settings: Settings) -> Iterator[Proof]:
-    """Sign both for an hour, in a folder that is gone afterwards. Exit when the root cannot be used."""
+def throw_away_leaves(settings: Settings, retiring: bool = False) -> Iterator[Proof]:
+    """Sign both for an hour, in a folder that is gone afterwards. Exit when the root cannot be used.
+
+    `retiring`: by the root before this one.
+    """
     with tempfile.TemporaryDirectory() as folder:
         inside = Leaf(f"proof.{settings.cluster_domain(0)}", Path(folder) / "inside.crt")
         outside = Leaf(OUTSIDE, Path(folder) / "outside.crt")
         for leaf in (inside, outside):
-            leaf.file.write_bytes(sign(settings, leaf.name))
-        yield Proof(RootFiles(settings).certificate, inside, outside)
+            leaf.file.write_bytes(sign(RootFiles(settings, retiring), leaf.name))
+        yield Proof(RootFiles(settings, retiring).certificate, inside, outside)
 
 
-def sign(settings: Settings, name: str) -> bytes:
+def sign(files: RootFiles, name: str) -> bytes:
     """A leaf as a web server has it, in PEM. Not made by openssl: req(1) of macOS cannot sign with another key."""
     from cryptography import x509
     from cryptography.hazmat.primitives.asymmetric import ec
@@ -51,7 +54,7 @@ def sign(settings: Settings, name: str) -> bytes:
     from cryptography.hazmat.primitives.serialization import Encoding
     from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-    root, issuer_key = load_root(settings), load_key(RootFiles(settings))
+    root, issuer_key = load_root(files.settings, files.retiring), load_key(files)
     key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(timezone.utc)
     leaf = x509.CertificateBuilder(
         issuer_name=root.subject,

@@ -28,12 +28,17 @@ class Root:
 
 
 def roots_at_hand(settings: Settings) -> list[Root]:
-    """The root of this TLD, and those of other TLDs that these tasks have made; what cannot be read is left out."""
-    roots = []
-    for file in sorted(settings.cert_folder.glob("*-ca.crt")):
+    """The root of this TLD, those of other TLDs that these tasks have made, and those before them.
+
+    What cannot be read is left out.
+    """
+    roots, folder = [], settings.cert_folder
+    of_this_tld = [RootFiles(settings, retiring).certificate for retiring in (False, True)]
+    for file in (*sorted(folder.glob("*-ca.crt")), *sorted(folder.glob("*-ca.retiring.crt"))):
         with suppress(OSError, ValueError):
-            chosen = file == RootFiles(settings).certificate or is_made_here(read_certificate(file))
-            if chosen and file.with_suffix(".key").exists():  # else it may be your company's
+            chosen = file in of_this_tld or is_made_here(read_certificate(file))
+            # Without its key it may be your company's.
+            if chosen and (file.with_suffix(".key").exists() or file.name.endswith(".retiring.crt")):
                 roots.append(read(file))
     return roots
 

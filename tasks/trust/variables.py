@@ -9,7 +9,7 @@ from pathlib import Path
 from invoke import Context, Exit, task
 
 from tasks import settings as configuration
-from tasks.ca import RootFiles, load_root
+from tasks.ca import RootFiles, load_root, roots_to_trust
 from tasks.names import PlainTask
 from tasks.render import work_file
 from tasks.settings import Settings
@@ -28,22 +28,22 @@ def trust_env(context: Context) -> None:
     """
     settings = configuration.load()
     load_root(settings)
-    root = RootFiles(settings).certificate
     bundle = work_file("ca-bundle.pem")
     bundle.parent.mkdir(exist_ok=True)
     new = bundle.with_suffix(".new")
     new.write_bytes(b"\n".join(file.read_bytes() for file in sources(settings)))
     new.replace(bundle)
+    root = RootFiles(settings).certificate if len(roots_to_trust(settings)) == 1 else bundle  # Node takes one file
     for name, file in [*((name, bundle) for name in WITH_ALL), *((name, root) for name in WITH_OURS)]:
         print(f"export {name}={shlex.quote(str(file))}")
 
 
 def sources(settings: Settings) -> list[Path]:
-    """What this machine trusts, your company's CA where you named it, and the root."""
+    """What this machine trusts, your company's CA where you named it, and the root; while it is renewed, two."""
     here = linux_system.bundle()
     system = here if here and here.is_file() else Path(ssl.get_default_verify_paths().openssl_cafile)
     if not system.is_file():
         raise Exit(f"There is no file with what this machine trusts ({system}). On Linux it comes with the package "
                    "ca-certificates.")
     own = settings.additional_ca_bundle_file
-    return [system, *([own] if own else []), RootFiles(settings).certificate]
+    return [system, *([own] if own else []), *(files.certificate for files in roots_to_trust(settings))]

@@ -56,6 +56,10 @@ def found(shell: Shell, place: str, roots: list[Root]) -> list[str]:
     return [root.sha1 for root in roots if shell.look("certutil.exe", "-user", "-store", "Root", root.sha1).ok]
 
 
+def entry(shell: Shell, place: str, root: Root) -> str:
+    return "".join(found(shell, place, [root]))
+
+
 def remove(shell: Shell, place: str, entry: str) -> None:
     if not shell.dry:
         say("Windows may ask in a window of its own: answer Yes.")
