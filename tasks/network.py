@@ -20,24 +20,24 @@ HOST_NAMES = ("host.docker.internal", "host.containers.internal", "host.lima.int
 
 
 def ensure(shell: Shell, settings: Settings, known_subnet: str, containers: list[str]) -> None:
-    """Make the network where it is missing.
+    """Make the network where it is missing, and connect those containers that are not on it.
 
     `known_subnet` and `containers` are those of clusters that were made on it: their published ports name its gateway,
-    so a network that was lost is made again with that subnet, and they are connected to it.
+    so a network that was lost is made again with that subnet.
     """
     with shell.step("", f"network {settings.k3d_network}") as this:
-        if gateway(shell, settings):
-            return this.skip("already there")
-        subnet = settings.k3d_network_subnet or known_subnet
-        shell.change(
-            "docker", "network", "create", "--label", f"app.kubernetes.io/managed-by={MANAGER}",
-            *subnet_words(subnet), settings.k3d_network,
-            hint="Is the subnet used by another network (docker network ls)? K3D_NETWORK_SUBNET in .env chooses one.",
-        )
-        for container in containers:  # they know the lost network by its ID, and would not start
-            shell.change("docker", "network", "disconnect", "--force", settings.k3d_network, container)
-            shell.change("docker", "network", "connect", settings.k3d_network, container)
-        this.outcome = "created again, as it was" if containers else "created"
+        this.outcome = "already there"
+        if not gateway(shell, settings):
+            subnet = settings.k3d_network_subnet or known_subnet
+            shell.change(
+                "docker", "network", "create", "--label", f"app.kubernetes.io/managed-by={MANAGER}",
+                *subnet_words(subnet), settings.k3d_network,
+                hint="Is the subnet another network's (docker network ls)? K3D_NETWORK_SUBNET in .env chooses one.",
+            )
+            this.outcome = "created again, as it was" if containers else "created"
+        connected = connect(shell, settings, containers)
+        if connected:
+            this.outcome += f"; connected to it: {', '.join(connected)}"
 
 
 def subnet_words(subnet: str) -> tuple[str, ...]:
@@ -129,13 +129,27 @@ def address_reached(shell: Shell, settings: Settings, network: str, target: str)
         return ""
 
 
-def connect(shell: Shell, settings: Settings, containers: list[str]) -> None:
-    """Connect those containers to the shared network that are not on it yet."""
-    for container in containers:
-        on = shell.look("docker", "inspect", "--format",
-                        "{{range $name, $_ := .NetworkSettings.Networks}}{{$name}} {{end}}", container).stdout.split()
-        if settings.k3d_network not in on:
-            shell.change("docker", "network", "connect", settings.k3d_network, container)
+def connect(shell: Shell, settings: Settings, containers: list[str]) -> list[str]:
+    """Connect those containers to the shared network that are not on it, and return their names.
+
+    A container knows a network by its ID: with one that was lost, and made again, it would not start.
+    """
+    name = settings.k3d_network
+    if not containers:
+        return []
+    id = shell.look("docker", "network", "inspect", name, "--format", "{{.Id}}").stdout.strip()
+    listed = shell.look("docker", "inspect", "--format", "{{.Name}}{{range $name, $on := .NetworkSettings.Networks}} "
+                        "{{$name}}={{$on.NetworkID}}{{end}}", *containers).stdout.splitlines()
+    connected = []
+    for container, *on in map(str.split, filter(None, listed)):
+        networks = dict(entry.split("=", 1) for entry in on)
+        if id and networks.get(name) == id:
+            continue
+        connected.append(container.removeprefix("/"))
+        if name in networks:
+            shell.change("docker", "network", "disconnect", "--force", name, connected[-1])
+        shell.change("docker", "network", "connect", name, connected[-1])
+    return connected
 
 
 FIREWALL_HINT = """\

@@ -118,12 +118,27 @@ def test_a_network_that_was_lost_is_made_as_its_clusters_know_it_and_they_are_co
 ) -> None:
     elsewhere = world.cluster(2, network="another", subnet="10.9.0.0/16")
     world.cluster_list(elsewhere, world.cluster(1, subnet=known))
+    world.fakes.answer("^docker inspect .*Networks",
+                       "/k3d-cl1-server-0 dev-clusters=lost bridge=b\n/k3d-cl1-serverlb bridge=b\n")
     world.fakes.answer("^k3d kubeconfig merge", exit=1)
     world.inv("k3d-cluster-setup", "--n", "1")
     assert world.changes()[:-1] == [
         [*NETWORK, *subnet, "dev-clusters"],
         ["docker", "network", "disconnect", "--force", "dev-clusters", "k3d-cl1-server-0"],
         ["docker", "network", "connect", "dev-clusters", "k3d-cl1-server-0"],
+        ["docker", "network", "connect", "dev-clusters", "k3d-cl1-serverlb"],
+    ]
+
+
+def test_a_run_that_made_a_lost_network_and_was_broken_off_is_gone_on_with(world: World) -> None:
+    world.network(there=True)
+    world.fakes.answer("^docker network inspect .*Id", "new\n")
+    world.cluster_list(world.cluster(1))
+    world.fakes.answer("^docker inspect .*Networks",
+                       "/k3d-cl1-server-0 dev-clusters=new\n/k3d-cl1-serverlb dev-clusters=lost\n")
+    world.fakes.answer("^k3d kubeconfig merge", exit=1)
+    world.inv("k3d-cluster-setup", "--n", "1")
+    assert world.changes()[:-1] == [
         ["docker", "network", "disconnect", "--force", "dev-clusters", "k3d-cl1-serverlb"],
         ["docker", "network", "connect", "dev-clusters", "k3d-cl1-serverlb"],
     ]
