@@ -8,7 +8,7 @@ from tasks import kubeconfig, network
 from tasks import settings as configuration
 from tasks.ca import load_retiring
 from tasks.existing import Existing, existing, ours
-from tasks.in_cluster import coredns
+from tasks.in_cluster import charts, coredns
 from tasks.k3d import ALL_HELP, creation_marker, ensure_network, open_clusters
 from tasks.names import ClusterTask, PlainTask
 from tasks.ports import check_free_ports
@@ -105,6 +105,7 @@ def start(shell: Shell, cluster: Cluster) -> None:
                 this.outcome = "started"
         kubeconfig.merge(shell, cluster)
         coredns.configure(shell, cluster)
+        wait_for_workloads(shell, cluster)
         if load_retiring(cluster.settings):
             say(f"{cluster.name}: the root is being renewed, and this cluster may not know the new one yet. Bring it "
                 f"there with: inv k3d-cluster-configure --n {cluster.number}")
@@ -114,6 +115,19 @@ def k3d_start(shell: Shell, cluster: Cluster, found: Existing) -> None:
     if found.state == "stopped":
         check_free_ports(shell, cluster, [address for address in found.addresses if address != "0.0.0.0"])
     shell.change("k3d", "cluster", "start", cluster.name, "--wait", "--timeout", f"{cluster.settings.timeout_create}s")
+
+
+def wait_for_workloads(shell: Shell, cluster: Cluster) -> None:
+    """Wait for what names and trust rest on; their pods come back a while after the API."""
+    seconds = cluster.settings.timeout_ready
+    with shell.step(cluster.name, "Traefik, cert-manager and trust-manager") as this:
+        for namespace in ("kube-system", charts.NAMESPACE):
+            kubectl = (*cluster.kubectl, "-n", namespace)
+            there = shell.look(*kubectl, "get", "deployments", "-o", "name").stdout.split()
+            if there:
+                shell.wait(f"Deployments in {namespace}", seconds, *kubectl, "wait", *there,
+                           "--for=condition=Available", f"--timeout={seconds}s")
+        this.outcome = "run"
 
 
 def delete(shell: Shell, cluster: Cluster) -> None:

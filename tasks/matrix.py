@@ -10,8 +10,7 @@ from invoke import Context, Exit, task
 
 from tasks import settings as configuration
 from tasks.address import to_type
-from tasks.existing import existing
-from tasks.k3d import ours
+from tasks.existing import existing, ours
 from tasks.names import PlainTask
 from tasks.progress import say
 from tasks.settings import Cluster

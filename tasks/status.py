@@ -12,9 +12,8 @@ from tasks import dns, trust
 from tasks import settings as configuration
 from tasks.ca import RENEW_DAYS, load_root
 from tasks.dns.ask import resolves
-from tasks.existing import Existing, existing
+from tasks.existing import Existing, existing, ours
 from tasks.in_cluster.seen import Seen, condition, see
-from tasks.k3d import ours
 from tasks.names import PlainTask
 from tasks.progress import say
 from tasks.settings import Cluster, Settings

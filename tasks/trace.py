@@ -8,10 +8,10 @@ from invoke import Context, Exit, task
 
 from tasks import settings as configuration
 from tasks.address import Address, read
+from tasks.existing import ours
 from tasks.hops import HOPS, OF_HTTPS
 from tasks.hops.machine import no_application, resolver
 from tasks.hops.walk import Broken, Walk
-from tasks.k3d import ours
 from tasks.names import PlainTask
 from tasks.settings import Cluster
 from tasks.shell import Shell

@@ -134,6 +134,13 @@ def _(patient: Patient) -> None:
     new_root(patient, ca.authority("k3d.internal", ends=ca.NOW + 80 * ca.DAY))
 
 
+@breaks("ca-retiring", "nothing is signed by the old root any more")
+def _(patient: Patient) -> None:
+    old = ca.authority("k3d.internal")
+    (authority(patient) / "internal-ca.retiring.crt").write_bytes(old.pem)
+    patient.find("ConfigMap", "root-ca")["data"]["root.pem"] = (ROOT.pem + old.pem).decode()
+
+
 @breaks("ca-weak", "it may sign for every IP address")
 def _(patient: Patient) -> None:
     new_root(patient, ca.authority("k3d.internal", excluded=[]))

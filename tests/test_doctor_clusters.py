@@ -207,7 +207,7 @@ def test_a_stopped_cluster_is_no_error_but_a_lost_network_and_a_taken_port_are(c
         docker("network", "disconnect", "--force", "dcd", container)
     docker("network", "rm", "dcd")
     assert set(doctor(clusters)) == {"network"}
-    done = clusters.inv("doctor", "--fix")
-    print(done.stdout, done.stderr)
+    assert doctor(clusters, "--fix") == {}
+    assert "dcd0  running" in clusters.inv("k3d-cluster-list").stdout
     done = clusters.inv("k3d-cluster-examples", "--n", "0")
     assert done.returncode == 0, done.stdout + done.stderr

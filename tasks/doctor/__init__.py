@@ -17,9 +17,8 @@ from tasks import network
 from tasks import settings as configuration
 from tasks.doctor import authority, bugs, clusters, in_cluster, machine, names, workloads
 from tasks.doctor.check import ERROR, Checks, Finding, Machine, Patient, examine
-from tasks.existing import existing
+from tasks.existing import existing, ours
 from tasks.in_cluster.seen import Seen, see
-from tasks.k3d import ours
 from tasks.names import PlainTask
 from tasks.progress import say
 from tasks.settings import Cluster, Settings

@@ -8,8 +8,8 @@ from datetime import datetime, timedelta, timezone
 
 from invoke import Exit
 
-from tasks import trust
-from tasks.ca import RootFiles, load_root, weaknesses
+from tasks import rotation, trust
+from tasks.ca import RootFiles, load_retiring, load_root, weaknesses
 from tasks.doctor.check import ERROR, WARNING, Checks, Machine
 from tasks.doctor.fixes import CLOSE_AUTHORITY, TRUST
 from tasks.render import MANAGER
@@ -38,6 +38,14 @@ def ends(machine: Machine) -> Iterator[str]:
     until = load_root(machine.settings).not_valid_after_utc
     if until < datetime.now(timezone.utc) + SOON:
         yield f"the root ends on {until:%Y-%m-%d}"
+
+
+@check("ca-retiring", WARNING, "inv cert-renew was broken off, or a cluster was stopped then.", "inv cert-renew",
+       needs=["ca"])
+def renewal(machine: Machine) -> Iterator[str]:
+    """No renewal of the root is half done"""
+    if load_retiring(machine.settings) is not None:
+        yield from rotation.holding(machine.shell, machine.settings) or ["nothing is signed by the old root any more"]
 
 
 @check("ca-weak", WARNING, "It was made by the original Taskfile or another tool.", "inv cert-renew --new-key",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import re
 from collections.abc import Iterator
 
@@ -14,6 +13,7 @@ from tasks.doctor.fixes import CONFIGURE, KUBECONFIG, MAKE_AGAIN, RESTART, SETUP
 from tasks.in_cluster import charts
 from tasks.in_cluster.seen import condition
 from tasks.tools import VERSION_OF
+from tasks.ways import get, port, trusting_all
 
 CHECKS = Checks()
 """For every cluster of these settings."""
@@ -145,37 +145,11 @@ def chart_versions(patient: Patient) -> Iterator[str]:
 def ports_answer(patient: Patient) -> Iterator[str]:
     """Traefik answers on the HTTP and the HTTPS port of this machine"""
     cluster = patient.cluster
-    for port, ask in ((cluster.http_port, http_answers), (cluster.https_port, tls_answers)):
-        problem = ask(port, f"proof.{cluster.domain}")
-        if problem:
-            yield f"127.0.0.1:{port}: {problem}"
-
-
-def http_answers(port: int, name: str) -> str:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-    try:
-        connection.request("GET", "/", headers={"Host": name})
-        connection.getresponse()
-    except (OSError, http.client.HTTPException) as error:
-        return str(error) or type(error).__name__
-    finally:
-        connection.close()
-    return ""
-
-
-def tls_answers(port: int, name: str) -> str:
-    """Whose certificate it is does not matter here."""
-    import socket
-    import ssl
-
-    context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    try:
-        with socket.create_connection(("127.0.0.1", port), timeout=5) as plain, \
-                context.wrap_socket(plain, server_hostname=name):
-            return ""
-    except OSError as error:
-        return str(error) or type(error).__name__
+    for scheme in ("http", "https"):
+        try:
+            get(cluster, scheme, f"proof.{cluster.domain}", "/", trusting_all)
+        except OSError as error:
+            yield f"127.0.0.1:{port(cluster, scheme)}: {str(error) or type(error).__name__}"
 
 
 @check_running("way-to-host", ERROR,
