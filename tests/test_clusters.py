@@ -290,37 +290,6 @@ def back_after_a_restart(clusters: Clusters, *numbers: int) -> None:
         wait_until(f"dct{number} to serve its page again", served, 180)
 
 
-ENGINE = Path("/var/run/docker.pid")
-
-
-@pytest.mark.skipif(os.geteuid() != 0 or not ENGINE.exists(), reason="needs an engine of this machine, and root")
-@pytest.mark.skipif(Path("/run/systemd/system").exists(), reason="the engine belongs to systemd")
-def test_all_ways_work_again_after_the_engine_was_killed_and_started(clusters: Clusters) -> None:
-    engine = int(ENGINE.read_text())
-    command = Path(f"/proc/{engine}/cmdline").read_text().split("\0")[:-1]
-    inspect = ["docker", "inspect", "-f", "{{.State.Pid}}", *subprocess.run(
-        ["docker", "ps", "-q"], check=True, capture_output=True, text=True).stdout.split()]
-    containers = subprocess.run(inspect, check=True, capture_output=True, text=True).stdout.split()
-    children = subprocess.run(["pgrep", "-P", str(engine)], capture_output=True, text=True).stdout.split()
-    shims = subprocess.run(["pgrep", "-f", "--", "-namespace moby"], capture_output=True, text=True).stdout.split()
-    for process in (engine, *map(int, {*containers, *children, *shims})):
-        with contextlib.suppress(ProcessLookupError):  # it may have ended with another one
-            os.kill(process, signal.SIGKILL)
-
-    def answers() -> bool:
-        return subprocess.run(["docker", "info"], capture_output=True).returncode == 0
-
-    for _ in range(5):  # a service manager would start it again and again, too
-        ENGINE.unlink(missing_ok=True)
-        started = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                   stderr=subprocess.DEVNULL, start_new_session=True)
-        wait_until("the engine to answer or to give up", lambda: answers() or started.poll() is not None)  # noqa: B023
-        if answers():
-            break
-    back_after_a_restart(clusters, 1, 2)
-    all_green(clusters, "1,2")
-
-
 def test_a_setup_that_was_killed_while_k3d_created_the_cluster_converges(clusters: Clusters) -> None:
     """Cluster 3, with a company's CA, which the next tests look for."""
     company = clusters.folder / "company ca.pem"
@@ -347,6 +316,41 @@ def test_the_companys_ca_reaches_node_and_bundle(clusters: Clusters) -> None:
     bundle = clusters.kubectl(3, "-n", "examples", "get", "configmap", "default-ca-bundle",
                               "-o", r"jsonpath={.data.bundle\.pem}")
     assert company.strip() in bundle
+
+
+ENGINE = Path("/var/run/docker.pid")
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not ENGINE.exists(), reason="needs an engine of this machine, and root")
+@pytest.mark.skipif(Path("/run/systemd/system").exists(), reason="the engine belongs to systemd")
+def test_all_ways_between_three_clusters_work_with_no_command_after_the_engine_was_killed_and_started(
+    clusters: Clusters,
+) -> None:
+    engine = int(ENGINE.read_text())
+    command = Path(f"/proc/{engine}/cmdline").read_text().split("\0")[:-1]
+    inspect = ["docker", "inspect", "-f", "{{.State.Pid}}", *subprocess.run(
+        ["docker", "ps", "-q"], check=True, capture_output=True, text=True).stdout.split()]
+    containers = subprocess.run(inspect, check=True, capture_output=True, text=True).stdout.split()
+    children = subprocess.run(["pgrep", "-P", str(engine)], capture_output=True, text=True).stdout.split()
+    shims = subprocess.run(["pgrep", "-f", "--", "-namespace moby"], capture_output=True, text=True).stdout.split()
+    for process in (engine, *map(int, {*containers, *children, *shims})):
+        with contextlib.suppress(ProcessLookupError):  # it may have ended with another one
+            os.kill(process, signal.SIGKILL)
+
+    def answers() -> bool:
+        return subprocess.run(["docker", "info"], capture_output=True).returncode == 0
+
+    for _ in range(5):  # a service manager would start it again and again, too
+        ENGINE.unlink(missing_ok=True)
+        started = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.DEVNULL, start_new_session=True)
+        wait_until("the engine to answer or to give up", lambda: answers() or started.poll() is not None)  # noqa: B023
+        if answers():
+            break
+    back_after_a_restart(clusters, 1, 2, 3)
+    wait_until("every way to work again", lambda: clusters.inv("matrix").returncode == 0)
+    assert clusters.inv("matrix").stdout.count("✓✓") == 12
+    all_green(clusters, "1,2,3")
 
 
 def test_a_cluster_of_the_original_taskfile_is_adopted_and_reaches_the_others_both_ways(
@@ -376,6 +380,8 @@ def test_a_cluster_of_the_original_taskfile_is_adopted_and_reaches_the_others_bo
     rules = clusters.kubectl(4, "-n", "kube-system", "get", "configmap", "coredns-custom", "-o", "jsonpath={.data}")
     assert list(json.loads(rules)) == ["dev-clusters.override"]
     all_green(clusters, "4")
+    status = clusters.inv("status")
+    assert status.returncode == 0 and "✓  dct4" in status.stdout, status.stdout
 
     clusters.fakes.forget()
     again = clusters.inv("adopt")
