@@ -14,7 +14,7 @@ from pathlib import Path
 
 import ca
 import pytest
-from conftest import Project
+from conftest import SOURCE, Project
 from patient import Patient, condition, endpoints, ingress
 from pretend import GATEWAY, ROOT, pages_of, world_of
 
@@ -583,4 +583,5 @@ def test_every_check_is_broken_by_a_test_and_every_need_is_a_check() -> None:
     assert {id for id, _, _ in BREAKS} | BY_ITSELF == set(checks)
     assert len(checks) == len((*OF_MACHINE, *OF_CLUSTER, *OF_RUNNING)), "each id is there once"
     assert {need for check in checks.values() for need in check.needs} <= set(checks)
+    assert f" {len(checks)} checks " in (SOURCE / "README.md").read_text()
     assert all(check.looks_at and not check.looks_at.endswith(".") for check in checks.values())
