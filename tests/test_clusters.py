@@ -354,13 +354,12 @@ def test_all_ways_between_three_clusters_work_with_no_command_after_the_engine_w
 
 
 def test_a_cluster_of_the_original_taskfile_is_adopted_and_reaches_the_others_both_ways(
-    clusters: Clusters, tmp_path: Path,
+    clusters: Clusters, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    os.environ["HOME"], home = str(clusters.home), os.environ["HOME"]
-    try:
+    with monkeypatch.context() as environment:  # of the one who runs the tests, whose kubeconfig it would be
+        environment.setenv("HOME", str(clusters.home))
+        environment.delenv("KUBECONFIG", raising=False)
         original.setup(clusters.cluster(4), tmp_path)
-    finally:
-        os.environ["HOME"] = home
     assert not secrets_hold_no_root_key(clusters, 4), "the original puts it there"
     clusters.kubectl(4, "apply", "-f", str(SOURCE / "tests" / "original-ingress.yaml"))
     wait_until("cert-manager to see the Ingress", lambda: clusters.kubectl(

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from tasks import dns, k3d, kubeconfig, life, tools, trust
 from tasks.as_root import openly
+from tasks.ca import RootFiles
 from tasks.doctor.check import Fix, Machine, Patient
-from tasks.shell import Shell
 
 
 def install_tools(machine: Machine) -> None:
@@ -15,15 +13,9 @@ def install_tools(machine: Machine) -> None:
 
 
 def close_authority(machine: Machine) -> None:
-    for file, mode in k3d_authority_files(machine):
-        machine.shell.change("chmod", mode, str(file))
-
-
-def k3d_authority_files(machine: Machine) -> list[tuple[Path, str]]:
-    from tasks.ca import RootFiles
-
     files = RootFiles(machine.settings)
-    return [(files.folder, "700"), (files.key, "600")]
+    for mode, file in (("700", files.folder), ("600", files.key)):
+        machine.shell.change("chmod", mode, str(file))
 
 
 def trust_root(machine: Machine) -> None:
@@ -59,19 +51,14 @@ def wake(deployment: str) -> Fix:
     words = ("-n", "kube-system", "scale", f"deployment/{deployment}", "--replicas=1")
 
     def go(patient: Patient) -> None:
-        shell, cluster = patient.shell, patient.cluster
+        shell, cluster, seconds = patient.shell, patient.cluster, patient.settings.timeout_ready
         with shell.step(cluster.name, deployment) as this:
             shell.change(*cluster.kubectl, *words)
-            wait_for(shell, patient, deployment)
+            shell.wait(f"{deployment} to run", seconds, *cluster.kubectl, "-n", "kube-system", "rollout", "status",
+                       f"deployment/{deployment}", f"--timeout={seconds}s")
             this.outcome = "runs"
 
     return Fix(f"kubectl --context {{context}} {' '.join(words)}", go)
-
-
-def wait_for(shell: Shell, patient: Patient, deployment: str) -> None:
-    seconds = patient.settings.timeout_ready
-    shell.wait(f"{deployment} to run", seconds, *patient.cluster.kubectl, "-n", "kube-system", "rollout", "status",
-               f"deployment/{deployment}", f"--timeout={seconds}s")
 
 
 INSTALL_TOOLS = Fix("inv tools --install", install_tools)
