@@ -13,7 +13,7 @@ from tasks import settings as configuration
 from tasks.ca import RENEW_DAYS, load_root
 from tasks.dns.ask import resolves
 from tasks.existing import Existing, existing, ours
-from tasks.in_cluster.seen import Seen, condition, see
+from tasks.in_cluster.seen import Seen, condition, kubelet_version, see
 from tasks.names import PlainTask
 from tasks.progress import say
 from tasks.settings import Cluster, Settings
@@ -106,7 +106,7 @@ def see_running(seen: Seen) -> Entry:
     return {
         "state": "red" if wrong else "green",
         "is": f"running; not ready: {', '.join(wrong)}" if wrong else "running",
-        "k3s": node["status"]["nodeInfo"]["kubeletVersion"] if node else "",
+        "k3s": kubelet_version(node) if node else "",
         "cert-manager": seen.version("cert-manager"),
         "trust-manager": seen.version("trust-manager"),
         "until": intermediate_until(seen),

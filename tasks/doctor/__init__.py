@@ -18,7 +18,7 @@ from tasks import settings as configuration
 from tasks.doctor import authority, bugs, clusters, in_cluster, machine, names, workloads
 from tasks.doctor.check import ERROR, Checks, Finding, Machine, Patient, examine
 from tasks.existing import existing, ours
-from tasks.in_cluster.seen import Seen, see
+from tasks.in_cluster.seen import Seen, see, without_nulls
 from tasks.names import PlainTask
 from tasks.progress import say
 from tasks.settings import Cluster, Settings
@@ -94,10 +94,10 @@ def engine(shell: Shell) -> dict[str, Any]:
 
     said = shell.look("docker", "info", "--format", "{{json .}}")
     try:
-        told: dict[str, Any] = json.loads(said.stdout)
+        told = without_nulls(json.loads(said.stdout))
     except ValueError:
         return {}
-    return told if told.get("ServerVersion") else {}
+    return told if isinstance(told, dict) and told.get("ServerVersion") else {}
 
 
 def see_patient(subject: Machine, cluster: Cluster) -> Patient:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from tasks.doctor.check import WARNING, Checks, Machine, Patient
+from tasks.in_cluster.seen import kubelet_version
 from tasks.tools import VERSION_OF, numbers
 
 MACHINE, CLUSTER = Checks(), Checks()
@@ -60,5 +61,5 @@ def of_k3d(machine: Machine) -> Iterator[str]:
 def in_cluster(patient: Patient) -> Iterator[str]:
     """No known bug of its k3s and trust-manager matters here"""
     for node in patient.seen.all("Node"):
-        yield from applying("k3s", node["status"]["nodeInfo"]["kubeletVersion"], K3S)
+        yield from applying("k3s", kubelet_version(node), K3S)
     yield from applying("trust-manager", patient.seen.version("trust-manager"), TRUST_MANAGER)

@@ -11,7 +11,7 @@ from tasks import k3d, network, ports
 from tasks.doctor.check import ERROR, WARNING, Checks, Patient
 from tasks.doctor.fixes import CONFIGURE, KUBECONFIG, MAKE_AGAIN, RESTART, SETUP, START
 from tasks.in_cluster import charts
-from tasks.in_cluster.seen import condition
+from tasks.in_cluster.seen import condition, kubelet_version
 from tasks.tools import VERSION_OF
 from tasks.ways import get, port, trusting_all
 
@@ -116,7 +116,7 @@ def skew(patient: Patient) -> Iterator[str]:
     """kubectl and the cluster are at most one minor version apart"""
     mine = re.search(r"v1\.(\d+)", patient.shell.look(*VERSION_OF["kubectl"]).stdout)
     for found in patient.seen.all("Node"):
-        its = re.match(r"v1\.(\d+)", found["status"]["nodeInfo"]["kubeletVersion"])
+        its = re.match(r"v1\.(\d+)", kubelet_version(found))
         if mine and its and abs(int(mine[1]) - int(its[1])) > 1:
             yield f"kubectl is {mine[0]}, and {found['metadata']['name']} is {its[0]}"
 

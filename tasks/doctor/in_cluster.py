@@ -128,8 +128,8 @@ def traefik_runs(patient: Patient) -> Iterator[str]:
 def access_log(patient: Patient) -> Iterator[str]:
     """Traefik writes its access log"""
     found = patient.seen.one("Deployment", "traefik", "kube-system") or {}
-    words = str(found.get("spec", {}).get("template", {}).get("spec", {}).get("containers", [{}])[0].get("args"))
-    if "--accesslog=true" not in words:
+    containers = found.get("spec", {}).get("template", {}).get("spec", {}).get("containers", [])
+    if not any("--accesslog=true" in container.get("args", []) for container in containers):
         yield "the access log is off"
 
 
@@ -141,7 +141,7 @@ def internal_service(patient: Patient) -> Iterator[str]:
     if found is None:
         yield "there is no Service kube-system/traefik-internal"
         return
-    ports = {port["port"] for port in found["spec"]["ports"]}
+    ports = {port["port"] for port in found["spec"].get("ports", [])}
     missing = {80, 443, patient.cluster.http_port, patient.cluster.https_port} - ports
     if missing:
         yield f"the Service kube-system/traefik-internal lacks the ports {', '.join(map(str, sorted(missing)))}"

@@ -62,7 +62,7 @@ def backends(patient: Patient) -> Iterator[str]:
     """Every Ingress leads to a Service with pods that are ready"""
     for name, ingress in ingresses(patient):
         namespace = ingress["metadata"]["namespace"]
-        for service in {(path["backend"].get("service") or {}).get("name", "") for _, path in paths(ingress)}:
+        for service in {path.get("backend", {}).get("service", {}).get("name", "") for _, path in paths(ingress)}:
             if service and not patient.seen.one("Service", service, namespace):
                 yield f"{name}: there is no Service {namespace}/{service}"
             elif service and not patient.seen.ready_endpoints(service, namespace):
@@ -99,8 +99,10 @@ def without_bundle(patient: Patient) -> Iterator[str]:
 def images(patient: Patient) -> Iterator[str]:
     """Every image could be pulled"""
     for pod in patient.seen.all("Pod"):
-        for status in (pod.get("status") or {}).get("containerStatuses") or []:
-            waiting = (status.get("state") or {}).get("waiting") or {}
-            if waiting.get("reason") in ("ErrImagePull", "ImagePullBackOff"):
-                yield (f"{pod['metadata']['namespace']}/{pod['metadata']['name']}: {status['image']}: "
-                       f"{str(waiting.get('message', '')).strip().splitlines()[-1][:200]}")
+        for kind in ("initContainerStatuses", "containerStatuses"):
+            for status in pod["status"].get(kind, []):
+                waiting = status.get("state", {}).get("waiting", {})
+                if waiting.get("reason") in ("ErrImagePull", "ImagePullBackOff", "InvalidImageName"):
+                    said = str(waiting.get("message") or waiting["reason"]).strip().splitlines()[-1]
+                    yield (f"{pod['metadata']['namespace']}/{pod['metadata']['name']}: {status.get('image', '')}: "
+                           f"{said[:200]}")

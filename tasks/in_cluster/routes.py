@@ -72,7 +72,7 @@ def routes(seen: Seen) -> Iterator[Route]:
         if "defaultBackend" in spec:
             paths.append(("", {"backend": spec["defaultBackend"]}))
         for host, path in paths:
-            service = path["backend"].get("service")
+            service = path.get("backend", {}).get("service")
             if service:
                 port = service.get("port") or {}
                 yield Route(ingress, host, path.get("path") or "/", path.get("pathType") == "Exact", service["name"],
@@ -95,4 +95,4 @@ def deployment_of(seen: Seen, service: Object) -> Object | None:
     selector = (service["spec"].get("selector") or {}).items()
     return next((found for found in seen.all("Deployment") if selector
                  and found["metadata"]["namespace"] == service["metadata"]["namespace"]
-                 and selector <= (found["spec"]["template"]["metadata"].get("labels") or {}).items()), None)
+                 and selector <= found["spec"].get("template", {}).get("metadata", {}).get("labels", {}).items()), None)

@@ -57,7 +57,7 @@ class Seen:
         slices = [found for found in self.all("EndpointSlice") if found["metadata"].get("namespace") == namespace
                   and (found["metadata"].get("labels") or {}).get("kubernetes.io/service-name") == service]
         return [address for found in slices for endpoint in found.get("endpoints") or []
-                if (endpoint.get("conditions") or {}).get("ready", True) for address in endpoint["addresses"]]
+                if (endpoint.get("conditions") or {}).get("ready", True) for address in endpoint.get("addresses") or []]
 
     def version(self, deployment: str) -> str:
         """Of cert-manager or trust-manager, as their charts say; empty when it is not there."""
@@ -71,7 +71,10 @@ def see(shell: Shell, cluster: Cluster) -> Seen:
         said = shell.look(*cluster.kubectl, "get", kinds, "-A", "-o", "json", "--request-timeout=10s", *more)
         if not said.ok:
             return [], (said.stderr.strip() or "no answer").splitlines()[-1]
-        return json.loads(said.stdout)["items"], ""
+        try:
+            return [whole(found) for found in json.loads(said.stdout)["items"] or []], ""
+        except (ValueError, TypeError, KeyError):
+            return [], "kubectl gave an answer that cannot be read"
 
     (objects, error), (others, _), chain, leaves, bundles = shell.side_by_side([
         partial(get, KUBERNETES, *WITHOUT_BUNDLES), partial(get, OTHERS),
@@ -80,9 +83,25 @@ def see(shell: Shell, cluster: Cluster) -> Seen:
     return Seen(cluster, error, objects + others, chain, leaves, [row[0] for row in bundles])
 
 
+def whole(found: Object) -> Object:
+    """The object without what is null, which then is as what is not there; the parts that all are asked for are."""
+    return {"metadata": {}, "spec": {}, "status": {}, **without_nulls(found)}
+
+
+def without_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: without_nulls(entry) for key, entry in value.items() if entry is not None}
+    return [without_nulls(entry) for entry in value if entry is not None] if isinstance(value, list) else value
+
+
+def kubelet_version(node: Object) -> str:
+    """k3s' own version; empty where the node has not told it yet."""
+    return str(node["status"].get("nodeInfo", {}).get("kubeletVersion", ""))
+
+
 def condition(found: Object, kind: str) -> tuple[bool, str]:
     """Whether an object has that condition, and what it says about it."""
-    for entry in found.get("status", {}).get("conditions") or []:
-        if entry["type"] == kind:
-            return entry["status"] == "True", str(entry.get("message", ""))
+    for entry in found.get("status", {}).get("conditions", []):
+        if entry.get("type") == kind:
+            return entry.get("status") == "True", str(entry.get("message", ""))
     return False, "it says nothing about it yet"

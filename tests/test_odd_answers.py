@@ -1,0 +1,92 @@
+"""What the tools tell may lack what it usually has: those who look say what they see, and no more."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from conftest import Project
+from patient import Patient
+from pretend import pages_of, world_of
+
+
+@pytest.fixture
+def patient(project: Project) -> Iterator[Patient]:
+    with world_of(project) as world, pages_of(world, 1):
+        yield Patient(world)
+
+
+def looks(patient: Patient) -> dict[str, str]:
+    """What the doctor finds to be wrong, after status and trace have looked too; none of them ends in a traceback."""
+    patient.inv("status")
+    patient.inv("trace", f"https://shop.cl1.k3d.internal:{patient.world.https(1)}/")
+    found = json.loads(patient.inv("doctor", "--json").stdout)
+    return {finding["id"]: finding["found"] for finding in found if finding["state"] in ("red", "yellow")}
+
+
+def test_objects_with_parts_that_are_null_or_missing_are_seen_as_far_as_they_go(patient: Patient) -> None:
+    def odd(kind: str, name: str, **parts: Any) -> dict[str, Any]:
+        return {"kind": kind, "metadata": {"namespace": "odd", "name": name, "labels": None, "annotations": None},
+                **parts}
+
+    backends: list[dict[str, Any]] = [{}, {"backend": None}, {"backend": {"service": None}},
+                                      {"backend": {"resource": {"kind": "Bucket", "name": "x"}}}]
+    patient.objects += [
+        odd("Ingress", "null", spec=None, status=None),
+        odd("Ingress", "none"),
+        odd("Ingress", "backends", spec={"rules": [{"host": f"{number}.x", "http": {"paths": [path]}}
+                                                   for number, path in enumerate(backends)]}),
+        odd("Ingress", "default", spec={"defaultBackend": None, "rules": [None, {"http": None}], "tls": [{}]}),
+        odd("EndpointSlice", "null", endpoints=None),
+        {"kind": "EndpointSlice", "metadata": {"namespace": "shop", "name": "y", "labels": {
+            "kubernetes.io/service-name": "shop"}}, "endpoints": [{"conditions": None}, {"addresses": None}]},
+        odd("ConfigMap", "binary", binaryData={"a": "AAAA"}),
+        odd("Pod", "null", status=None),
+        odd("Pod", "none", status={"containerStatuses": None}),
+        odd("Deployment", "null", spec=None, status=None),
+    ]
+    patient.find("ConfigMap", "coredns-custom")["data"]["other.server"] = None
+    assert looks(patient) == {}
+
+
+def test_what_is_not_there_yet_is_told_by_the_checks_that_look_for_it(patient: Patient) -> None:
+    patient.find("Node", "k3d-cl1-server-0")["status"] = None
+    assert set(looks(patient)) == {"node"}
+    patient.find("Deployment", "traefik")["spec"] = {"template": {"spec": {"containers": []}}}
+    patient.find("Service", "traefik-internal")["spec"] = {}
+    patient.find("Certificate", "shop-cert")["status"] = None
+    found = looks(patient)
+    assert set(found) == {"node", "traefik-log", "traefik-internal", "certificates"}
+    assert found["certificates"] == "shop/shop-cert is not ready: it says nothing about it yet"
+
+
+@pytest.mark.parametrize("answer", ["", "null", "{}", '{"items": [{"kind"', "<html>"])
+def test_an_answer_of_kubectl_that_cannot_be_read_is_an_api_that_does_not_answer(
+    patient: Patient, answer: str
+) -> None:
+    tell = patient.tell
+
+    def tell_oddly() -> None:
+        tell()
+        patient.world.fakes.answer("^kubectl .*get-contexts", "k3d-cl1\n")
+        patient.world.fakes.answer("^kubectl .*get nodes,", answer)
+        patient.world.fakes.answer("^kubectl .*get clusterissuers,", answer)
+
+    patient.tell = tell_oddly  # type: ignore[method-assign]
+    assert looks(patient) == {"api": "kubectl gave an answer that cannot be read"}
+
+
+def test_an_engine_that_tells_little_is_not_called_wrong(patient: Patient) -> None:
+    patient.engine = {"ServerVersion": "28.0.0", "MemTotal": None, "SecurityOptions": None, "SystemTime": None,
+                      "DockerRootDir": None, "Name": None}
+    assert looks(patient) == {}
+
+
+def test_an_image_that_cannot_be_pulled_is_told_without_a_message_and_of_an_init_container_too(
+    patient: Patient
+) -> None:
+    patient.find("Pod", "shop-1")["status"] = {"initContainerStatuses": [
+        {"image": "busybox", "state": {"waiting": {"reason": "ImagePullBackOff"}}}]}
+    assert looks(patient) == {"images": "shop/shop-1: busybox: ImagePullBackOff"}
