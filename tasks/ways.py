@@ -132,7 +132,7 @@ def ask_from_pod(shell: Shell, cluster: Cluster, *urls: str) -> list[Answer]:
 
     :raises NoExamples: when there is no such pod.
     """
-    said = curl(shell, cluster, "curl", "--connect-timeout", "5", "--write-out", WRITE_OUT, *urls,
+    said = curl(shell, cluster, "curl", "--globoff", "--connect-timeout", "5", "--write-out", WRITE_OUT, *urls,
                 seconds=max(LOOK_SECONDS, (SECONDS + 1) * len(urls)))
     answers = [Answer(int(status), body, int(code), error or f"curl ended with {code}" if int(code) else "")
                for body, code, status, error in WRITTEN_OUT.findall(said.stdout)]

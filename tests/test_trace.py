@@ -459,6 +459,14 @@ def test_from_a_pod_curls_exit_code_names_the_hop(
     assert note in red[0]["note"]
 
 
+def test_a_pod_is_asked_for_the_url_as_it_is_also_with_braces_that_curl_would_expand(app: App) -> None:
+    done = app.run("--json", f"{app.url}{{a,b}}?c[]=1")
+    assert done.returncode == 0, done.stdout
+    for words in app.world.fakes.calls("kubectl"):
+        if "curl" in words:
+            assert "--globoff" in words and words[-1] == f"{app.url}{{a,b}}?c[]=1"
+
+
 def test_a_cluster_without_the_examples_is_grey_and_one_whose_pod_cannot_be_asked_is_red(app: App) -> None:
     app.world.fakes.answer("^kubectl .*k3d-cl1 .*exec ", stderr='Error from server (NotFound): namespaces "examples"',
                            exit=1)
