@@ -111,6 +111,11 @@ def _(patient: Patient) -> None:
     patient.world.fakes.answer("^ip ", "10.0.0.0/8 dev tun0 scope link\n")
 
 
+def test_a_vpn_that_takes_all_else_is_no_overlap(patient: Patient) -> None:
+    patient.world.fakes.answer("^ip ", "0.0.0.0/1 via 10.8.0.1 dev tun0\n128.0.0.0/1 via 10.8.0.1 dev tun0\n\n")
+    assert wrong(patient) == {}
+
+
 def authority(patient: Patient) -> Path:
     return patient.world.project.home / ".local-ca-certs"
 

@@ -113,8 +113,9 @@ def overlap(machine: Machine) -> Iterator[str]:
     """No route of this machine leads elsewhere for addresses of the clusters"""
     ours = [*network.subnets(machine.shell, machine.settings), *CLUSTER_NETWORKS]
     for line in machine.shell.look("ip", "-4", "route").stdout.splitlines():
-        target, *rest = line.split()
-        if target == "default" or "br-" in line or "docker" in line:
+        target, *rest = line.split() or [""]
+        # The two halves are how a VPN takes all that has no closer route: openvpn(8), redirect-gateway def1.
+        if target in ("default", "0.0.0.0/1", "128.0.0.0/1") or "br-" in line or "docker" in line:
             continue
         try:
             route = ipaddress.IPv4Network(target)
