@@ -98,6 +98,9 @@ def start(shell: Shell, cluster: Cluster) -> None:
     with shell.one_at_a_time(cluster.name):
         with shell.step(cluster.name, "cluster") as this:
             found = must_exist(cluster, existing(shell))
+            if creation_marker(cluster).exists():
+                raise Exit(f"{cluster.name} is half made: k3d cluster create was broken off. "
+                           f"Make it again with: inv k3d-cluster-setup --n {cluster.number}")
             if found.running:
                 this.skip("already running")
             else:
@@ -113,7 +116,7 @@ def start(shell: Shell, cluster: Cluster) -> None:
 
 def k3d_start(shell: Shell, cluster: Cluster, found: Existing) -> None:
     if found.state == "stopped":
-        check_free_ports(shell, cluster, [address for address in found.addresses if address != "0.0.0.0"])
+        check_free_ports(shell, cluster, sorted(found.addresses), there=True)
     shell.change("k3d", "cluster", "start", cluster.name, "--wait", "--timeout", f"{cluster.settings.timeout_create}s")
 
 

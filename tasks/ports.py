@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
+from collections.abc import Iterable
 
 from invoke import Exit
 
@@ -11,8 +12,10 @@ from tasks.settings import Cluster
 from tasks.shell import Shell
 
 
-def check_free_ports(shell: Shell, cluster: Cluster, addresses: list[str]) -> None:
-    """Exit names each port that something else holds, and what that is where the system tells."""
+def check_free_ports(shell: Shell, cluster: Cluster, addresses: Iterable[str], there: bool = False) -> None:
+    """For a cluster that is to be created, or is `there` and to be started.
+
+    Exit names each port that something else holds, and what that is where the system tells."""
     taken = [
         f"{address}:{port} is taken{holder(shell, port)}"
         for port in (cluster.http_port, cluster.https_port)
@@ -21,8 +24,9 @@ def check_free_ports(shell: Shell, cluster: Cluster, addresses: list[str]) -> No
     ]
     if taken:
         lines = "\n".join(f"  {line}" for line in taken)
-        raise Exit(f"{cluster.name} cannot be created:\n{lines}\nStop what holds the port, or change K3D_PORT_START "
-                   "or another K3D_PORT_ key in .env.")
+        what, otherwise = (("started", "then run the task again.") if there else
+                           ("created", "or change K3D_PORT_START or another K3D_PORT_ key in .env."))
+        raise Exit(f"{cluster.name} cannot be {what}:\n{lines}\nStop what holds the port, {otherwise}")
 
 
 def is_taken(address: str, port: int) -> bool:

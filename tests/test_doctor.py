@@ -284,6 +284,14 @@ def _(patient: Patient) -> None:
     patient.existing = patient.world.cluster(1, running=False)  # and the pages are served
 
 
+@breaks("ports-taken", "0.0.0.0:")
+def _(patient: Patient) -> None:
+    patient.existing = patient.world.cluster(1, running=False)
+    for bindings in patient.existing["nodes"][1]["portMappings"].values():
+        bindings[:] = [{"HostIp": "0.0.0.0", "HostPort": bindings[0]["HostPort"]}]
+    patient.world.env(K3D_BIND_ADDRESS="0.0.0.0")
+
+
 @breaks("ports-lan", "its ports are published on 0.0.0.0")
 def _(patient: Patient) -> None:
     for bindings in patient.existing["nodes"][1]["portMappings"].values():

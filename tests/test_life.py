@@ -96,6 +96,16 @@ def test_a_port_that_somebody_took_while_the_cluster_was_stopped_is_named(world:
         done = world.inv("k3d-cluster-start", "--n", "2")
     assert done.returncode == 1 and k3d(world) == []
     assert f"127.0.0.1:{world.https(2)} is taken" in done.stderr
+    assert "cl2 cannot be started" in done.stderr and "K3D_PORT_" not in done.stderr, "its ports are fixed by now"
+
+
+def test_a_half_made_cluster_is_not_started_but_made_again(world: World) -> None:
+    marker = world.project.folder / ".work" / "cl2" / "half-made"
+    marker.parent.mkdir(parents=True)
+    marker.touch()
+    done = world.inv("k3d-cluster-start", "--n", "2")
+    assert done.returncode == 1 and k3d(world) == []
+    assert "cl2 is half made" in done.stderr and "inv k3d-cluster-setup --n 2" in done.stderr
 
 
 @pytest.mark.parametrize("task", ["stop", "start", "restart"])

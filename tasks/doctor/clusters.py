@@ -53,8 +53,7 @@ def taken(patient: Patient) -> Iterator[str]:
     """Nobody else has the ports of a cluster that is stopped"""
     if patient.found.state == "stopped":
         try:
-            addresses = [address for address in patient.found.addresses if address != "0.0.0.0"]
-            ports.check_free_ports(patient.shell, patient.cluster, addresses)
+            ports.check_free_ports(patient.shell, patient.cluster, sorted(patient.found.addresses), there=True)
         except Exit as error:
             yield from (line.strip() for line in str(error.message).splitlines() if " is taken" in line)
 
