@@ -11,7 +11,7 @@ from invoke import Exit
 
 from tasks.render import MANAGER
 from tasks.settings import Cluster, Settings
-from tasks.shell import Shell
+from tasks.shell import Shell, plain
 
 PROXY_VARIABLE = re.compile(r"(https?|no)_proxy=", re.IGNORECASE)
 
@@ -61,7 +61,7 @@ REGISTRIES_LABEL = f"{MANAGER}.registries"
 def existing(shell: Shell) -> dict[str, Existing]:
     said = shell.look("k3d", "cluster", "list", "--output", "json")
     if not said.ok:
-        raise Exit(f"k3d cluster list failed: {(said.stderr.strip() or 'it said nothing').splitlines()[-1]}")
+        raise Exit(f"k3d cluster list failed: {(plain(said.stderr).strip() or 'it said nothing').splitlines()[-1]}")
     answer = said.stdout[said.stdout.rfind("\n[") + 1 :]  # LOG_LEVEL=debug has k3d say more before it
     try:
         return {found.name: found for found in map(read_cluster, json.loads(answer or "[]") or [])}

@@ -226,9 +226,14 @@ def shown(words: tuple[str, ...]) -> str:
     return shlex.join(PROXY_PASSWORD.sub(r"\1***@", word) for word in words)
 
 
+def plain(text: str) -> str:
+    """Without colours, which k3d has also where nobody sees them."""
+    return re.sub(r"\033\[[0-9;]*m", "", text)
+
+
 def fail(words: tuple[str, ...], result: Result, hint: str = "") -> NoReturn:
     """Exit with what failed, the command, its last lines and what to do."""
-    said = (result.stderr.strip() or result.stdout.strip()).splitlines()[-12:]
+    said = plain(result.stderr.strip() or result.stdout.strip()).splitlines()[-12:]
     raise Exit(
         "\n".join(
             [

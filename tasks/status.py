@@ -8,7 +8,7 @@ from typing import Any
 
 from invoke import Context, Exit, task
 
-from tasks import dns, trust
+from tasks import dns, tools, trust
 from tasks import settings as configuration
 from tasks.ca import RENEW_DAYS, load_root
 from tasks.dns.ask import resolves
@@ -46,7 +46,12 @@ def status(context: Context, json: bool = False) -> None:
 
 
 def see_machine(shell: Shell, settings: Settings) -> list[Entry]:
-    return [authority(settings), *stores(shell, settings), resolver(shell, settings)]
+    return [engine(shell), authority(settings), *stores(shell, settings), resolver(shell, settings)]
+
+
+def engine(shell: Shell) -> Entry:
+    wrong = [why for tool in ("docker", "k3d") if (why := tools.problem(shell, tool))]
+    return {"what": "engine", "state": "red" if wrong else "green", "is": "; ".join(wrong) or "answers"}
 
 
 def authority(settings: Settings) -> Entry:
@@ -79,9 +84,12 @@ def resolver(shell: Shell, settings: Settings) -> Entry:
 
 
 def see_clusters(shell: Shell, settings: Settings) -> list[Entry]:
-    if not (shell.find("docker") and shell.find("k3d")):
-        return []
-    found = existing(shell)
+    try:
+        found = existing(shell)
+    except Exit:
+        if engine(shell)["state"] == "red":  # which is told of this machine
+            return []
+        raise
     entries: list[Entry] = shell.side_by_side(
         [partial(see_cluster, shell, cluster, found[cluster.name]) for cluster in ours(settings, found)])
     return entries
@@ -148,6 +156,8 @@ def expiring(seen: Seen) -> list[str]:
 def show(machine: list[Entry], clusters: list[Entry]) -> None:
     print_table(["", "this machine", ""], [
         [sign(entry), entry["what"], Cell(entry["is"], entry["state"])] for entry in machine])
+    if any(entry["what"] == "engine" and entry["state"] == "red" for entry in machine):
+        return say("The clusters cannot be seen. Why, and what to do: inv doctor")
     if not clusters:
         return say("There is no cluster. Make one with: inv k3d-cluster-setup --n 1\n")
     print_table(["", "cluster", "", "domain", "ports", "k3s, cert-manager, trust-manager", "CA until"], [

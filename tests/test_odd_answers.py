@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -90,3 +91,38 @@ def test_an_image_that_cannot_be_pulled_is_told_without_a_message_and_of_an_init
     patient.find("Pod", "shop-1")["status"] = {"initContainerStatuses": [
         {"image": "busybox", "state": {"waiting": {"reason": "ImagePullBackOff"}}}]}
     assert looks(patient) == {"images": "shop/shop-1: busybox: ImagePullBackOff"}
+
+
+def test_without_an_engine_status_shows_this_machine_and_says_that_clusters_cannot_be_seen(patient: Patient) -> None:
+    tell, answer = patient.tell, patient.world.fakes.answer
+
+    def tell_of_none() -> None:
+        tell()
+        answer("^docker version", stderr="Cannot connect to the Docker daemon\n", exit=1)
+        answer("^k3d cluster list", stderr="\033[31mFATA\033[0m[0000] Cannot connect\n", exit=1)
+
+    patient.tell = tell_of_none  # type: ignore[method-assign]
+    done = patient.inv("status")
+    assert (done.returncode, done.stderr) == (1, "")
+    assert re.search("✗  engine .*its engine does not answer .*start Docker", done.stdout)
+    assert "✓  root " in done.stdout and "There is no cluster" not in done.stdout
+    told = json.loads(patient.inv("status", "--json").stdout)
+    assert told["clusters"] == [] and told["machine"][0]["state"] == "red"
+    listed = patient.inv("k3d-cluster-list", "--json")
+    assert (listed.returncode, listed.stdout) == (1, "") and "\033" not in listed.stderr
+
+
+def test_a_file_that_is_in_the_way_is_found_by_its_check_and_hides_no_other(patient: Patient) -> None:
+    file = patient.world.project.root / "proc/sys/fs/inotify/max_user_instances"
+    file.parent.mkdir(parents=True)
+    file.symlink_to("/proc/self/mem")  # there, and cannot be read from its beginning
+    found = looks(patient)
+    assert set(found) == {"engine-inotify"} and "cannot be seen" in found["engine-inotify"]
+
+
+def test_a_fix_that_cannot_write_its_files_is_told_and_the_doctor_goes_on(patient: Patient) -> None:
+    (patient.world.project.folder / ".work").write_text("a file where the folder would be\n")
+    patient.find("ClusterIssuer", "root-ca")["status"] = None
+    done = patient.inv("doctor", "--fix", "--json")
+    assert done.returncode == 2 and ".work" in done.stderr
+    assert [found["id"] for found in json.loads(done.stdout) if found["state"] == "red"] == ["issuer"]

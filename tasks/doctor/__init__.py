@@ -20,7 +20,7 @@ from tasks.doctor.check import ERROR, Checks, Finding, Machine, Patient, examine
 from tasks.existing import existing, ours
 from tasks.in_cluster.seen import Seen, see, without_nulls
 from tasks.names import PlainTask
-from tasks.progress import say
+from tasks.progress import say, what_to_do
 from tasks.settings import Cluster, Settings
 from tasks.shell import Shell
 from tasks.table import JSON_HELP, SIGNS, Cell, print_json, print_table
@@ -123,6 +123,8 @@ def mend(findings: list[Finding]) -> bool:
             fix.go(finding.subject)
         except Exit as error:
             say(str(error.message))
+        except OSError as error:
+            say(what_to_do(error))
     return bool(todo)
 
 

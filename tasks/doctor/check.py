@@ -11,6 +11,7 @@ from invoke import Exit
 
 from tasks.existing import Existing
 from tasks.in_cluster.seen import Seen
+from tasks.progress import what_to_do
 from tasks.settings import Cluster, Settings
 from tasks.shell import Shell
 
@@ -152,5 +153,7 @@ def run(check: Check, where: str, subject: Machine | Patient, states: Mapping[st
         wrong = list(check.look(subject))
     except Exit as error:
         return [Finding(check, where, "grey", f"cannot be seen: {error.message}", subject)]
+    except OSError as error:
+        return [Finding(check, where, check.level, f"cannot be seen: {what_to_do(error)}", subject)]
     return ([Finding(check, where, check.level, sentence, subject) for sentence in wrong]
             or [Finding(check, where, "green", "", subject)])
