@@ -166,3 +166,29 @@ def test_a_table_in_a_narrow_terminal_folds_what_is_too_wide_and_cuts_nothing(
     said = re.sub(r"\033\[[0-9;]*[mK]", "", capsys.readouterr().out)
     assert said.count("x") == 30 and "y" in said
     assert max(map(len, said.splitlines())) <= 20
+
+
+def test_a_url_that_is_too_wide_is_folded_and_leaves_the_table_a_table(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for key, value in {"COLUMNS": "60", "FORCE_COLOR": "1", "TERM": "xterm"}.items():
+        monkeypatch.setenv(key, value)
+    address = "https://docs.example.com/" + 10 * "a/long/path/"
+    print_table(["", "check", "found"], [["✗", "names-rebinding", f"see {address}"], ["✗", "names", address]])
+    said = re.sub(r"\033\[[0-9;]*[mK]", "", capsys.readouterr().out)
+    assert re.search(r"check +found *\n✗  names-rebinding  see", said)
+    assert "".join(said.split()).count(address) == 2 and max(map(len, said.splitlines())) <= 60
+
+
+@pytest.mark.parametrize(("columns", "lines"), [
+    ("38", ["   name              ports    note", "✓  cl1.k3d.internal  11080    runs", 21 * " " + "11443    well"]),
+    ("30", ["✓ cl1.k3d.internal", "  ports: 11080 11443", "  note: runs well"]),
+])
+def test_a_table_in_a_narrow_terminal_keeps_words_whole_beside_each_other_or_below(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], columns: str, lines: list[str]
+) -> None:
+    for key, value in {"COLUMNS": columns, "FORCE_COLOR": "1", "TERM": "xterm"}.items():
+        monkeypatch.setenv(key, value)
+    print_table(["", "name", "ports", "note"], [["✓", "cl1.k3d.internal", "11080 11443", "runs well"]])
+    said = re.sub(r"\033\[[0-9;]*[mK]", "", capsys.readouterr().out)
+    assert [line.rstrip() for line in said.strip("\n").splitlines()] == lines
