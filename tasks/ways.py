@@ -106,7 +106,11 @@ def trusting_the_root(cluster: Cluster) -> ssl.SSLContext:
     """TLS that accepts what our root has signed, and nothing else; OSError when the root cannot be read."""
     import ssl
 
-    return ssl.create_default_context(cafile=str(RootFiles(cluster.settings).certificate))
+    file = RootFiles(cluster.settings).certificate
+    try:
+        return ssl.create_default_context(cafile=str(file))
+    except OSError as error:  # which does not name the file
+        raise OSError(f"the root {file} cannot be read: {error.strerror or error}") from None
 
 
 def trusting_all(cluster: Cluster) -> ssl.SSLContext:

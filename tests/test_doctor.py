@@ -125,6 +125,12 @@ def _(patient: Patient) -> None:
     (authority(patient) / "internal-ca.key").unlink()
 
 
+@breaks("ca", "For a new one: inv cert-renew")
+def _(patient: Patient) -> None:
+    ended = ca.authority("k3d.internal", starts=ca.NOW - 9 * ca.DAY, ends=ca.NOW - ca.DAY)
+    ca.put(authority(patient), ended.pem, ended.key_pem())
+
+
 def new_root(patient: Patient, root: ca.Signed) -> None:
     """Everything in the cluster is of this root, too."""
     ca.put(authority(patient), root.pem, root.key_pem())

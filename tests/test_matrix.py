@@ -150,6 +150,13 @@ def test_json_holds_every_way_and_nothing_else(world: World) -> None:
     assert "2 of 4 ways do not work" in done.stderr
 
 
+def test_a_root_that_is_missing_is_named(world: World) -> None:
+    root = world.project.home / ".local-ca-certs" / "internal-ca.crt"
+    root.unlink()
+    world.cluster_list(world.cluster(1))
+    assert f"the root {root} cannot be read: No such file or directory" in matrix(world, pages=(1,)).stderr
+
+
 def test_without_a_running_cluster_it_says_how_to_get_one(world: World) -> None:
     world.cluster_list(world.cluster(1, running=False))
     done = matrix(world, pages=())

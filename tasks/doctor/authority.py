@@ -23,13 +23,13 @@ SOON = timedelta(days=90)
 
 
 @check("ca", ERROR, "It was never made, has ended, was damaged, or the settings name other domains now.",
-       "inv cert makes one where there is none. One that cannot be used is never replaced without being asked to.")
+       "What is found says how. inv cert makes one where there is none, and replaces none.")
 def usable(machine: Machine) -> Iterator[str]:
     """The root certificate and its key: there, whole, valid, and for these domains"""
     try:
         load_root(machine.settings)
     except Exit as error:
-        yield str(error.message).splitlines()[0]
+        yield " ".join(str(error.message).splitlines()[:2]).replace("Nothing was changed. ", "")
 
 
 @check("ca-ends", WARNING, "A root is good for ten years.", "inv cert-renew", needs=["ca"])
