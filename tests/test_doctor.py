@@ -551,7 +551,7 @@ def _(patient: Patient) -> None:
 
 
 # What cannot be broken in this way is broken in a test of its own below.
-BY_ITSELF = {"ports-answer", "names-lan"}
+BY_ITSELF = {"ports-answer", "names-lan", "names-proxy"}
 
 ALSO: dict[str, set[str]] = {
     "names-vpn": {"names"},
@@ -573,6 +573,12 @@ def test_where_all_is_well_nothing_is_found(patient: Patient) -> None:
     said = patient.inv("doctor")
     assert (said.returncode, said.stderr) == (0, "")
     assert re.fullmatch(r"\d+ checks are good, 0 found an error, 0 a warning\.\n", said.stdout)
+
+
+def test_a_proxy_of_the_users_shell_that_gets_the_clusters_names_is_found(patient: Patient) -> None:
+    proxy, nodes_were_made_without = {"HTTPS_PROXY": "http://proxy.example:3128"}, {"settings"}
+    assert set(wrong(patient, **proxy)) == {"names-proxy"} | nodes_were_made_without
+    assert set(wrong(patient, **proxy, NO_PROXY="example.com,.k3d.internal")) == nodes_were_made_without
 
 
 def test_ports_that_nobody_answers_on_are_found(project: Project) -> None:

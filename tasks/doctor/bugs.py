@@ -46,10 +46,9 @@ def applying(name: str, text: str, table: tuple[Bug, ...]) -> Iterator[str]:
                 yield f"{name} {found[0]}: {bug.what}. {bug.link}"
 
 
-FIX = "A newer version, or the way around that is named"
-
-
-@MACHINE.check("bugs-k3d", WARNING, "Not mended yet in this version.", FIX, needs=["tools", "engine"])
+@MACHINE.check("bugs-k3d", WARNING, "Not mended yet in this version.",
+               "What is named in .env, then a new cluster; or K3D_VERSION there, then: inv tools --install",
+               needs=["tools", "engine"])
 def of_k3d(machine: Machine) -> Iterator[str]:
     """No known bug of this k3d matters on this engine"""
     colima = str(machine.engine.get("Name", "")).startswith("colima")
@@ -57,7 +56,8 @@ def of_k3d(machine: Machine) -> Iterator[str]:
         yield from applying("k3d", machine.shell.look(*VERSION_OF["k3d"]).stdout, K3D)
 
 
-@CLUSTER.check("bugs", WARNING, "Not mended yet in this version.", FIX, needs=["api"])
+@CLUSTER.check("bugs", WARNING, "Not mended yet in this version.",
+               "A newer version in .env, then: inv k3d-cluster-configure --n {n}; for k3s a new cluster", needs=["api"])
 def in_cluster(patient: Patient) -> Iterator[str]:
     """No known bug of its k3s and trust-manager matters here"""
     for node in patient.seen.all("Node"):

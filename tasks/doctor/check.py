@@ -145,14 +145,14 @@ def examine(shell: Shell, checks: Checks, where: str, subject: Machine | Patient
 
 
 def run(check: Check, where: str, subject: Machine | Patient, states: Mapping[str, str]) -> list[Finding]:
-    """What one check finds; grey where one that it needs has found an error, or where it could not look."""
+    """What one check finds; grey where one that it needs has found an error."""
     failed = next((needed for needed in check.needs if states[needed] in (ERROR, "grey")), "")
     if failed:
         return [Finding(check, where, "grey", f"not asked, because of {failed}", subject)]
     try:
         wrong = list(check.look(subject))
     except Exit as error:
-        return [Finding(check, where, "grey", f"cannot be seen: {error.message}", subject)]
+        return [Finding(check, where, check.level, f"cannot be seen: {error.message}", subject)]
     except OSError as error:
         return [Finding(check, where, check.level, f"cannot be seen: {what_to_do(error)}", subject)]
     return ([Finding(check, where, check.level, sentence, subject) for sentence in wrong]

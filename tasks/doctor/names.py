@@ -95,6 +95,17 @@ def search_list() -> list[str]:
             for domain in line.split() if domain.strip(".")]
 
 
+@check("names-proxy", WARNING, "Programs of this shell ask the company's proxy, which does not know the names.",
+       "Add the base domain, with a dot before it, to NO_PROXY and no_proxy where the proxy is set")
+def proxied(machine: Machine) -> Iterator[str]:
+    """A proxy of this shell leaves the clusters' names alone"""
+    from urllib.request import getproxies_environment, proxy_bypass_environment
+
+    for domain in machine.settings.owned_domains:
+        if {"http", "https"} & {*getproxies_environment()} and not proxy_bypass_environment(f"proof.{domain}"):
+            yield f"HTTP_PROXY or HTTPS_PROXY is set, and NO_PROXY does not name .{domain}"
+
+
 @check("names-stolen", ERROR, "The original Taskfile's dnsmasq takes the whole TLD, host.docker.internal too.", NAMES)
 def stolen(machine: Machine) -> Iterator[str]:
     """Names that are not ours are not led here"""
