@@ -99,10 +99,10 @@ def search_list() -> list[str]:
        "Add the base domain, with a dot before it, to NO_PROXY and no_proxy where the proxy is set")
 def proxied(machine: Machine) -> Iterator[str]:
     """A proxy of this shell leaves the clusters' names alone"""
-    from urllib.request import getproxies_environment, proxy_bypass_environment
+    from urllib.request import getproxies_environment, proxy_bypass
 
     for domain in machine.settings.owned_domains:
-        if {"http", "https"} & {*getproxies_environment()} and not proxy_bypass_environment(f"proof.{domain}"):
+        if {"http", "https"} & {*getproxies_environment()} and not proxy_bypass(f"proof.{domain}"):
             yield f"HTTP_PROXY or HTTPS_PROXY is set, and NO_PROXY does not name .{domain}"
 
 
