@@ -22,7 +22,7 @@ from tasks import dns, trust, values
 from tasks.ca import Intermediate, ca_config
 from tasks.in_cluster.bundle import company_pem
 from tasks.in_cluster.coredns import render_rules
-from tasks.render import manifest, render
+from tasks.render import manifest, render, short_hash
 from tasks.settings import READERS, Settings, load
 from tasks.values import PROJECT
 from tasks.ways import example_host
@@ -709,6 +709,7 @@ def test_odd_values_reach_the_tools_as_they_are_and_nothing_is_run(project: Proj
         "--network", "dev-clusters", "--api-port", "127.0.0.1:random",
         "-p", "127.0.0.1:61080:80@loadbalancer", "-p", "127.0.0.1:61443:443@loadbalancer",
         "--volume", f"{mounted}:/etc/ssl/certs/additional-ca.crt", "--registry-config", str(registries),
+        "--runtime-label", f"dev-cluster-tasks.registries={short_hash(registries.read_text())}@server:*",
         "--kubeconfig-update-default=false", "--wait", "--timeout", "600s", "--k3s-arg", ODD,
     ]]
     assert (here / "ca" / "internal-ca.crt").is_file()

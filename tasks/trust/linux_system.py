@@ -104,7 +104,8 @@ def is_of_others(root: Root, anchors: Path) -> bool:
 
 
 def remove(shell: Shell, place: str, entry: str) -> None:
-    host.remove(shell, Path(entry), why="take the root out of the system's store")
+    if Path(entry).parent == Path(place):  # else it is the bundle, which the update makes anew
+        host.remove(shell, Path(entry), why="take the root out of the system's store")
     shell.sudo(*known().update, why="have the system take up what has changed in its store")
 
 

@@ -2,8 +2,9 @@
 
 The test's rules are a list of {match, exit, stdout, stderr, after, before, kill}: the last one whose regular expression
 matches the whole command answers; `after` and `before` are expressions for commands that must, or must not, have been
-received earlier. A rule with `kill` gives no answer: it ends the leader of the process group, as `kill -9` does, where
-this command has not been received before. Without a rule the program succeeds and says nothing.
+received earlier; with both, not since the one that must. A rule with `kill` gives no answer: it ends the leader of the
+process group, as `kill -9` does, where this command has not been received before. Without a rule the program succeeds
+and says nothing.
 """
 
 import fcntl
@@ -25,11 +26,14 @@ with (folder / "log").open("a+") as log:
 
 
 def applies(rule: dict[str, str]) -> bool:
-    return (
-        re.search(rule["match"], command) is not None
-        and (not rule["after"] or any(re.search(rule["after"], line) for line in earlier))
-        and not (rule["before"] and any(re.search(rule["before"], line) for line in earlier))
-    )
+    since = earlier
+    if rule["after"]:
+        first = next((n for n, line in enumerate(earlier) if re.search(rule["after"], line)), None)
+        if first is None:
+            return False
+        since = earlier[first:]
+    return (re.search(rule["match"], command) is not None
+            and not (rule["before"] and any(re.search(rule["before"], line) for line in since)))
 
 
 for rule in reversed(json.loads((folder / "rules.json").read_text())):
