@@ -162,7 +162,10 @@ class Shell:
         with lock:
             lock.write(f"inv {shlex.join(sys.argv[1:])} (process {os.getpid()})")
             lock.flush()
-            yield
+            try:
+                yield
+            finally:
+                lock.truncate(0)
 
     @staticmethod
     def _locked(file: Path) -> TextIO | None:

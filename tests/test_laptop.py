@@ -73,12 +73,13 @@ sys.path.insert(0, ".")
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.hazmat.primitives.asymmetric import ec
 from tasks import settings
+from tasks.ca import RootFiles
 from tasks.trust import proof
 made = []
 generate = ec.generate_private_key
 ec.generate_private_key = lambda curve: made.append(generate(curve)) or made[-1]
 name, port = sys.argv[1], int(sys.argv[2])
-pem = proof.sign(settings.load(), name) + made[0].private_bytes(
+pem = proof.sign(RootFiles(settings.load()), name) + made[0].private_bytes(
     Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 Path(f"/tmp/{port}.pem").write_bytes(pem)
 context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
