@@ -80,7 +80,7 @@ def ensure_root(shell: Shell, settings: Settings) -> None:
         if files.certificate.exists():
             root = load_root(settings)
             this.skip(f"already there: {files.certificate}, until {root.not_valid_after_utc:%Y-%m-%d}")
-            weak = list(weaknesses(root, settings))
+            weak = [*weaknesses(root, settings), *open_to_others(files)]
             if weak:
                 this.warn("\n".join([f"already there, and weaker than it need be: {files.certificate}",
                                      *(f"    - {weakness}" for weakness in weak),
@@ -256,7 +256,6 @@ def weaknesses(root: Certificate, settings: Settings) -> Iterator[str]:
     """What a root of the original, or of another tool, allows or lacks; each in a sentence."""
     from cryptography import x509
 
-    files = RootFiles(settings)
     permitted = permitted_domains(root)
     if permitted is None:
         yield "it may sign for every name on the Internet (no name constraint)"
@@ -270,6 +269,10 @@ def weaknesses(root: Certificate, settings: Settings) -> Iterator[str]:
         yield "it may sign for every IP address"
     if not any(isinstance(extension.value, x509.SubjectKeyIdentifier) for extension in root.extensions):
         yield "it has no subject key identifier, which Python 3.13 and newer demand of its leaves"
+
+
+def open_to_others(files: RootFiles) -> Iterator[str]:
+    """Which of folder and key others may read, each in a sentence."""
     for file, allowed in ((files.folder, 0o700), (files.key, 0o600)):
         mode = file.stat().st_mode & 0o777
         if mode & ~allowed:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta, timezone
 from invoke import Exit
 
 from tasks import rotation, trust
-from tasks.ca import RootFiles, load_retiring, load_root, weaknesses
+from tasks.ca import RootFiles, load_retiring, load_root, open_to_others, weaknesses
 from tasks.doctor.check import ERROR, WARNING, Checks, Machine
 from tasks.doctor.fixes import CLOSE_AUTHORITY, TRUST
 from tasks.render import MANAGER
@@ -52,18 +52,14 @@ def renewal(machine: Machine) -> Iterator[str]:
        needs=["ca"])
 def weak(machine: Machine) -> Iterator[str]:
     """The root may sign for our domains only, and has what verifiers want"""
-    for weakness in weaknesses(load_root(machine.settings), machine.settings):
-        if not weakness.startswith("others may read"):
-            yield weakness
+    return weaknesses(load_root(machine.settings), machine.settings)
 
 
 @check("ca-open", ERROR, "Whoever reads the key can sign for our domains, and this machine believes it.",
        CLOSE_AUTHORITY, needs=["ca"])
 def readable_by_others(machine: Machine) -> Iterator[str]:
     """Nobody else may read the root's key"""
-    for weakness in weaknesses(load_root(machine.settings), machine.settings):
-        if weakness.startswith("others may read"):
-            yield weakness
+    return open_to_others(RootFiles(machine.settings))
 
 
 @check("company-ca", WARNING, "Your company has renewed its CA.", "Put the new one into ADDITIONAL_CA_BUNDLE_FILE, "
