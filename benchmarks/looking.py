@@ -16,7 +16,7 @@ import sys
 import tempfile
 
 from benchmarks.setup import PROJECT, SETTINGS, inv, seconds
-from tasks import settings as configuration
+from tasks.core import settings as configuration
 
 NUMBERS = "0-2"
 

@@ -14,10 +14,10 @@ from pathlib import Path
 
 from jinja2 import Template
 
-from tasks.ca import RootFiles
+from tasks.ca.root import RootFiles
+from tasks.core.settings import Cluster
+from tasks.core.templates import regex_value
 from tasks.in_cluster.charts import chart_words
-from tasks.render import regex_value
-from tasks.settings import Cluster
 
 
 def setup(cluster: Cluster, folder: Path) -> None:

@@ -1,25 +1,10 @@
 """Every task, in the order in which a new user needs them."""
 
+from __future__ import annotations
+
 from invoke import Collection
 
-from tasks import (
-    adopt,
-    cert,
-    dns,
-    doctor,
-    examples,
-    k3d,
-    life,
-    matrix,
-    podman,
-    renew,
-    status,
-    tools,
-    trace,
-    trust,
-    uninstall,
-    up,
-)
+from tasks import cert, clusters, dns, doctor, matrix, podman, rotation, status, tools, trace, trust, uninstall, up
 from tasks.dns import brew_dnsmasq
 from tasks.trust import variables
 
@@ -28,7 +13,7 @@ ns = Collection(
     # this machine
     tools.tools,
     cert.cert,
-    renew.cert_renew,
+    rotation.cert_renew,
     trust.trust,
     trust.trust_verify,
     variables.trust_env,
@@ -42,15 +27,15 @@ ns = Collection(
     podman.podman_machine_prepare,
     uninstall.uninstall,
     # the clusters
-    k3d.k3d_cluster_setup,
-    k3d.k3d_cluster_configure,
-    examples.k3d_cluster_examples,
-    life.k3d_cluster_list,
-    life.k3d_cluster_stop,
-    life.k3d_cluster_start,
-    life.k3d_cluster_restart,
-    life.k3d_cluster_delete,
-    adopt.adopt,
+    clusters.k3d_cluster_setup,
+    clusters.k3d_cluster_configure,
+    clusters.k3d_cluster_examples,
+    clusters.k3d_cluster_list,
+    clusters.k3d_cluster_stop,
+    clusters.k3d_cluster_start,
+    clusters.k3d_cluster_restart,
+    clusters.k3d_cluster_delete,
+    clusters.adopt,
     # when something does not work
     status.status,
     doctor.doctor,

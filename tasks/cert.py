@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from invoke import Context, task
 
-from tasks import settings as configuration
 from tasks import trust
-from tasks.as_root import PRINT_SUDO, openly
-from tasks.ca import ensure_root, load_root
-from tasks.names import PlainTask
-from tasks.shell import Shell
-from tasks.tools import require
+from tasks.ca.create import ensure_root
+from tasks.ca.root import load_root
+from tasks.core import settings as configuration
+from tasks.core.invoke_patches import PlainTask
+from tasks.core.shell import Shell
+from tasks.core.sudo import PRINT_SUDO, with_sudo_plan
+from tasks.tools.required import require
 
 
 @task(klass=PlainTask, help=PRINT_SUDO)
@@ -23,4 +24,4 @@ def cert(context: Context, print_sudo: bool = False) -> None:
         load_root(settings)
     else:
         ensure_root(shell, settings)
-    openly(shell, lambda shell: trust.install(shell, settings), print_sudo)
+    with_sudo_plan(shell, lambda shell: trust.install(shell, settings), print_sudo)

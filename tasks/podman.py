@@ -7,12 +7,14 @@ import re
 
 from invoke import Context, Exit, task
 
-from tasks import settings as configuration
-from tasks.names import PlainTask
-from tasks.shell import Shell, words_after_dashes
-from tasks.tools import require
+from tasks.core import settings as configuration
+from tasks.core.invoke_patches import PlainTask
+from tasks.core.shell import Shell, words_after_dashes
+from tasks.tools.required import require
 
 ANCHOR = "/etc/pki/ca-trust/source/anchors/dev-clusters-additional-ca.crt"
+
+
 UPLOAD = "/tmp/dev-clusters-additional-ca.crt"
 
 

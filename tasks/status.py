@@ -8,17 +8,19 @@ from typing import Any
 
 from invoke import Context, Exit, task
 
-from tasks import dns, tools, trust
-from tasks import settings as configuration
-from tasks.ca import RENEW_DAYS, load_root
-from tasks.dns.ask import resolves
-from tasks.existing import Existing, existing, ours
-from tasks.in_cluster.seen import Seen, condition, kubelet_version, see
-from tasks.names import PlainTask
-from tasks.progress import say
-from tasks.settings import Cluster, Settings
-from tasks.shell import Shell
-from tasks.table import JSON_HELP, SIGNS, Cell, print_json, print_table
+from tasks import dns, trust
+from tasks.ca.intermediate import RENEW_DAYS
+from tasks.ca.root import load_root
+from tasks.core import settings as configuration
+from tasks.core.invoke_patches import PlainTask
+from tasks.core.progress import say
+from tasks.core.settings import Cluster, Settings
+from tasks.core.shell import Shell
+from tasks.core.table import JSON_HELP, SIGNS, Cell, print_json, print_table
+from tasks.dns.resolver import resolves
+from tasks.engine.clusters import K3dCluster, list_clusters, own_clusters
+from tasks.probe.snapshot import ClusterSnapshot, kubelet_version, read_condition, take_snapshot
+from tasks.tools import required
 
 Entry = dict[str, Any]
 """A line of the screen; its keys are those of --json. `state` is one of table.SIGNS."""
@@ -33,7 +35,7 @@ def status(context: Context, json: bool = False) -> None:
     settings = configuration.load()
     shell = Shell(context, settings.environment)
     machine, clusters = shell.side_by_side([
-        partial(see_machine, shell, settings), partial(see_clusters, shell, settings)])
+        partial(inspect_machine, shell, settings), partial(inspect_clusters, shell, settings)])
     if json:
         print_json({"machine": machine, "clusters": clusters})
     else:
@@ -45,12 +47,12 @@ def status(context: Context, json: bool = False) -> None:
 # --- this machine -----------------------------------------------------------------------------------------------------
 
 
-def see_machine(shell: Shell, settings: Settings) -> list[Entry]:
+def inspect_machine(shell: Shell, settings: Settings) -> list[Entry]:
     return [engine(shell), authority(settings), *stores(shell, settings), resolver(shell, settings)]
 
 
 def engine(shell: Shell) -> Entry:
-    wrong = [why for tool in ("docker", "k3d") if (why := tools.problem(shell, tool))]
+    wrong = [why for tool in ("docker", "k3d") if (why := required.find_problem(shell, tool))]
     return {"what": "engine", "state": "red" if wrong else "green", "is": "; ".join(wrong) or "answers"}
 
 
@@ -66,7 +68,7 @@ def authority(settings: Settings) -> Entry:
 
 def stores(shell: Shell, settings: Settings) -> list[Entry]:
     try:
-        rows = trust.rows(shell, settings)
+        rows = trust.trust_rows(shell, settings)
     except Exit:  # the line above has told why
         return []
     return [{"what": f"trust in {row.target}", "state": row.state, "is": row.note} for row in rows]
@@ -83,33 +85,33 @@ def resolver(shell: Shell, settings: Settings) -> Entry:
 # --- the clusters -----------------------------------------------------------------------------------------------------
 
 
-def see_clusters(shell: Shell, settings: Settings) -> list[Entry]:
+def inspect_clusters(shell: Shell, settings: Settings) -> list[Entry]:
     try:
-        found = existing(shell)
+        found = list_clusters(shell)
     except Exit:
         if engine(shell)["state"] == "red":  # which is told of this machine
             return []
         raise
     entries: list[Entry] = shell.side_by_side(
-        [partial(see_cluster, shell, cluster, found[cluster.name]) for cluster in ours(settings, found)])
+        [partial(inspect_cluster, shell, cluster, found[cluster.name]) for cluster in own_clusters(settings, found)])
     return entries
 
 
-def see_cluster(shell: Shell, cluster: Cluster, found: Existing) -> Entry:
+def inspect_cluster(shell: Shell, cluster: Cluster, found: K3dCluster) -> Entry:
     entry: Entry = {"name": cluster.name, "state": "grey", "is": found.state, "domain": cluster.domain,
                     "http": cluster.http_port, "https": cluster.https_port, "context": cluster.context,
                     "k3s": "", "cert-manager": "", "trust-manager": "", "until": "", "expiring": []}
     if found.state == "partly running":
         entry["state"] = "red"
     if found.running:
-        entry |= see_running(see(shell, cluster))
+        entry |= inspect_running(take_snapshot(shell, cluster))
     return entry
 
 
-def see_running(seen: Seen) -> Entry:
+def inspect_running(seen: ClusterSnapshot) -> Entry:
     if seen.error:
         return {"state": "red", "is": seen.error}
-    wrong = [*lacking(seen)]
+    wrong = [*find_unready(seen)]
     node = next(seen.all("Node"), None)
     return {
         "state": "red" if wrong else "green",
@@ -122,7 +124,7 @@ def see_running(seen: Seen) -> Entry:
     }
 
 
-def lacking(seen: Seen) -> list[str]:
+def find_unready(seen: ClusterSnapshot) -> list[str]:
     """What is not ready of the things that names and trust rest on."""
     needed = (
         ("Deployment", "coredns", "kube-system", "Available"),
@@ -131,10 +133,10 @@ def lacking(seen: Seen) -> list[str]:
         ("Bundle", "default-ca-bundle", "", "Synced"),
     )
     return [name for kind, name, namespace, wanted in needed
-            if not condition(seen.one(kind, name, namespace) or {}, wanted)[0]]
+            if not read_condition(seen.one(kind, name, namespace) or {}, wanted)[0]]
 
 
-def intermediate_until(seen: Seen) -> str:
+def intermediate_until(seen: ClusterSnapshot) -> str:
     from cryptography import x509
 
     try:
@@ -143,7 +145,7 @@ def intermediate_until(seen: Seen) -> str:
         return ""
 
 
-def expiring(seen: Seen) -> list[str]:
+def expiring(seen: ClusterSnapshot) -> list[str]:
     """Certificates that end within RENEW_DAYS, and that cert-manager should have renewed before."""
     soon = f"{datetime.now(timezone.utc) + timedelta(days=RENEW_DAYS):%Y-%m-%dT%H:%M:%SZ}"
     return [f"{found['metadata']['namespace']}/{found['metadata']['name']}" for found in seen.all("Certificate")

@@ -12,17 +12,20 @@ from pathlib import Path
 
 from invoke import Context, Exit, task
 
-from tasks import dns, host, life, network, trust
-from tasks import settings as configuration
-from tasks.as_root import PRINT_SUDO, Rehearsal, openly
-from tasks.ca import RootFiles, is_made_here, read_certificate
-from tasks.existing import existing
-from tasks.names import PlainTask
-from tasks.progress import agreed, say
-from tasks.settings import Cluster, Settings
-from tasks.shell import Shell
-from tasks.trust.root import roots_at_hand
-from tasks.values import PROJECT
+from tasks import dns, trust
+from tasks.ca.constraints import has_our_form
+from tasks.ca.root import RootFiles, known_roots, read_certificate
+from tasks.cluster import lifecycle
+from tasks.core import settings as configuration
+from tasks.core import system_files
+from tasks.core.invoke_patches import PlainTask
+from tasks.core.progress import confirm, say
+from tasks.core.setting_types import PROJECT
+from tasks.core.settings import Cluster, Settings
+from tasks.core.shell import Shell
+from tasks.core.sudo import PRINT_SUDO, SudoPlan, with_sudo_plan
+from tasks.engine import network
+from tasks.engine.clusters import list_clusters
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ def uninstall(context: Context, yes: bool = False, keep_ca: bool = False, keep_c
         ask()
     failures = [f"{item.what}: {item.left}" for item in left]
     held = any(item.left and not item.last for item in plan)
-    openly(shell, lambda shell: failures.extend(carry_out(shell, undo, held)), print_sudo)
+    with_sudo_plan(shell, lambda shell: failures.extend(carry_out(shell, undo, held)), print_sudo)
     if failures:
         raise Exit("Left on this machine:\n" + "\n".join(f"  {failure}" for failure in failures))
 
@@ -78,7 +81,7 @@ def show(undo: list[Undo], left: list[Undo]) -> None:
 def ask() -> None:
     if not sys.stdin.isatty():
         raise Exit("Nothing was changed. Without a terminal to ask on, say --yes.")
-    if not agreed("Go on? [y/N] ", otherwise=False):
+    if not confirm("Go on? [y/N] ", otherwise=False):
         raise Exit("Nothing was changed.")
 
 
@@ -95,7 +98,7 @@ def carry_out(shell: Shell, undo: list[Undo], held: bool) -> list[str]:
             failures.append(f"{item.what}: {error.message}")
     if not (shell.dry or failures or held):  # the lock in it may be of this very run
         shutil.rmtree(PROJECT / ".work", ignore_errors=True)
-    return [] if isinstance(shell, Rehearsal) else failures
+    return [] if isinstance(shell, SudoPlan) else failures
 
 
 # --- what is ours, kind by kind ---------------------------------------------------------------------------------------
@@ -111,7 +114,7 @@ def clusters(shell: Shell, settings: Settings) -> Iterator[Undo]:
             yield Undo(f"cluster {name}", nothing, "k3d, which deletes it, is not installed: inv tools --install")
         return
     try:
-        there = existing(shell)
+        there = list_clusters(shell)
     except Exit as error:
         yield Undo("clusters", nothing, f"they cannot be seen ({error.message})")
         return
@@ -119,7 +122,7 @@ def clusters(shell: Shell, settings: Settings) -> Iterator[Undo]:
     for number in sorted(int(name.removeprefix(settings.k3d_cluster_name_prefix)) for name in ours):
         cluster = Cluster(settings, number)
         what = f"cluster {cluster.name}" if cluster.name in there else f"kubeconfig entry {cluster.context}"
-        yield Undo(what, partial(life.delete, cluster=cluster))
+        yield Undo(what, partial(lifecycle.delete, cluster=cluster))
     others = [found for name, found in there.items() if not is_ours(settings, name)]
     if network.is_ours(shell, settings) and not any(settings.k3d_network in found.networks for found in others):
         yield Undo(f"Docker network {settings.k3d_network}", partial(network.remove, settings=settings))
@@ -146,15 +149,15 @@ def names(shell: Shell) -> Iterator[Undo]:
 
 
 def roots(shell: Shell, settings: Settings) -> Iterator[Undo]:
-    at_hand = roots_at_hand(settings)
-    for store, place in trust.every_place(shell, list(trust.KINDS)):
+    at_hand = known_roots(settings)
+    for store, place in trust.list_places(shell, list(trust.KINDS)):
         for entry in store.found(shell, place, at_hand):
             remove = partial(trust.remove_from, store=store, place=place, entry=entry)
             yield Undo(f"trust: {entry}" + ("" if place in entry else f" in {place}"), remove, why_left(Path(entry)))
 
 
 def why_left(*files: Path) -> str:
-    changed = [file for file in files if host.state(file) == "changed"]
+    changed = [file for file in files if system_files.state(file) == "changed"]
     return "".join(f"somebody has changed {file} since. Look at it, remove it, and run this again:\n"
                    + "".join(f"    | {line}\n" for line in file.read_text(errors="replace").splitlines()[:20])
                    for file in changed)
@@ -180,7 +183,7 @@ def is_of_others(files: RootFiles) -> bool:
     if not files.certificate.exists():
         return not files.unfinished.is_dir()  # as a run leaves it that was broken off
     try:
-        return not is_made_here(read_certificate(files.certificate))
+        return not has_our_form(read_certificate(files.certificate))
     except (OSError, ValueError):
         return True
 

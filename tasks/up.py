@@ -5,27 +5,28 @@ from __future__ import annotations
 from invoke import Context, Exit, task
 
 from tasks import dns, trust
-from tasks import settings as configuration
-from tasks.as_root import openly
-from tasks.ca import ensure_root
-from tasks.examples import prove
-from tasks.k3d import N_HELP, open_clusters, setup
-from tasks.names import ClusterTask
-from tasks.progress import say
-from tasks.settings import Settings
-from tasks.shell import Shell, words_after_dashes
-from tasks.tools import offer
-from tasks.ways import example_host
+from tasks.ca.create import ensure_root
+from tasks.cluster.examples import prove
+from tasks.cluster.selection import N_HELP, open_clusters
+from tasks.cluster.setup import setup
+from tasks.core import settings as configuration
+from tasks.core.invoke_patches import ClusterTask
+from tasks.core.progress import say
+from tasks.core.settings import Settings
+from tasks.core.shell import Shell, words_after_dashes
+from tasks.core.sudo import with_sudo_plan
+from tasks.probe.example_page import example_host
+from tasks.tools.install import offer_install
 
 
 @task(klass=ClusterTask, help={**N_HELP, "yes": "install missing tools into .tools/bin without asking"})
 def up(context: Context, n: str = "0", yes: bool = False) -> None:
     """CA, trust, names, cluster N and examples at once"""
     settings = configuration.load()
-    offer(Shell(context, settings.environment), settings, yes)
+    offer_install(Shell(context, settings.environment), settings, yes)
     shell, clusters = open_clusters(context, n)
     ensure_root(shell, settings)
-    openly(shell, lambda shell: prepare(shell, settings))
+    with_sudo_plan(shell, lambda shell: prepare(shell, settings))
     setup(shell, clusters, words_after_dashes())
     prove(shell, clusters)
     if shell.dry:

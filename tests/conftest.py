@@ -79,7 +79,7 @@ INV = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from tasks import host
+from tasks.core import system_files as host
 host.ROOT = Path(sys.argv[2])
 from invoke.main import program
 program.run(["inv", *sys.argv[3:]])

@@ -16,7 +16,8 @@ BEGIN = """
 import os, socket, sys
 from pathlib import Path
 from invoke import Program
-from tasks import host, ns, shell
+from tasks import ns
+from tasks.core import shell, system_files as host
 
 class Clock:
     now = 0

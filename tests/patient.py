@@ -12,7 +12,7 @@ from typing import Any
 import ca
 from pretend import GATEWAY, ROOT, TRAEFIK, World
 
-from tasks import settings as configuration
+from tasks.core import settings as configuration
 from tasks.in_cluster.coredns import render_rules
 
 Object = dict[str, Any]
@@ -22,7 +22,7 @@ INV = """
 import json, re, socket, sys
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
-from tasks import host
+from tasks.core import system_files as host
 host.ROOT = Path(sys.argv[2])
 known = json.loads(sys.argv[3])
 real = socket.getaddrinfo

@@ -81,7 +81,7 @@ class World:
 
     def impatient(self) -> None:
         """Have the examples ask once and not again."""
-        module = self.project.folder / "tasks" / "examples.py"
+        module = self.project.folder / "tasks" / "cluster" / "examples.py"
         text, found = re.subn(r"^PATIENCE_SECONDS = .*$", "PATIENCE_SECONDS = 0", module.read_text(), flags=re.M)
         assert found == 1
         module.write_text(text)

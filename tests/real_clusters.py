@@ -13,8 +13,8 @@ from pathlib import Path
 
 from conftest import Fakes, Project
 
-from tasks import settings as configuration
-from tasks.settings import Cluster, Settings
+from tasks.core import settings as configuration
+from tasks.core.settings import Cluster, Settings
 
 TOOLS = ("docker", "k3d", "helm", "kubectl", "openssl")
 PASSED_ON = [key for key in configuration.READERS if key.startswith(("IMAGE_", "K3S_", "CHART_", "TIMEOUT_"))]

@@ -25,10 +25,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from invoke import Config, Context
 
-from tasks import render
-from tasks.ca import NEW_KEY, Intermediate, make_intermediate, why_not_kept
-from tasks.settings import Settings, load
-from tasks.shell import Shell
+from tasks.ca.intermediate import Intermediate, make_intermediate, why_not_kept
+from tasks.ca.root import NEW_KEY
+from tasks.core import templates
+from tasks.core.settings import Settings, load
+from tasks.core.shell import Shell
 
 pytestmark = pytest.mark.skipif(not shutil.which("openssl"), reason="openssl is not installed")
 
@@ -152,7 +153,7 @@ PRINTABLE = st.characters(exclude_categories=("C", "Z")) | st.sampled_from(" \\$
 def test_openssl_reads_any_value_as_it_was_written(workbench: Path, value: str) -> None:
     config = workbench / "ca.ini"
     config.write_text(
-        render.render("ca.ini", cn=value, o=value, c="NL", pathlen=1, domains=("k3d.internal",)), encoding="utf-8"
+        templates.render("ca.ini", cn=value, o=value, c="NL", pathlen=1, domains=("k3d.internal",)), encoding="utf-8"
     )
     request = ["openssl", "req", "-new", "-key", str(workbench / "key"), "-config", str(config)]
     done = subprocess.run(request, capture_output=True)
@@ -411,9 +412,9 @@ def issued(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Issued]:
     done = project.inv("cert")
     assert done.returncode == 0, done.stderr
     all_of_it = Issued(project, settings_of(project), root_of(project), {})
-    render.templates()  # found in the sources, before the next line sends into the copy what is written
+    templates.templates()  # found in the sources, before the next line sends into the copy what is written
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(render, "PROJECT", project.folder)
+        patch.setattr(templates, "PROJECT", project.folder)
         all_of_it.made.update({number: all_of_it.make_intermediate(number) for number in (1, 2)})
         yield all_of_it
 

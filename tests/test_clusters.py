@@ -143,7 +143,7 @@ def test_every_way_between_host_and_both_clusters_works_and_is_verified(clusters
 
 def resolver(clusters: Clusters, *names: str) -> None:
     """Have this machine's resolver, as the tasks ask it, lead these names here; without names as it really does."""
-    module = clusters.folder / "tasks" / "dns" / "ask.py"
+    module = clusters.folder / "tasks" / "dns" / "resolver.py"
     text, _, _ = module.read_text().partition("\n# for the tests\n")
     replaced = f"def addresses(name: str) -> set[str]:\n    return {{'127.0.0.1'}} if name in {names!r} else set()\n"
     module.write_text(text + (f"\n# for the tests\n{replaced}" if names else ""))

@@ -23,12 +23,12 @@ from conftest import Project
 from invoke import Context
 from machine import BEGIN
 
-from tasks import host
+from tasks.core import system_files
+from tasks.core.settings import Settings, load
+from tasks.core.shell import Shell
+from tasks.core.templates import render
 from tasks.dns import systemd_resolved
-from tasks.dns.ask import ask
-from tasks.render import render
-from tasks.settings import Settings, load
-from tasks.shell import Shell
+from tasks.dns.resolver import ask
 
 # `inv` as a chosen user on that machine, with nothing on the PATH but the test's programs, and a clock that goes on 4 s
 # with every look at it.
@@ -554,7 +554,7 @@ def test_dnsmasq_accepts_each_file_that_is_written_for_it(
     tmp_path: Path, settings: Settings, dnsmasq: str, template: str
 ) -> None:
     file = tmp_path / "dnsmasq.conf"
-    file.write_text(host.seal(render(f"dns/{template}", domains=settings.owned_domains, port=5399)))
+    file.write_text(system_files.seal(render(f"dns/{template}", domains=settings.owned_domains, port=5399)))
     subprocess.run([dnsmasq, "--test", f"--conf-file={file}"], check=True, capture_output=True)
 
 

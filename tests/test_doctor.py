@@ -18,9 +18,9 @@ from conftest import SOURCE, Project
 from patient import Patient, condition, endpoints, ingress
 from pretend import GATEWAY, ROOT, pages_of, world_of
 
-from tasks.dns.ask import ask
+from tasks.dns.resolver import ask
 from tasks.doctor import OF_CLUSTER, OF_MACHINE, OF_RUNNING
-from tasks.doctor.names import lan_address
+from tasks.doctor.dns import lan_address
 
 
 @pytest.fixture
@@ -203,9 +203,9 @@ def _(patient: Patient) -> None:
 
 @breaks("trust-left", "dev-cluster-tasks-0123456789ab.crt")
 def _(patient: Patient) -> None:
-    from tasks import host
+    from tasks.core import system_files
 
-    (debian(patient) / "dev-cluster-tasks-0123456789ab.crt").write_text(host.seal("an old root"))
+    (debian(patient) / "dev-cluster-tasks-0123456789ab.crt").write_text(system_files.seal("an old root"))
 
 
 @breaks("names", "proof.k3d.internal: no answer")
@@ -215,11 +215,11 @@ def _(patient: Patient) -> None:
 
 @breaks("names-served", "nobody answers for proof.k3d.internal on 127.0.0.1, port 5399")
 def _(patient: Patient) -> None:
-    from tasks import host
+    from tasks.core import system_files
 
     unit = patient.world.project.root / "etc/systemd/system/dev-cluster-tasks-dns.service"
     unit.parent.mkdir(parents=True)
-    unit.write_text(host.seal("[Unit]\n"))
+    unit.write_text(system_files.seal("[Unit]\n"))
     patient.world.fakes.add("systemctl")
 
 

@@ -21,11 +21,11 @@ from conftest import Project
 from invoke import Context
 from machine import HOMEBREWS_OWN, ROOT, USER, Machine, as_root
 
+from tasks.core.settings import load
+from tasks.core.shell import Shell
+from tasks.core.system_files import seal
+from tasks.core.templates import render
 from tasks.dns import brew_dnsmasq
-from tasks.host import seal
-from tasks.render import render
-from tasks.settings import load
-from tasks.shell import Shell
 
 
 @pytest.fixture

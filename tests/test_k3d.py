@@ -12,7 +12,7 @@ import pytest
 from conftest import Project
 from pretend import GATEWAY, TOKEN, World, world_of
 
-from tasks.render import short_hash
+from tasks.core.templates import short_hash
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ import pytest
 from conftest import Project
 from pretend import World, pages_of, world_of, written_out
 
+from tasks.core.table import print_table
 from tasks.matrix import LEGEND
-from tasks.table import print_table
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from invoke import Exit
 
-from tasks.names import cluster_numbers
+from tasks.core.settings import cluster_numbers
 
 
 def listed(project: Project) -> set[str]:

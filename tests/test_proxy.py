@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from invoke import Exit
 from pretend import SUBNET, World, world_of
 
-from tasks.proxy import for_nodes
+from tasks.engine.proxy import for_nodes
 
 PROXY = "http://proxy.example.com:3128"
 INSIDE = ("localhost,127.0.0.0/8,.svc,.cluster.local,10.42.0.0/16,10.43.0.0/16," + SUBNET + ",.k3d.internal")

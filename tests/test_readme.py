@@ -7,7 +7,7 @@ import re
 import pytest
 from conftest import SOURCE, Project
 
-from tasks.settings import READERS
+from tasks.core.settings import READERS
 
 README = (SOURCE / "README.md").read_text()
 

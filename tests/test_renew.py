@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 from pretend import ROOT, World, world_of
 
-from tasks.trust.root import read
+from tasks.ca.root import load_identity
 
 pytestmark = pytest.mark.skipif(not shutil.which("openssl"), reason="openssl is not installed")
 
@@ -179,7 +179,7 @@ def test_a_new_key_takes_over_in_an_order_in_which_both_roots_are_trusted_first(
     assert stat.S_IMODE((renewal.folder / "internal-ca.key").stat().st_mode) == 0o600
     renewal.is_settled()
     done = [words for words in renewal.world.changes() if words[0] != "openssl"]
-    new, old = read(renewal.folder / "internal-ca.crt").label, f"/{label(before, renewal.project.home)}.crt"
+    new, old = load_identity(renewal.folder / "internal-ca.crt").label, f"/{label(before, renewal.project.home)}.crt"
     story = [name for words in done for name, sign in (
         ("into the store", f"{new}.crt"), ("into the Bundle", "bundle.yaml"), ("intermediate", "issuer-secret.yaml"),
         ("out of the store", old)) if sign in " ".join(words)]
@@ -189,7 +189,7 @@ def test_a_new_key_takes_over_in_an_order_in_which_both_roots_are_trusted_first(
 def label(root: ca.Signed, folder: Path) -> str:
     file = folder / "root.crt"
     file.write_bytes(root.pem)
-    return read(file).label
+    return load_identity(file).label
 
 
 def test_a_weak_root_of_the_original_is_followed_by_one_for_our_domains_alone(renewal: Renewal) -> None:

@@ -18,14 +18,17 @@ from hypothesis import settings as hypothesis
 from hypothesis import strategies as st
 from invoke import Exit
 
-from tasks import dns, trust, values
-from tasks.ca import Intermediate, ca_config
+from tasks import dns, trust
+from tasks.ca.intermediate import Intermediate
+from tasks.ca.openssl import ca_config
+from tasks.core import setting_types
+from tasks.core.setting_types import PROJECT
+from tasks.core.settings import READERS, Settings, load
+from tasks.core.templates import render, short_hash
+from tasks.in_cluster.apply import manifest
 from tasks.in_cluster.bundle import company_pem
 from tasks.in_cluster.coredns import render_rules
-from tasks.render import manifest, render, short_hash
-from tasks.settings import READERS, Settings, load
-from tasks.values import PROJECT
-from tasks.ways import example_host
+from tasks.probe.example_page import example_host
 
 ODD = "$(touch pwned) `touch pwned`; touch pwned | 'é\" #@\\"
 """Text that a careless shell would run, and that ends a careless template's quotes or line."""
@@ -743,4 +746,4 @@ def test_a_user_without_a_home_folder_is_told_to_set_one(folder: Path, monkeypat
 
 
 def test_each_trust_store_and_way_to_resolve_names_can_be_chosen() -> None:
-    assert (list(trust.KINDS), list(dns.METHODS)) == (list(values.STORES), list(values.METHODS))
+    assert (list(trust.KINDS), list(dns.METHODS)) == (list(setting_types.STORES), list(setting_types.METHODS))

@@ -17,7 +17,7 @@ from conftest import Project
 from invoke import Context
 from pretend import World, world_of
 
-from tasks.shell import Shell
+from tasks.core.shell import Shell
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tasks.ca import Intermediate
-from tasks.render import render
-from tasks.settings import load
+from tasks.ca.intermediate import Intermediate
+from tasks.core.settings import load
+from tasks.core.templates import render
 
 TEMPLATES = Path(__file__).resolve().parent.parent / "templates"
 SETTINGS = load(environment={})
@@ -48,7 +48,7 @@ def test_the_client_with_the_bundle_trusts_it_whatever_its_image_says() -> None:
 def test_a_mistake_in_a_template_is_told_with_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from invoke import Exit
 
-    from tasks import render as rendering
+    from tasks.core import templates as rendering
 
     monkeypatch.setattr(rendering, "PROJECT", tmp_path)
     rendering.templates.cache_clear()

@@ -25,7 +25,7 @@ HOPS = ["host name", "resolver", "port", "load balancer", "Traefik", "Ingress", 
 RESOLVER = """
 def addresses(name: str) -> set[str]:
     return set((PROJECT / "resolver").read_text().split())
-from tasks.values import PROJECT
+from tasks.core.setting_types import PROJECT
 """
 
 
@@ -134,7 +134,7 @@ def condition(kind: str, so: bool, message: str = "") -> dict[str, Any]:
 
 @pytest.fixture
 def app(project: Project) -> Iterator[App]:
-    with (project.folder / "tasks" / "dns" / "ask.py").open("a") as module:
+    with (project.folder / "tasks" / "dns" / "resolver.py").open("a") as module:
         module.write(RESOLVER)
     with world_of(project) as world:
         made = App(world)

@@ -15,7 +15,7 @@ from conftest import Project
 from machine import ROOT, USER, Machine, Run, as_root
 from pretend import Page, serving
 
-from tasks.trust import root as roots
+from tasks.ca import root as roots
 from tasks.trust.linux_system import FAMILIES, Family
 
 KEYCHAIN = "/Library/Keychains/System.keychain"
@@ -38,8 +38,8 @@ def linux(project: Project) -> Machine:
     return machine
 
 
-def root_of(machine: Machine) -> roots.Root:
-    return roots.read(machine.certificate)
+def root_of(machine: Machine) -> roots.RootIdentity:
+    return roots.load_identity(machine.certificate)
 
 
 def commands(text: str) -> list[list[str]]:
@@ -136,7 +136,7 @@ def test_the_keychain_loses_those_roots_at_hand_that_lie_in_it_and_their_trust_s
     find = ["security", "find-certificate", "-a", "-Z", KEYCHAIN]
     mac.fakes.answer("^security find-certificate", f'SHA-256 hash: 00\nSHA-1 hash: AB12\nkeychain: "{KEYCHAIN}"\n')
     for file in files:
-        sha1 = roots.read(file).sha1.upper()
+        sha1 = roots.load_identity(file).sha1.upper()
         entry = f"SHA-1 hash: {sha1}\n"
         mac.fakes.answer(f"^{shlex.join(find)}$", entry, before=f"^security delete-certificate -Z {sha1} ")
         settings, certificate = (["security", "remove-trusted-cert", "-d", str(file)],
@@ -155,7 +155,7 @@ def test_a_root_of_others_beside_ours_keeps_its_place_in_the_keychain(mac: Machi
     file = mac.certificate.with_name("corp.example-ca.crt")
     file.write_bytes(others.pem)
     file.with_suffix(".key").write_bytes(others.key_pem())
-    mac.fakes.answer("^security find-certificate", roots.read(file).sha1.upper())
+    mac.fakes.answer("^security find-certificate", roots.load_identity(file).sha1.upper())
     assert mac.good("untrust").changes == []
 
 

@@ -13,10 +13,10 @@ import pytest
 from conftest import SOURCE, Fakes, Project
 from invoke import Context
 
-from tasks import host
-from tasks.shell import Shell
+from tasks.ca.root import RootIdentity
+from tasks.core import system_files
+from tasks.core.shell import Shell
 from tasks.trust import java
-from tasks.trust.root import Root
 
 REAL = Path(os.path.realpath(shutil.which("keytool") or "/nowhere/bin/keytool")).parents[1]
 
@@ -127,7 +127,7 @@ def test_each_store_is_found_once_and_the_systems_own_is_left_to_the_system(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root, home, outside = tmp_path / "machine", tmp_path / "Ann's home", tmp_path / "outside"
-    monkeypatch.setattr(host, "ROOT", root)
+    monkeypatch.setattr(system_files, "ROOT", root)
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("JAVA_HOME", str(root / "chosen"))
     stores = [folder / "lib/security/cacerts" for folder in (
@@ -223,7 +223,7 @@ def test_root_is_asked_for_only_where_the_user_may_not_write(
         monkeypatch.setenv(key, value)
     monkeypatch.setattr(os, "geteuid", lambda: 501)
     monkeypatch.setattr(os, "access", lambda file, mode: writable)
-    root = Root(Path("/a root.crt"), "", "ab" * 32, "cd" * 20)
+    root = RootIdentity(Path("/a root.crt"), "", "ab" * 32, "cd" * 20)
     java.install(Shell(Context(), {}), str(store), root)
     program = str(store.parents[2] / "bin" / "keytool") if start else "keytool"
     assert linux.fakes.calls()[-1] == [

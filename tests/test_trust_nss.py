@@ -13,7 +13,7 @@ import pytest
 from conftest import Fakes, Project
 from invoke import Context
 
-from tasks.shell import Shell
+from tasks.core.shell import Shell
 from tasks.trust import nss as nss_module
 
 pytestmark = pytest.mark.skipif(not shutil.which("certutil"), reason="certutil of NSS is not installed")

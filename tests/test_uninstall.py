@@ -16,8 +16,8 @@ import ca
 import pytest
 from conftest import INV, Project
 
-from tasks import host
-from tasks.trust.root import read
+from tasks.ca.root import load_identity
+from tasks.core import system_files
 
 NOTHING = "There is nothing of these tasks on this machine.\n"
 LOOKS = ("docker network inspect", "docker version", "k3d cluster list", "uname", "pgrep", "systemctl is-active",
@@ -52,10 +52,10 @@ class Machine:
         self.contexts("k3d-cl1", "k3d-cl3", "k3d-cl5", "k3d-x1", "cl7", "work")
         self.network()
         ca.put(self.certs, ca.authority("k3d.internal").pem, b"the key")
-        root = read(self.certs / "internal-ca.crt")
+        root = load_identity(self.certs / "internal-ca.crt")
         self.anchor = self.anchors / f"{root.label}.crt"
-        self.anchor.write_text(host.seal(root.pem))
-        self.names.write_text(host.seal("address=/k3d.internal/127.0.0.1\n"))
+        self.anchor.write_text(system_files.seal(root.pem))
+        self.names.write_text(system_files.seal("address=/k3d.internal/127.0.0.1\n"))
         for folder in (self.work, self.tools):
             folder.mkdir()
             (folder / "file").touch()

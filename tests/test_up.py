@@ -16,7 +16,7 @@ import os
 os.geteuid = lambda: 1000
 
 def addresses(name: str) -> set[str]:
-    from tasks import host
+    from tasks.core import system_files as host
 
     led = [file for file in (host.ROOT / "etc/resolver").glob("*") if f".{name}".endswith(f".{file.name}")]
     return {"127.0.0.1"} if led else set()
@@ -25,7 +25,7 @@ def addresses(name: str) -> set[str]:
 
 @pytest.fixture
 def world(project: Project) -> Iterator[World]:
-    with (project.folder / "tasks" / "dns" / "ask.py").open("a") as module:
+    with (project.folder / "tasks" / "dns" / "resolver.py").open("a") as module:
         module.write(THIS_MACHINE)
     with world_of(project) as world:
         world.impatient()

@@ -7,14 +7,14 @@ from typing import Protocol
 
 from invoke import Context, Exit, task
 
-from tasks import settings as configuration
-from tasks.as_root import PRINT_SUDO, openly
+from tasks.core import settings as configuration
+from tasks.core.invoke_patches import PlainTask
+from tasks.core.settings import Settings
+from tasks.core.shell import Shell
+from tasks.core.sudo import PRINT_SUDO, with_sudo_plan
+from tasks.core.table import Row, show
 from tasks.dns import brew_dnsmasq, network_manager, systemd_resolved
-from tasks.dns.ask import addresses, other_names, resolves
-from tasks.names import PlainTask
-from tasks.settings import Settings
-from tasks.shell import Shell
-from tasks.table import Row, show
+from tasks.dns.resolver import addresses, other_names, resolves
 
 
 class Method(Protocol):
@@ -51,7 +51,7 @@ def dns(context: Context, print_sudo: bool = False) -> None:
     In the first way that works here, or in that of DNS_METHOD.
     """
     shell, settings = open_shell(context)
-    openly(shell, lambda shell: install(shell, settings), print_sudo)
+    with_sudo_plan(shell, lambda shell: install(shell, settings), print_sudo)
 
 
 @task(klass=PlainTask)
@@ -72,7 +72,7 @@ def dns_verify(context: Context) -> None:
 def dns_remove(context: Context, print_sudo: bool = False) -> None:
     """Undo what inv dns has done"""
     shell, _ = open_shell(context)
-    openly(shell, remove, print_sudo)
+    with_sudo_plan(shell, remove, print_sudo)
 
 
 def open_shell(context: Context) -> tuple[Shell, Settings]:

@@ -6,45 +6,47 @@ from pathlib import Path
 
 from invoke import Context, Exit, task
 
-from tasks import host
-from tasks import settings as configuration
-from tasks.as_root import openly
-from tasks.names import PlainTask
-from tasks.render import MARKER, render, work_file, write
-from tasks.settings import Settings
-from tasks.shell import Shell
-from tasks.tools import INSTALL
+from tasks.core import operating_system, system_files
+from tasks.core import settings as configuration
+from tasks.core.invoke_patches import PlainTask
+from tasks.core.settings import Settings
+from tasks.core.shell import Shell
+from tasks.core.sudo import with_sudo_plan
+from tasks.core.templates import render
+from tasks.core.well_known import MARKER
+from tasks.core.work_files import work_file, write_file
+from tasks.tools.required import INSTALL_HINTS
 
 
 def resolvers() -> Path:
-    return host.ROOT / "etc/resolver"
+    return system_files.ROOT / "etc/resolver"
 
 
 @task(klass=PlainTask)
 def dnsmasq_brew_install(context: Context) -> None:
     """Install dnsmasq with Homebrew, and start it"""
     shell, _ = open_shell(context)
-    openly(shell, start)
+    with_sudo_plan(shell, start)
 
 
 @task(klass=PlainTask)
 def dnsmasq_brew_configure(context: Context) -> None:
     """Have that dnsmasq, and macOS, resolve the names"""
     shell, settings = open_shell(context)
-    openly(shell, lambda shell: configure(shell, settings))
+    with_sudo_plan(shell, lambda shell: configure(shell, settings))
 
 
 @task(klass=PlainTask)
 def dnsmasq_brew(context: Context) -> None:
     """macOS: install dnsmasq and configure it"""
     shell, settings = open_shell(context)
-    openly(shell, lambda shell: install(shell, settings))
+    with_sudo_plan(shell, lambda shell: install(shell, settings))
 
 
 def unavailable(shell: Shell) -> str:
-    if not host.is_macos(shell):
+    if not operating_system.is_macos(shell):
         return "for macOS: no other system reads /etc/resolver"
-    return "" if shell.find("brew") else f"brew is not installed: {INSTALL['brew']}"
+    return "" if shell.find("brew") else f"brew is not installed: {INSTALL_HINTS['brew']}"
 
 
 def open_shell(context: Context) -> tuple[Shell, Settings]:
@@ -85,7 +87,7 @@ def configure(shell: Shell, settings: Settings) -> None:
     if prefix is None:
         raise Exit("brew --prefix said nothing. Is Homebrew whole? Try: brew doctor")
     names, text = names_file(prefix), render("dns/brew.conf", domains=settings.owned_domains)
-    host.refuse_others(names, *(resolvers() / domain for domain in settings.owned_domains))
+    system_files.refuse_foreign(names, *(resolvers() / domain for domain in settings.owned_domains))
 
     with shell.step("", "dnsmasq's configuration") as this:
         # There until dnsmasq has read what is written below, also when that is refused or ended before.
@@ -95,8 +97,8 @@ def configure(shell: Shell, settings: Settings) -> None:
             restart_due.parent.mkdir(exist_ok=True)
             restart_due.touch()
         changed += [include_folder(shell, prefix), remove_what_the_original_wrote(shell, names.parent, settings)]
-        if not host.has(names, text):
-            write(shell, names, host.seal(text))
+        if not system_files.holds(names, text):
+            write_file(shell, names, system_files.seal(text))
             changed.append(True)
         if any(changed):
             service(shell, "restart")
@@ -105,11 +107,11 @@ def configure(shell: Shell, settings: Settings) -> None:
         this.outcome = "written, and dnsmasq restarted" if any(changed) else "already there"
 
     with shell.step("", f"resolver for {', '.join(settings.owned_domains)}") as this:
-        changed = [host.put(shell, resolvers() / domain, render("dns/resolver"), why=f"write to {resolvers()}")
+        changed = [system_files.install(shell, resolvers() / domain, render("dns/resolver"), why=f"write to {resolvers()}")
                    for domain in settings.owned_domains]
         for file in resolver_files():
             if file.name not in settings.owned_domains:  # of another TLD, before
-                changed.append(host.remove(shell, file, why=f"remove {file} of a former TLD"))
+                changed.append(system_files.remove(shell, file, why=f"remove {file} of a former TLD"))
         verify(shell, settings)
         this.outcome = "macOS resolves its names" + ("" if any(changed) else ", nothing to change")
 
@@ -162,12 +164,12 @@ def read(file: Path) -> str:
 
 def resolver_files() -> list[Path]:
     files = sorted(resolvers().iterdir()) if resolvers().is_dir() else []
-    return host.ours(*filter(Path.is_file, files))
+    return system_files.own_files(*filter(Path.is_file, files))
 
 
 def found(shell: Shell) -> list[Path]:
-    prefix = brew_prefix(shell) if host.is_macos(shell) and shell.find("brew") else None
-    return resolver_files() + (host.ours(names_file(prefix)) if prefix else [])
+    prefix = brew_prefix(shell) if operating_system.is_macos(shell) and shell.find("brew") else None
+    return resolver_files() + (system_files.own_files(names_file(prefix)) if prefix else [])
 
 
 def remove(shell: Shell) -> None:
@@ -175,17 +177,17 @@ def remove(shell: Shell) -> None:
     if not found(shell):
         return
     with shell.step("", "dnsmasq of Homebrew") as this:
-        host.refuse_others(*found(shell))
+        system_files.refuse_foreign(*found(shell))
         why, files = "have macOS resolve names as before", resolver_files()
         for file in files:
-            host.remove(shell, file, why)
+            system_files.remove(shell, file, why)
         if resolvers().is_dir() and {*resolvers().iterdir()} <= {*files}:
             shell.sudo("rmdir", str(resolvers()), why=why)
         prefix = brew_prefix(shell)
         if prefix and names_file(prefix).exists():
             # Emptied first and removed last: by it the next run knows that dnsmasq has not been told yet.
             exclude_folder(shell, prefix)
-            write(shell, names_file(prefix), host.seal(""))
+            write_file(shell, names_file(prefix), system_files.seal(""))
             if serves_others(prefix):
                 service(shell, "restart")
                 this.outcome = "serves the rest as before"

@@ -8,13 +8,16 @@ from pathlib import Path
 
 from invoke import Exit
 
-from tasks import host
-from tasks.dns.ask import ask, resolves
-from tasks.render import MANAGER, render
-from tasks.settings import Settings
-from tasks.shell import Shell
+from tasks.core import operating_system, system_files
+from tasks.core.settings import Settings
+from tasks.core.shell import Shell
+from tasks.core.templates import render
+from tasks.core.well_known import MANAGER
+from tasks.dns.resolver import ask, resolves
 
 SERVICE = f"{MANAGER}-dns.service"
+
+
 PORTS = range(5399, 5500)
 """Below 32768, where Linux begins to give ports away (net.ipv4.ip_local_port_range)."""
 
@@ -22,23 +25,23 @@ DNSMASQ_PACKAGE = "dnsmasq is not installed: apt install dnsmasq-base, or dnf, p
 
 
 def unit() -> Path:
-    return host.ROOT / "etc/systemd/system" / SERVICE
+    return system_files.ROOT / "etc/systemd/system" / SERVICE
 
 
 def configuration() -> Path:
-    return host.ROOT / "etc" / MANAGER / "dnsmasq.conf"
+    return system_files.ROOT / "etc" / MANAGER / "dnsmasq.conf"
 
 
 def drop_in() -> Path:
-    return host.ROOT / "etc/systemd/resolved.conf.d" / f"{MANAGER}.conf"
+    return system_files.ROOT / "etc/systemd/resolved.conf.d" / f"{MANAGER}.conf"
 
 
 def delegate() -> Path:
-    return host.ROOT / "etc/systemd/dns-delegate.d" / f"{MANAGER}.dns-delegate"
+    return system_files.ROOT / "etc/systemd/dns-delegate.d" / f"{MANAGER}.dns-delegate"
 
 
 def unavailable(shell: Shell) -> str:
-    if host.is_macos(shell) or not runs(shell):
+    if operating_system.is_macos(shell) or not runs(shell):
         return "systemd-resolved does not run here"
     if not leads_to_resolved():
         return "/etc/resolv.conf does not lead to systemd-resolved (nameserver 127.0.0.53)"
@@ -46,7 +49,7 @@ def unavailable(shell: Shell) -> str:
 
 
 def leads_to_resolved() -> bool:
-    resolv_conf = host.ROOT / "etc/resolv.conf"
+    resolv_conf = system_files.ROOT / "etc/resolv.conf"
     if not resolv_conf.exists():
         return False
     servers = re.findall(r"^nameserver\s+(\S+)", resolv_conf.read_text(errors="replace"), re.MULTILINE)
@@ -56,14 +59,14 @@ def leads_to_resolved() -> bool:
 def install(shell: Shell, settings: Settings) -> None:
     new = systemd_version(shell) >= 258
     wanted, template = (delegate(), "dns/dns-delegate") if new else (drop_in(), "dns/resolved.conf")
-    host.refuse_others(configuration(), unit(), wanted)
+    system_files.refuse_foreign(configuration(), unit(), wanted)
 
     port, names = choose_port(shell), settings.proof_names
     with shell.step("", f"dnsmasq on 127.0.0.1, port {port}") as this:
         changed = [
-            host.put(shell, unit(), render("dns/service", dnsmasq=shell.find("dnsmasq"), config=configuration()),
+            system_files.install(shell, unit(), render("dns/service", dnsmasq=shell.find("dnsmasq"), config=configuration()),
                      why="run a dnsmasq for these names alone"),
-            host.put(shell, configuration(), render("dns/own.conf", domains=settings.owned_domains, port=port),
+            system_files.install(shell, configuration(), render("dns/own.conf", domains=settings.owned_domains, port=port),
                      why=f"answer for {', '.join(settings.owned_domains)}"),
         ]
         if any(changed) or not all(ask(name, port) for name in names):
@@ -78,7 +81,7 @@ def install(shell: Shell, settings: Settings) -> None:
 
     with shell.step("", f"systemd-resolved for {', '.join(settings.owned_domains)}") as this:
         why = "have systemd-resolved ask it for these names only"
-        if host.put(shell, wanted, render(template, domains=settings.owned_domains, port=port), why) | (
+        if system_files.install(shell, wanted, render(template, domains=settings.owned_domains, port=port), why) | (
             not all(map(resolves, names))
         ):
             restart_resolved(shell)
@@ -125,7 +128,7 @@ def restart_resolved(shell: Shell) -> None:
 
 
 def found(shell: Shell) -> list[Path]:
-    return host.ours(delegate(), drop_in(), unit(), configuration())
+    return system_files.own_files(delegate(), drop_in(), unit(), configuration())
 
 
 def remove(shell: Shell) -> None:
@@ -133,15 +136,15 @@ def remove(shell: Shell) -> None:
     if not found(shell):
         return
     with shell.step("", "systemd-resolved and its dnsmasq") as this:
-        host.refuse_others(*found(shell))
+        system_files.refuse_foreign(*found(shell))
         for file in (drop_in(), delegate()):
-            host.remove(shell, file, why="have systemd-resolved ask as before")
-            host.remove_if_empty(shell, file)
+            system_files.remove(shell, file, why="have systemd-resolved ask as before")
+            system_files.remove_if_empty(shell, file)
         restart_resolved(shell)
         if unit().exists():
             shell.sudo("systemctl", "disable", "--now", SERVICE, why="stop our dnsmasq")
-        host.remove(shell, configuration(), why="forget our dnsmasq's configuration")
-        host.remove_if_empty(shell, configuration())
-        host.remove(shell, unit(), why="forget our dnsmasq")
+        system_files.remove(shell, configuration(), why="forget our dnsmasq's configuration")
+        system_files.remove_if_empty(shell, configuration())
+        system_files.remove(shell, unit(), why="forget our dnsmasq")
         shell.sudo("systemctl", "daemon-reload", why="have systemd forget it")
         this.outcome = "removed, names are asked for as before"

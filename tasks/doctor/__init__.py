@@ -13,20 +13,24 @@ from typing import Any
 
 from invoke import Context, Exit, task
 
-from tasks import network
-from tasks import settings as configuration
-from tasks.doctor import authority, bugs, clusters, in_cluster, machine, names, workloads
-from tasks.doctor.check import ERROR, Checks, Finding, Machine, Patient, examine
-from tasks.existing import existing, ours
-from tasks.in_cluster.seen import Seen, see, without_nulls
-from tasks.names import PlainTask
-from tasks.progress import say, what_to_do
-from tasks.settings import Cluster, Settings
-from tasks.shell import Shell
-from tasks.table import JSON_HELP, SIGNS, Cell, print_json, print_table
+from tasks.core import settings as configuration
+from tasks.core.invoke_patches import PlainTask
+from tasks.core.progress import describe_os_error, say
+from tasks.core.settings import Cluster, Settings
+from tasks.core.shell import Shell
+from tasks.core.table import JSON_HELP, SIGNS, Cell, print_json, print_table
+from tasks.doctor import bugs, ca, clusters, dns, in_cluster, machine, workloads
+from tasks.doctor.check import ERROR, Checks, ClusterView, Finding, Machine, examine
+from tasks.engine import network
+from tasks.engine.clusters import list_clusters, own_clusters
+from tasks.probe.snapshot import ClusterSnapshot, take_snapshot, without_nulls
 
-OF_MACHINE = Checks([*machine.CHECKS, *authority.CHECKS, *names.CHECKS, *bugs.MACHINE])
+OF_MACHINE = Checks([*machine.CHECKS, *ca.CHECKS, *dns.CHECKS, *bugs.MACHINE])
+
+
 OF_CLUSTER = Checks(clusters.CHECKS)
+
+
 OF_RUNNING = Checks([*clusters.RUNNING, *in_cluster.CHECKS, *workloads.CHECKS, *bugs.CLUSTER])
 
 THIS_MACHINE = "this machine"
@@ -46,12 +50,12 @@ def doctor(context: Context, fix: bool = False, json: bool = False, checks: bool
         return list_checks()
     settings = configuration.load()
     shell = Shell(context, settings.environment)
-    machine = see_machine(shell, settings)
+    machine = inspect_machine(shell, settings)
     findings = [*examine_all(machine)]
     with redirect_stdout(sys.stderr) if json else nullcontext():
-        mended = fix and mend(findings)
+        mended = fix and apply_fixes(findings)
     if mended:
-        machine = see_machine(shell, settings)
+        machine = inspect_machine(shell, settings)
         findings = [*examine_all(machine)]
     if json:
         print_json([as_json(finding) for finding in findings])
@@ -77,18 +81,18 @@ def examine_all(machine: Machine) -> Iterator[Finding]:
         yield from findings
 
 
-def see_machine(shell: Shell, settings: Settings) -> Machine:
+def inspect_machine(shell: Shell, settings: Settings) -> Machine:
     subject = Machine(shell, settings)
-    subject.engine = engine(shell)
+    subject.engine = read_docker_info(shell)
     if subject.engine:
-        subject.found = existing(shell)
+        subject.found = list_clusters(shell)
         subject.patients = shell.side_by_side([
-            lambda cluster=cluster: see_patient(subject, cluster)  # type: ignore[misc]
-            for cluster in ours(settings, subject.found)])
+            lambda cluster=cluster: inspect_cluster(subject, cluster)  # type: ignore[misc]
+            for cluster in own_clusters(settings, subject.found)])
     return subject
 
 
-def engine(shell: Shell) -> dict[str, Any]:
+def read_docker_info(shell: Shell) -> dict[str, Any]:
     """What `docker info` tells; empty when no engine answers."""
     import json
 
@@ -100,19 +104,19 @@ def engine(shell: Shell) -> dict[str, Any]:
     return told if isinstance(told, dict) and told.get("ServerVersion") else {}
 
 
-def see_patient(subject: Machine, cluster: Cluster) -> Patient:
+def inspect_cluster(subject: Machine, cluster: Cluster) -> ClusterView:
     found = subject.found[cluster.name]
     if not found.running:
-        return Patient(subject, cluster, found, Seen(cluster, f"it is {found.state}"))
+        return ClusterView(subject, cluster, found, ClusterSnapshot(cluster, f"it is {found.state}"))
     seen, (host, reached) = subject.shell.side_by_side([
-        lambda: see(subject.shell, cluster), lambda: network.host_address(subject.shell, cluster)])
-    return Patient(subject, cluster, found, seen, host, reached)
+        lambda: take_snapshot(subject.shell, cluster), lambda: network.host_address(subject.shell, cluster)])
+    return ClusterView(subject, cluster, found, seen, host, reached)
 
 
 # --- mending ----------------------------------------------------------------------------------------------------------
 
 
-def mend(findings: list[Finding]) -> bool:
+def apply_fixes(findings: list[Finding]) -> bool:
     """Do each safe fix once, in the order of the checks. What fails is told; whether there was anything to do."""
     todo = {(finding.where, finding.check.fix): finding for finding in findings
             if finding.is_wrong and finding.check.fix.go}
@@ -124,19 +128,19 @@ def mend(findings: list[Finding]) -> bool:
         except Exit as error:
             say(str(error.message))
         except OSError as error:
-            say(what_to_do(error))
+            say(describe_os_error(error))
     return bool(todo)
 
 
 # --- showing ----------------------------------------------------------------------------------------------------------
 
 
-def show(findings: list[Finding], patients: list[Patient]) -> None:
+def show(findings: list[Finding], patients: list[ClusterView]) -> None:
     """What is wrong, why, and what to do; of what is well only how much."""
     wrong = [finding for finding in findings if finding.is_wrong]
     if wrong:
         print_table(["", "where", "check", "found, why, and what to do"],
-                    [cells for findings in together(wrong) for cells in lines(findings)])
+                    [cells for findings in group_findings(wrong) for cells in table_lines(findings)])
     skipped = sum(finding.state == "grey" for finding in findings)
     good = sum(finding.state == "green" for finding in findings)
     errors = sum(finding.state == ERROR for finding in wrong)
@@ -149,7 +153,7 @@ def show(findings: list[Finding], patients: list[Patient]) -> None:
                 f"inv k3d-cluster-start --n {patient.cluster.number}")
 
 
-def together(wrong: list[Finding]) -> list[list[Finding]]:
+def group_findings(wrong: list[Finding]) -> list[list[Finding]]:
     """Those of one check in one place; and where it says the same of several clusters, those too."""
     places: dict[tuple[str, str], list[Finding]] = {}
     for finding in wrong:
@@ -160,7 +164,7 @@ def together(wrong: list[Finding]) -> list[list[Finding]]:
     return list(groups.values())
 
 
-def lines(findings: list[Finding]) -> Iterator[list[str | Cell]]:
+def table_lines(findings: list[Finding]) -> Iterator[list[str | Cell]]:
     first, state = findings[0], findings[0].state
     places = ", ".join(dict.fromkeys(finding.where for finding in findings))
     for number, what in enumerate(dict.fromkeys(finding.what for finding in findings)):

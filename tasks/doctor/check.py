@@ -9,11 +9,11 @@ from typing import Any
 
 from invoke import Exit
 
-from tasks.existing import Existing
-from tasks.in_cluster.seen import Seen
-from tasks.progress import what_to_do
-from tasks.settings import Cluster, Settings
-from tasks.shell import Shell
+from tasks.core.progress import describe_os_error
+from tasks.core.settings import Cluster, Settings
+from tasks.core.shell import Shell
+from tasks.engine.clusters import K3dCluster
+from tasks.probe.snapshot import ClusterSnapshot
 
 ERROR, WARNING = "red", "yellow"
 
@@ -26,23 +26,23 @@ class Machine:
     settings: Settings
     engine: dict[str, Any] = field(default_factory=dict)
     """What `docker info` tells; empty when the engine does not answer."""
-    found: dict[str, Existing] = field(default_factory=dict)
+    found: dict[str, K3dCluster] = field(default_factory=dict)
     """All clusters that k3d knows."""
-    patients: list[Patient] = field(default_factory=list)
+    patients: list[ClusterView] = field(default_factory=list)
 
     @property
-    def running(self) -> list[Patient]:
+    def running(self) -> list[ClusterView]:
         return [patient for patient in self.patients if patient.found.running]
 
 
 @dataclass
-class Patient:
+class ClusterView:
     """A cluster of these settings, and what was seen in it; nothing was where it does not run."""
 
     machine: Machine
     cluster: Cluster
-    found: Existing
-    seen: Seen
+    found: K3dCluster
+    seen: ClusterSnapshot
     host: str = ""
     """This machine's address as its pods see it."""
     host_reached: bool = False
@@ -89,7 +89,7 @@ class Finding:
     where: str
     state: str
     what: str
-    subject: Machine | Patient
+    subject: Machine | ClusterView
 
     @property
     def is_wrong(self) -> bool:
@@ -97,14 +97,14 @@ class Finding:
 
     @property
     def cause(self) -> str:
-        return self.check.cause.format(**words(self.subject))
+        return self.check.cause.format(**placeholders(self.subject))
 
     @property
     def fix(self) -> str:
-        return self.check.fix.text.format(**words(self.subject))
+        return self.check.fix.text.format(**placeholders(self.subject))
 
 
-def words(subject: Machine | Patient) -> dict[str, str]:
+def placeholders(subject: Machine | ClusterView) -> dict[str, str]:
     """What the texts of a check may name."""
     if isinstance(subject, Machine):
         return {}
@@ -124,7 +124,7 @@ class Checks(list[Check]):
         return add
 
 
-def examine(shell: Shell, checks: Checks, where: str, subject: Machine | Patient,
+def examine(shell: Shell, checks: Checks, where: str, subject: Machine | ClusterView,
             known: Mapping[str, str]) -> list[Finding]:
     """Run the checks on one subject, side by side those that do not need each other.
 
@@ -144,7 +144,7 @@ def examine(shell: Shell, checks: Checks, where: str, subject: Machine | Patient
     return [finding for check in checks for finding in found[check.id]]
 
 
-def run(check: Check, where: str, subject: Machine | Patient, states: Mapping[str, str]) -> list[Finding]:
+def run(check: Check, where: str, subject: Machine | ClusterView, states: Mapping[str, str]) -> list[Finding]:
     """What one check finds; grey where one that it needs has found an error."""
     failed = next((needed for needed in check.needs if states[needed] in (ERROR, "grey")), "")
     if failed:
@@ -154,6 +154,6 @@ def run(check: Check, where: str, subject: Machine | Patient, states: Mapping[st
     except Exit as error:
         return [Finding(check, where, check.level, f"cannot be seen: {error.message}", subject)]
     except OSError as error:
-        return [Finding(check, where, check.level, f"cannot be seen: {what_to_do(error)}", subject)]
+        return [Finding(check, where, check.level, f"cannot be seen: {describe_os_error(error)}", subject)]
     return ([Finding(check, where, check.level, sentence, subject) for sentence in wrong]
             or [Finding(check, where, "green", "", subject)])

@@ -6,17 +6,22 @@ import re
 from collections.abc import Iterator
 from datetime import datetime, timezone
 
-from tasks.ca import leaf_is_of, load_root, why_not_kept
-from tasks.doctor.check import ERROR, WARNING, Checks, Patient
+from tasks.ca.intermediate import why_not_kept
+from tasks.ca.root import load_root
+from tasks.ca.signatures import is_issued_by
+from tasks.doctor.check import ERROR, WARNING, Checks, ClusterView
 from tasks.doctor.fixes import CONFIGURE, REINSTALL, wake
 from tasks.in_cluster import bundle, coredns
-from tasks.in_cluster.seen import condition
+from tasks.probe import cluster_dns
+from tasks.probe.snapshot import read_condition
 
 CHECKS = Checks()
+
+
 check = CHECKS.check
 
 
-def troubled(patient: Patient, namespace: str, *deployments: str) -> Iterator[str]:
+def troubled(patient: ClusterView, namespace: str, *deployments: str) -> Iterator[str]:
     """What is wrong with these Deployments, each in a sentence."""
     for name in deployments:
         found = patient.seen.one("Deployment", name, namespace)
@@ -24,27 +29,27 @@ def troubled(patient: Patient, namespace: str, *deployments: str) -> Iterator[st
             yield f"the Deployment {namespace}/{name} is missing"
         elif found["spec"].get("replicas", 1) == 0:
             yield f"the Deployment {namespace}/{name} is scaled to 0"
-        elif not condition(found, "Available")[0]:
-            yield f"the Deployment {namespace}/{name} has no pod that is ready: {condition(found, 'Available')[1]}"
+        elif not read_condition(found, "Available")[0]:
+            yield f"the Deployment {namespace}/{name} has no pod that is ready: {read_condition(found, 'Available')[1]}"
 
 
 @check("cert-manager", ERROR, "It was never installed, was removed or scaled down, or its pods fail: kubectl "
        "-n cert-manager get pods", REINSTALL, needs=["api"])
-def cert_manager(patient: Patient) -> Iterator[str]:
+def cert_manager(patient: ClusterView) -> Iterator[str]:
     """cert-manager runs"""
     yield from troubled(patient, "cert-manager", "cert-manager", "cert-manager-cainjector", "cert-manager-webhook")
 
 
 @check("trust-manager", ERROR, "It was never installed, was removed or scaled down, or its pods fail: kubectl "
        "-n cert-manager get pods", REINSTALL, needs=["api"])
-def trust_manager(patient: Patient) -> Iterator[str]:
+def trust_manager(patient: ClusterView) -> Iterator[str]:
     """trust-manager runs"""
     yield from troubled(patient, "cert-manager", "trust-manager")
 
 
 @check("webhooks", ERROR, "The Service or its pods' labels were changed.", REINSTALL,
        needs=["cert-manager", "trust-manager"])
-def webhooks(patient: Patient) -> Iterator[str]:
+def webhooks(patient: ClusterView) -> Iterator[str]:
     """The webhooks of both have a pod behind them, without which nothing of theirs can be changed"""
     for service in ("cert-manager-webhook", "trust-manager"):
         if not patient.seen.ready_endpoints(service, "cert-manager"):
@@ -52,7 +57,7 @@ def webhooks(patient: Patient) -> Iterator[str]:
 
 
 @check("root-key", ERROR, "The original Taskfile puts it there.", CONFIGURE, needs=["api", "ca"])
-def root_key(patient: Patient) -> Iterator[str]:
+def root_key(patient: ClusterView) -> Iterator[str]:
     """The root's own key is not in the cluster"""
     if "the root itself" in why_not_kept(patient.seen.chain, load_root(patient.settings), patient.cluster):
         yield "the secret cert-manager/root-ca holds the root and its key: whoever reads it can sign for all clusters"
@@ -60,7 +65,7 @@ def root_key(patient: Patient) -> Iterator[str]:
 
 @check("intermediate", ERROR, "The root or the domain was changed, or time has passed.", CONFIGURE,
        needs=["root-key"])
-def intermediate(patient: Patient) -> Iterator[str]:
+def intermediate(patient: ClusterView) -> Iterator[str]:
     """The cluster's intermediate is of the root, for its domain, and good for another 30 days"""
     why = why_not_kept(patient.seen.chain, load_root(patient.settings), patient.cluster)
     if why:
@@ -68,32 +73,32 @@ def intermediate(patient: Patient) -> Iterator[str]:
 
 
 @check("issuer", ERROR, "It was removed or changed.", CONFIGURE, needs=["cert-manager", "webhooks", "intermediate"])
-def issuer(patient: Patient) -> Iterator[str]:
+def issuer(patient: ClusterView) -> Iterator[str]:
     """The ClusterIssuer root-ca is ready"""
     found = patient.seen.one("ClusterIssuer", "root-ca")
     if found is None:
         yield "there is no ClusterIssuer root-ca"
-    elif not condition(found, "Ready")[0]:
-        yield f"the ClusterIssuer root-ca is not ready: {condition(found, 'Ready')[1]}"
+    elif not read_condition(found, "Ready")[0]:
+        yield f"the ClusterIssuer root-ca is not ready: {read_condition(found, 'Ready')[1]}"
 
 
 @check("leaves", ERROR, "The intermediate was replaced, and cert-manager does not make its leaves again by itself.",
        CONFIGURE, needs=["issuer"])
-def leaves(patient: Patient) -> Iterator[str]:
+def leaves(patient: ClusterView) -> Iterator[str]:
     """Every certificate in use is signed by the present intermediate"""
     for (namespace, name), leaf in patient.seen.leaves.items():
-        if not leaf_is_of(leaf, patient.seen.chain):
+        if not is_issued_by(leaf, patient.seen.chain):
             yield f"the secret {namespace}/{name} is of an earlier intermediate"
 
 
 @check("certificates", WARNING, "Its secret is used twice, a name is not allowed, or it has just been asked for: "
        "kubectl describe certificate", "kubectl --context {context} get certificates,certificaterequests -A",
        needs=["issuer"], link="https://cert-manager.io/docs/troubleshooting/")
-def certificates(patient: Patient) -> Iterator[str]:
+def certificates(patient: ClusterView) -> Iterator[str]:
     """Every Certificate is ready, and none is overdue"""
     for found in patient.seen.all("Certificate"):
         name = f"{found['metadata']['namespace']}/{found['metadata']['name']}"
-        ready, message = condition(found, "Ready")
+        ready, message = read_condition(found, "Ready")
         renewal = found.get("status", {}).get("renewalTime")
         if not ready:
             yield f"{name} is not ready: {message}"
@@ -103,15 +108,15 @@ def certificates(patient: Patient) -> Iterator[str]:
 
 @check("bundle", ERROR, "It was removed or changed, or the root or the company's CA is another one now.", CONFIGURE,
        needs=["trust-manager", "webhooks", "ca"])
-def trust_bundle(patient: Patient) -> Iterator[str]:
+def trust_bundle(patient: ClusterView) -> Iterator[str]:
     """The Bundle default-ca-bundle is made of the present root, and brought to its namespaces"""
     found = patient.seen.one("Bundle", "default-ca-bundle")
     if found is None:
         yield "there is no Bundle default-ca-bundle"
         return
-    if not condition(found, "Synced")[0]:
-        yield f"the Bundle default-ca-bundle is not synced: {condition(found, 'Synced')[1]}"
-    wanted = bundle.sources(patient.shell, patient.settings)
+    if not read_condition(found, "Synced")[0]:
+        yield f"the Bundle default-ca-bundle is not synced: {read_condition(found, 'Synced')[1]}"
+    wanted = bundle.bundle_sources(patient.shell, patient.settings)
     for key in ("root", "company"):
         if patient.seen.data("root-ca", "cert-manager", f"{key}.pem") != wanted[f"{key}_pem"]:
             yield f"{key}.pem in the ConfigMap cert-manager/root-ca is not what it should be"
@@ -119,13 +124,13 @@ def trust_bundle(patient: Patient) -> Iterator[str]:
 
 @check("traefik", ERROR, "Somebody has scaled it down, or it cannot start: kubectl -n kube-system logs deploy/traefik",
        wake("traefik"), needs=["api"])
-def traefik_runs(patient: Patient) -> Iterator[str]:
+def traefik_runs(patient: ClusterView) -> Iterator[str]:
     """Traefik runs"""
     yield from troubled(patient, "kube-system", "traefik")
 
 
 @check("traefik-log", WARNING, "The HelmChartConfig traefik was removed or changed.", CONFIGURE, needs=["traefik"])
-def access_log(patient: Patient) -> Iterator[str]:
+def access_log(patient: ClusterView) -> Iterator[str]:
     """Traefik writes its access log"""
     found = patient.seen.one("Deployment", "traefik", "kube-system") or {}
     containers = found.get("spec", {}).get("template", {}).get("spec", {}).get("containers", [])
@@ -135,7 +140,7 @@ def access_log(patient: Patient) -> Iterator[str]:
 
 @check("traefik-internal", ERROR, "It was removed or changed, or the ports in the settings were.", CONFIGURE,
        needs=["traefik"])
-def internal_service(patient: Patient) -> Iterator[str]:
+def internal_service(patient: ClusterView) -> Iterator[str]:
     """The Service traefik-internal leads to Traefik, on the ports that a browser uses, and on 80 and 443"""
     found = patient.seen.one("Service", "traefik-internal", "kube-system")
     if found is None:
@@ -151,14 +156,14 @@ def internal_service(patient: Patient) -> Iterator[str]:
 
 @check("coredns", ERROR, "Somebody has scaled it down, or a key in coredns-custom keeps it from starting: kubectl "
        "-n kube-system logs deploy/coredns", wake("coredns"), needs=["api"])
-def coredns_runs(patient: Patient) -> Iterator[str]:
+def coredns_runs(patient: ClusterView) -> Iterator[str]:
     """CoreDNS runs"""
     yield from troubled(patient, "kube-system", "coredns")
 
 
 @check("coredns-rules", ERROR, "Somebody has changed it, or the settings or this host's address were.", CONFIGURE,
        needs=["api"])
-def rules(patient: Patient) -> Iterator[str]:
+def rules(patient: ClusterView) -> Iterator[str]:
     """dev-clusters.override in coredns-custom is what the settings say"""
     found = patient.seen.data("coredns-custom", "kube-system", "dev-clusters.override")
     if found != coredns.render_rules(patient.cluster, patient.host):
@@ -167,7 +172,7 @@ def rules(patient: Patient) -> Iterator[str]:
 
 
 @check("coredns-original", ERROR, "The original Taskfile has put it there.", CONFIGURE, needs=["api"])
-def rules_of_the_original(patient: Patient) -> Iterator[str]:
+def rules_of_the_original(patient: ClusterView) -> Iterator[str]:
     """coredns-custom has no rules of the original Taskfile, which loop"""
     key = f"{patient.settings.base_domain}.server"
     if patient.seen.data("coredns-custom", "kube-system", key):
@@ -177,7 +182,7 @@ def rules_of_the_original(patient: Patient) -> Iterator[str]:
 @check("coredns-others", WARNING, "Another tool, or you, added to coredns-custom.",
        "kubectl --context {context} -n kube-system edit configmap coredns-custom", needs=["api"],
        link="https://github.com/k3s-io/k3s/issues/5312")
-def rules_of_others(patient: Patient) -> Iterator[str]:
+def rules_of_others(patient: ClusterView) -> Iterator[str]:
     """No other key of coredns-custom stands in the way"""
     ours = {"dev-clusters.override", f"{patient.settings.base_domain}.server"}
     custom = (patient.seen.one("ConfigMap", "coredns-custom", "kube-system") or {}).get("data") or {}
@@ -192,11 +197,11 @@ def rules_of_others(patient: Patient) -> Iterator[str]:
 
 @check("coredns-answers", ERROR, "It has not read its rules yet (up to two minutes), or other rules win.", CONFIGURE,
        needs=["coredns", "coredns-rules", "coredns-original", "traefik-internal"])
-def answers(patient: Patient) -> Iterator[str]:
+def answers(patient: ClusterView) -> Iterator[str]:
     """CoreDNS leads pods to Traefik, to other clusters and to this host"""
     service = patient.seen.one("Service", "traefik-internal", "kube-system") or {"spec": {}}
-    wanted = coredns.right_answers(patient.cluster, service["spec"].get("clusterIP", ""), patient.host)
-    got = coredns.ask(patient.shell, patient.cluster, list(wanted))
+    wanted = cluster_dns.expected_answers(patient.cluster, service["spec"].get("clusterIP", ""), patient.host)
+    got = cluster_dns.resolve_in_cluster(patient.shell, patient.cluster, list(wanted))
     for name, address in wanted.items():
         if got.get(name) != address:
             yield f"{name}: {got.get(name, 'no answer')}, and it should be {address}"

@@ -8,11 +8,15 @@ from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 
-from tasks import host, network, tools
+from tasks.core import system_files
 from tasks.doctor.check import ERROR, WARNING, Checks, Machine
 from tasks.doctor.fixes import INSTALL_TOOLS, START_ALL
+from tasks.engine import network
+from tasks.tools import required
 
 CHECKS = Checks()
+
+
 check = CHECKS.check
 
 GIB = 1024**3
@@ -27,9 +31,9 @@ CLUSTER_NETWORKS = ("10.42.0.0/16", "10.43.0.0/16")
 @check("tools", ERROR, "A tool is missing, or older than these tasks need.", INSTALL_TOOLS)
 def needed_tools(machine: Machine) -> Iterator[str]:
     """docker, k3d, helm, kubectl and openssl: there, and new enough"""
-    for tool in tools.VERSION_OF:
+    for tool in required.VERSION_COMMANDS:
         if tool != "docker" or not machine.shell.find("docker"):  # its engine is the next check
-            wrong = tools.problem(machine.shell, tool)
+            wrong = required.find_problem(machine.shell, tool)
             if wrong:
                 yield wrong
 
@@ -39,7 +43,7 @@ def needed_tools(machine: Machine) -> Iterator[str]:
 def engine_answers(machine: Machine) -> Iterator[str]:
     """The engine answers"""
     if not machine.engine:
-        yield tools.problem(machine.shell, "docker") or "docker info says nothing"
+        yield required.find_problem(machine.shell, "docker") or "docker info says nothing"
 
 
 @check("engine-rootless", WARNING, "Pods of a rootless engine cannot reach this host's ports.",
@@ -89,7 +93,7 @@ def clock(machine: Machine) -> Iterator[str]:
        link="https://kind.sigs.k8s.io/docs/user/known-issues/#pod-errors-due-to-too-many-open-files")
 def inotify(machine: Machine) -> Iterator[str]:
     """Linux has enough inotify instances for the clusters ("too many open files")"""
-    file = host.ROOT / "proc/sys/fs/inotify/max_user_instances"
+    file = system_files.ROOT / "proc/sys/fs/inotify/max_user_instances"
     if file.is_file() and network.gateway_to_publish_on(machine.shell, machine.settings):
         has, needed = int(file.read_text()), INOTIFY_OF_OTHERS + INOTIFY_PER_CLUSTER * len(machine.running)
         if has < needed:

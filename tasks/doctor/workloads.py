@@ -5,19 +5,23 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
-from tasks.constraints import covers
-from tasks.doctor.check import ERROR, WARNING, Checks, Patient
+from tasks.ca.constraints import covers
+from tasks.doctor.check import ERROR, WARNING, Checks, ClusterView
 from tasks.doctor.fixes import CONFIGURE
-from tasks.in_cluster.seen import Object
+from tasks.probe.snapshot import Object
 
 CHECKS = Checks()
+
+
 check = CHECKS.check
 
 ISSUER = "cert-manager.io/cluster-issuer"
+
+
 USAGES = "cert-manager.io/usages"
 
 
-def ingresses(patient: Patient) -> Iterator[tuple[str, Object]]:
+def ingresses(patient: ClusterView) -> Iterator[tuple[str, Object]]:
     for found in patient.seen.all("Ingress"):
         yield f"{found['metadata']['namespace']}/{found['metadata']['name']}", found
 
@@ -37,7 +41,7 @@ def annotation(ingress: Object, key: str) -> str:
        "The intermediate may not sign for it. cert-manager does so all the same, and every client refuses that.",
        "Give the Ingress a host below the cluster's domain.", needs=["api"],
        link="https://datatracker.ietf.org/doc/html/rfc5280#section-4.2.1.10")
-def hosts(patient: Patient) -> Iterator[str]:
+def hosts(patient: ClusterView) -> Iterator[str]:
     """Every host that wants a certificate of root-ca is below the cluster's domain"""
     for name, ingress in ingresses(patient):
         if annotation(ingress, ISSUER) == "root-ca":
@@ -49,7 +53,7 @@ def hosts(patient: Patient) -> Iterator[str]:
 @check("ingress-usages", WARNING, "cert-manager leaves out \"server auth\", which macOS and iOS demand.",
        'Annotate it with cert-manager.io/usages: "server auth,digital signature,key encipherment"', needs=["api"],
        link="https://support.apple.com/en-us/103769")
-def usages(patient: Patient) -> Iterator[str]:
+def usages(patient: ClusterView) -> Iterator[str]:
     """Certificates of Ingresses are for servers, as macOS wants to be told"""
     for name, ingress in ingresses(patient):
         if annotation(ingress, ISSUER) == "root-ca" and "server auth" not in annotation(ingress, USAGES):
@@ -58,7 +62,7 @@ def usages(patient: Patient) -> Iterator[str]:
 
 @check("ingress-backend", WARNING, "The Service was renamed, its selector fits no pod, or its pods are not ready.",
        "kubectl --context {context} get ingress,service,pods -A", needs=["api"])
-def backends(patient: Patient) -> Iterator[str]:
+def backends(patient: ClusterView) -> Iterator[str]:
     """Every Ingress leads to a Service with pods that are ready"""
     for name, ingress in ingresses(patient):
         namespace = ingress["metadata"]["namespace"]
@@ -70,7 +74,7 @@ def backends(patient: Patient) -> Iterator[str]:
 
 
 @check("ingress-twice", WARNING, "An Ingress was copied.", "Change one of them.", needs=["api"])
-def twice(patient: Patient) -> Iterator[str]:
+def twice(patient: ClusterView) -> Iterator[str]:
     """No two Ingresses want the same host and path"""
     wanted = defaultdict(list)
     for name, ingress in ingresses(patient):
@@ -83,7 +87,7 @@ def twice(patient: Patient) -> Iterator[str]:
 
 @check("namespace-bundle", WARNING, "trust-manager brings the bundle only where it is asked to.", CONFIGURE,
        needs=["bundle"])
-def without_bundle(patient: Patient) -> Iterator[str]:
+def without_bundle(patient: ClusterView) -> Iterator[str]:
     """The bundle is in every namespace with the label trust: enabled"""
     for found in patient.seen.all("Namespace"):
         name = found["metadata"]["name"]
@@ -96,7 +100,7 @@ def without_bundle(patient: Patient) -> Iterator[str]:
        "ADDITIONAL_CA_BUNDLE_FILE, HTTPS_PROXY or K3D_REGISTRY_CONFIG in .env, then a new cluster; "
        "or: k3d image import IMAGE --cluster {name}", needs=["api"],
        link="https://github.com/k3d-io/k3d/issues/535")
-def images(patient: Patient) -> Iterator[str]:
+def images(patient: ClusterView) -> Iterator[str]:
     """Every image could be pulled"""
     for pod in patient.seen.all("Pod"):
         for kind in ("initContainerStatuses", "containerStatuses"):

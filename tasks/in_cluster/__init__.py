@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from tasks.ca import load_retiring
+from tasks.ca.root import load_retiring
+from tasks.core.progress import say
+from tasks.core.settings import Cluster
+from tasks.core.shell import Shell
 from tasks.in_cluster import bundle, charts, coredns, issuer, traefik
-from tasks.progress import say
-from tasks.settings import Cluster
-from tasks.shell import Shell
 
 
 def configure(shell: Shell, cluster: Cluster, reinstall: bool = False) -> None:
@@ -23,7 +23,7 @@ def configure(shell: Shell, cluster: Cluster, reinstall: bool = False) -> None:
         issuer.configure, bundle.configure, coredns.configure, traefik.configure]
     if load_retiring(cluster.settings):  # pods are to trust both roots before anything is signed by the new one
         bundle.configure(shell, cluster)
-        bundle.reach_pods(shell, cluster)
+        bundle.wait_for_pods(shell, cluster)
         steps.remove(bundle.configure)
     shell.side_by_side([partial(step, shell, cluster) for step in steps])
     if shell.dry:

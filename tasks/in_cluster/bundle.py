@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from datetime import datetime, timezone
 
-from tasks.ca import RootFiles, load_retiring, load_root
+from tasks.ca.root import RootFiles, load_retiring, load_root
+from tasks.core import well_known
+from tasks.core.settings import Cluster, Settings
+from tasks.core.shell import Shell
+from tasks.core.templates import short_hash
+from tasks.core.well_known import MANAGER, TRUST_BUNDLE
 from tasks.in_cluster import charts
-from tasks.render import MANAGER, apply_admitted, manifest, short_hash
-from tasks.settings import Cluster, Settings
-from tasks.shell import Shell
-
-BUNDLE = "default-ca-bundle"
+from tasks.in_cluster.apply import apply_admitted, manifest
 
 IN_PODS_SECONDS = 100
 """The kubelet looks at each pod's volumes every 60 to 90 s: syncFrequency, and half of it by chance."""
@@ -23,7 +24,7 @@ def configure(shell: Shell, cluster: Cluster, with_retiring: bool = True) -> Non
     charts.install(shell, cluster, "trust-manager")
     settings = cluster.settings
     with shell.step(cluster.name, "trust bundle default-ca-bundle") as this:
-        values = sources(shell, settings, with_retiring)
+        values = bundle_sources(shell, settings, with_retiring)
         apply_admitted(shell, cluster, "trust-manager", manifest(cluster, "in_cluster/root-ca.yaml", **values),
                        manifest(cluster, "in_cluster/bundle.yaml", **values))
         shell.wait("the Bundle", settings.timeout_ready, *cluster.kubectl, "wait", "bundle/default-ca-bundle",
@@ -31,7 +32,7 @@ def configure(shell: Shell, cluster: Cluster, with_retiring: bool = True) -> Non
         this.outcome = "synced"
 
 
-def reach_pods(shell: Shell, cluster: Cluster) -> None:
+def wait_for_pods(shell: Shell, cluster: Cluster) -> None:
     """Wait until the pods that have the bundle mounted see what was last changed in it: the kubelet tells nobody.
 
     Where both roots have one key, the old one is enough for them.
@@ -42,23 +43,23 @@ def reach_pods(shell: Shell, cluster: Cluster) -> None:
     kubectl = (*cluster.kubectl, "get")
     volumes = shell.look(*kubectl, "pods", "-A", "-o", "jsonpath={.items[*].spec.volumes[*].configMap.name} "
                          "{.items[*].spec.volumes[*].projected.sources[*].configMap.name}").stdout.split()
-    if BUNDLE not in volumes or shell.dry:
+    if TRUST_BUNDLE not in volumes or shell.dry:
         return
     with shell.step(cluster.name, "both roots in pods") as this:
-        changed = shell.look(*kubectl, "configmap", "root-ca", "-n", charts.NAMESPACE, "--show-managed-fields", "-o",
+        changed = shell.look(*kubectl, "configmap", "root-ca", "-n", well_known.CERT_MANAGER, "--show-managed-fields", "-o",
                              f'jsonpath={{.metadata.managedFields[?(@.manager=="{MANAGER}")].time}}').stdout.split()
-        since = time.time() - max(map(seconds, changed), default=time.time())
+        since = time.time() - max(map(unix_time, changed), default=time.time())
         ready = time.monotonic() + IN_PODS_SECONDS - min(max(since, 0), IN_PODS_SECONDS)
         shell.until("the kubelet", IN_PODS_SECONDS + 10, lambda: time.monotonic() >= ready)
         this.outcome = f"seen: the kubelet brings them within {IN_PODS_SECONDS} s"
 
 
-def seconds(timestamp: str) -> float:
+def unix_time(timestamp: str) -> float:
     """A time of the API, such as 2026-01-31T12:00:00Z, in seconds since 1970."""
     return datetime.strptime(timestamp, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc).timestamp()
 
 
-def sources(shell: Shell, settings: Settings, with_retiring: bool = True) -> dict[str, str]:
+def bundle_sources(shell: Shell, settings: Settings, with_retiring: bool = True) -> dict[str, str]:
     """What the bundle holds besides the public CAs, as PEM, and a hash that changes with it."""
     from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -84,7 +85,7 @@ def hand_webhook_to_helm(shell: Shell, cluster: Cluster) -> None:
 
     Ours comes from Helm, which refuses to take over a secret that it did not make.
     """
-    kubectl = (*cluster.kubectl, "-n", charts.NAMESPACE)
+    kubectl = (*cluster.kubectl, "-n", well_known.CERT_MANAGER)
     owner = shell.look(*kubectl, "get", "secret", "trust-manager-tls", "--ignore-not-found", "-o",
                        r"jsonpath={.metadata.name} {.metadata.labels.app\.kubernetes\.io/managed-by}").stdout.split()
     if owner and owner[-1] != "Helm":

@@ -6,11 +6,12 @@ from pathlib import Path
 
 from invoke import Exit
 
-from tasks.render import render, short_hash, work_folder, write
-from tasks.settings import Cluster, Settings
-from tasks.shell import Shell
+from tasks.core.settings import Cluster, Settings
+from tasks.core.shell import Shell
+from tasks.core.templates import render, short_hash
+from tasks.core.well_known import CERT_MANAGER
+from tasks.core.work_files import work_folder, write_file
 
-NAMESPACE = "cert-manager"
 CHARTS = ("cert-manager", "trust-manager")
 
 
@@ -23,10 +24,10 @@ def install(shell: Shell, cluster: Cluster, name: str) -> None:
         if wanted == deployed_hash(shell, cluster, name):
             return this.skip("already installed")
         remove_broken_off(shell, cluster, name)
-        file = write(shell, work_folder(cluster) / f"{name}-values.yaml", values)
+        file = write_file(shell, work_folder(cluster) / f"{name}-values.yaml", values)
         shell.change(
             "helm", "upgrade", "--install", name, *chart_words(cluster.settings, name), *cluster.helm_target,
-            "--namespace", NAMESPACE, "--create-namespace", "--values", str(file),
+            "--namespace", CERT_MANAGER, "--create-namespace", "--values", str(file),
             "--labels", f"dev-cluster-tasks={wanted}",
             hint="If the chart could not be fetched: CHART_SOURCE in .env may name a mirror, or a folder of charts.",
         )
@@ -62,7 +63,7 @@ def check_source(settings: Settings) -> None:
 def deployed_hash(shell: Shell, cluster: Cluster, name: str) -> str:
     """Our label on the release that is deployed. Helm keeps releases as labelled secrets."""
     selector = f"owner=helm,name={name},status=deployed"
-    return shell.look(*cluster.kubectl, "-n", NAMESPACE, "get", "secrets", "-l", selector,
+    return shell.look(*cluster.kubectl, "-n", CERT_MANAGER, "get", "secrets", "-l", selector,
                       "-o", "jsonpath={.items[*].metadata.labels.dev-cluster-tasks}").stdout.strip()
 
 
@@ -71,7 +72,7 @@ def forget(shell: Shell, cluster: Cluster) -> None:
 
     Their Services go first: Helm would leave what somebody has added to a selector.
     """
-    kubectl = (*cluster.kubectl, "-n", NAMESPACE)
+    kubectl = (*cluster.kubectl, "-n", CERT_MANAGER)
     with shell.step(cluster.name, "charts") as this:
         shell.change(*kubectl, "label", "secrets", "-l", "owner=helm,dev-cluster-tasks", "dev-cluster-tasks-")
         shell.change(*kubectl, "delete", "services", "-l", f"app.kubernetes.io/instance in ({','.join(CHARTS)})")
@@ -84,7 +85,7 @@ def remove_broken_off(shell: Shell, cluster: Cluster, name: str) -> None:
     The record of the broken-off revision is removed; what it has installed stays, and the next upgrade takes it over.
     """
     shell.until_ended(f"helm upgrade --install {name} .*--kube-context {cluster.context} ")
-    kubectl = (*cluster.kubectl, "-n", NAMESPACE)
+    kubectl = (*cluster.kubectl, "-n", CERT_MANAGER)
     pending = ("secrets", "-l", f"owner=helm,name={name},status in (pending-install,pending-upgrade,pending-rollback)")
     if shell.look(*kubectl, "get", *pending, "-o", "name").stdout.strip():
         shell.change(*kubectl, "delete", *pending)

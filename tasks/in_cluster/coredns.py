@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-import re
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-from tasks import network
-from tasks.render import apply, manifest, regex_value, render, short_hash, work_folder, write
-from tasks.settings import Cluster
-from tasks.shell import Shell
+from tasks.core.settings import Cluster
+from tasks.core.shell import Shell
+from tasks.core.templates import regex_value, render, short_hash
+from tasks.core.work_files import work_folder, write_file
+from tasks.engine import network
+from tasks.in_cluster.apply import apply, manifest
+from tasks.probe.cluster_dns import expected_answers, resolve_in_cluster
 
 
 def configure(shell: Shell, cluster: Cluster) -> None:
     """The Service and the rules, CoreDNS restarted where it has not read them, and its answers as the proof."""
-    host = reach_host(shell, cluster)
+    host = find_host(shell, cluster)
     with shell.step(cluster.name, "names in CoreDNS") as this:
         rules = render_rules(cluster, host)
         apply(shell, cluster, manifest(cluster, "in_cluster/traefik-internal.yaml"),
               manifest(cluster, "in_cluster/coredns-custom.yaml", rules=rules))
         remove_rules_of_the_original(shell, cluster)
         restart(shell, cluster, short_hash(rules))
-        prove(shell, cluster, host)
+        verify_answers(shell, cluster, host)
         this.outcome = "answered for this cluster" + (" and for others" if host else " alone")
 
 
-def reach_host(shell: Shell, cluster: Cluster) -> str:
+def find_host(shell: Shell, cluster: Cluster) -> str:
     """This host's address as pods see it; empty, with a warning, where there is none."""
     with shell.step(cluster.name, "way to other clusters") as this:
         address, reached = network.host_address(shell, cluster)
@@ -52,7 +50,7 @@ def remove_rules_of_the_original(shell: Shell, cluster: Cluster) -> None:
     if not shell.look(*kubectl, "get", "configmap", "coredns-custom", "-o", f"jsonpath={{.data.{path}}}").stdout:
         return
     with shell.step(cluster.name, f"key {key} of the original Taskfile in coredns-custom") as this:
-        patch = write(shell, work_folder(cluster) / "coredns-custom-remove.yaml", f"data:\n  {key}: null\n")
+        patch = write_file(shell, work_folder(cluster) / "coredns-custom-remove.yaml", f"data:\n  {key}: null\n")
         shell.change(*kubectl, "patch", "configmap", "coredns-custom", "--patch-file", str(patch))
         this.outcome = "removed, it would win over these rules"
 
@@ -69,59 +67,16 @@ def restart(shell: Shell, cluster: Cluster, wanted: str) -> None:
                 lambda: "NodeHosts" in shell.look(*kubectl, "get", "configmap", "coredns",
                                                   "-o", "jsonpath={.data}").stdout)
     for file, text in manifest(cluster, "in_cluster/coredns-restart.yaml", rules_hash=wanted).items():
-        write(shell, file, text)
+        write_file(shell, file, text)
         shell.change(*kubectl, "patch", "deployment", "coredns", "--patch-file", str(file))
     shell.wait("CoreDNS to restart", cluster.settings.timeout_ready, *kubectl, "rollout", "status",
                "deployment/coredns", f"--timeout={cluster.settings.timeout_ready}s")
 
 
-def prove(shell: Shell, cluster: Cluster, host: str) -> None:
+def verify_answers(shell: Shell, cluster: Cluster, host: str) -> None:
     """Wait until CoreDNS gives the right addresses."""
     service = shell.look(*cluster.kubectl, "-n", "kube-system", "get", "service", "traefik-internal",
                          "-o", "jsonpath={.spec.clusterIP}").stdout
-    wanted = right_answers(cluster, service, host)
+    wanted = expected_answers(cluster, service, host)
     what = "CoreDNS to answer " + " and ".join(f"{name} with {address}" for name, address in wanted.items())
-    shell.until(what, cluster.settings.timeout_ready, lambda: ask(shell, cluster, list(wanted)) == wanted)
-
-
-def right_answers(cluster: Cluster, service: str, host: str) -> dict[str, str]:
-    """What CoreDNS must say for a name of this cluster, one of another, and k3d's own name for this host."""
-    answers = {f"proof.{cluster.domain}": service}
-    other = next((number for number in cluster.settings.numbers if number != cluster.number), None)
-    if host and other is not None:
-        answers[f"proof.{cluster.settings.cluster_domain(other)}"] = host
-    return {**answers, "host.k3d.internal": host} if host else answers
-
-
-def ask(shell: Shell, cluster: Cluster, names: list[str]) -> dict[str, str]:
-    """The IPv4 address that CoreDNS gives for each name, asked over TCP through a port-forward: no image is needed."""
-    import dns.exception
-    import dns.message
-    import dns.query
-
-    found = {}
-    try:
-        with port_forward(shell, cluster, "kube-system", "deployment/coredns", 53) as port:
-            for name in names:
-                query = dns.message.make_query(f"{name}.", "A")
-                reply = dns.query.tcp(query, "127.0.0.1", timeout=3, port=port)
-                for rrset in reply.answer:
-                    if rrset.name == query.question[0].name and len(rrset) == 1:
-                        found[name] = str(rrset[0])
-    except (OSError, EOFError, dns.exception.DNSException):
-        pass  # asked again by the caller, within its time
-    return found
-
-
-@contextmanager
-def port_forward(shell: Shell, cluster: Cluster, namespace: str, target: str, port: int) -> Iterator[int]:
-    """A port of 127.0.0.1 that leads to that port in the cluster; OSError when kubectl cannot."""
-    with shell.background(*cluster.kubectl, "-n", namespace, "port-forward", "--address", "127.0.0.1",
-                          target, f":{port}") as said:
-        for _ in range(200):
-            begun = re.search(r"127\.0\.0\.1:(\d+) ->", said())
-            if begun:
-                yield int(begun[1])
-                return
-            time.sleep(0.05)
-        raise OSError("port-forward did not begin within 10 s")
+    shell.until(what, cluster.settings.timeout_ready, lambda: resolve_in_cluster(shell, cluster, list(wanted)) == wanted)

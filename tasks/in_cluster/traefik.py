@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from tasks.render import MANAGER, apply, manifest
-from tasks.settings import Cluster
-from tasks.shell import Shell
+from tasks.core.settings import Cluster
+from tasks.core.shell import Shell
+from tasks.core.well_known import MANAGER
+from tasks.in_cluster.apply import apply, manifest
 
 # Who may have made the HelmChartConfig that we replace: we, and the original Taskfile.
 MAKERS = (MANAGER, "taskfile-dev-cluster-config")

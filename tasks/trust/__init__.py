@@ -8,16 +8,15 @@ from typing import Protocol
 
 from invoke import Context, Exit, task
 
-from tasks import settings as configuration
-from tasks.as_root import PRINT_SUDO, openly
-from tasks.ca import RootFiles, load_retiring, load_root, roots_to_trust
-from tasks.names import PlainTask
-from tasks.settings import Settings
-from tasks.shell import Shell
-from tasks.table import Row, show
+from tasks.ca.probe_leaves import Leaf, Proof, throw_away_leaves
+from tasks.ca.root import RootFiles, RootIdentity, known_roots, load_identity, load_retiring, load_root, roots_to_trust
+from tasks.core import settings as configuration
+from tasks.core.invoke_patches import PlainTask
+from tasks.core.settings import Settings
+from tasks.core.shell import Shell
+from tasks.core.sudo import PRINT_SUDO, with_sudo_plan
+from tasks.core.table import Row, show
 from tasks.trust import java, linux_system, macos_keychain, nss, windows
-from tasks.trust.proof import Leaf, Proof, throw_away_leaves
-from tasks.trust.root import Root, read, roots_at_hand
 
 
 class Store(Protocol):
@@ -35,13 +34,13 @@ class Store(Protocol):
     def accepts(self, shell: Shell, place: str, leaf: Leaf) -> bool:
         """Whether a program that reads this place accepts the leaf for its name: a look."""
 
-    def install(self, shell: Shell, place: str, root: Root) -> None:
+    def install(self, shell: Shell, place: str, root: RootIdentity) -> None:
         """Have it trust the root. Exit when that failed."""
 
-    def found(self, shell: Shell, place: str, roots: list[Root]) -> list[str]:
+    def found(self, shell: Shell, place: str, roots: list[RootIdentity]) -> list[str]:
         """The entries in it that these tasks made, for whichever root; `roots` are those that are at hand."""
 
-    def entry(self, shell: Shell, place: str, root: Root) -> str:
+    def entry(self, shell: Shell, place: str, root: RootIdentity) -> str:
         """The one of those that holds this very root; empty when there is none."""
 
     def remove(self, shell: Shell, place: str, entry: str) -> None:
@@ -66,10 +65,10 @@ def trust(context: Context, stores: str = "", print_sudo: bool = False) -> None:
     The system's, Firefox' and Chrome's, Java's, and that of Windows below WSL.
     """
     shell, settings = open_shell(context)
-    kinds = chosen(settings, stores)
+    kinds = chosen_kinds(settings, stores)
     if print_sudo:
         load_root(settings)
-    openly(shell, lambda shell: install(shell, settings, kinds), print_sudo)
+    with_sudo_plan(shell, lambda shell: install(shell, settings, kinds), print_sudo)
 
 
 @task(klass=PlainTask, help=STORES_HELP)
@@ -80,7 +79,7 @@ def trust_verify(context: Context, stores: str = "") -> None:
     """
     shell, settings = open_shell(context)
     with throw_away_leaves(settings) as proof:
-        rows = [verify(shell, store, place, proof) for store, place in every_place(shell, chosen(settings, stores))]
+        rows = [verify(shell, store, place, proof) for store, place in list_places(shell, chosen_kinds(settings, stores))]
     if not rows:
         raise Exit("There is no such trust store on this machine.")
     show(rows, "store", "certificate for")
@@ -93,8 +92,8 @@ def trust_verify(context: Context, stores: str = "") -> None:
 def untrust(context: Context, stores: str = "", print_sudo: bool = False) -> None:
     """Take our roots out of this machine's stores"""
     shell, settings = open_shell(context)
-    kinds = chosen(settings, stores or ",".join(KINDS))
-    openly(shell, lambda shell: remove(shell, settings, kinds), print_sudo)
+    kinds = chosen_kinds(settings, stores or ",".join(KINDS))
+    with_sudo_plan(shell, lambda shell: remove(shell, settings, kinds), print_sudo)
 
 
 def open_shell(context: Context) -> tuple[Shell, Settings]:
@@ -102,7 +101,7 @@ def open_shell(context: Context) -> tuple[Shell, Settings]:
     return Shell(context, settings.environment), settings
 
 
-def chosen(settings: Settings, stores: str = "") -> list[str]:
+def chosen_kinds(settings: Settings, stores: str = "") -> list[str]:
     """The kinds that the user named; Exit when there is no such one."""
     kinds = [kind.strip() for kind in stores.split(",")] if stores else list(settings.trust_stores)
     unknown = [kind for kind in kinds if kind not in KINDS]
@@ -111,7 +110,7 @@ def chosen(settings: Settings, stores: str = "") -> list[str]:
     return kinds
 
 
-def every_place(shell: Shell, kinds: list[str]) -> Iterator[tuple[Store, str]]:
+def list_places(shell: Shell, kinds: list[str]) -> Iterator[tuple[Store, str]]:
     for kind in kinds:
         for store in KINDS[kind]:
             for place in store.places(shell):
@@ -125,20 +124,20 @@ def install(shell: Shell, settings: Settings, kinds: list[str] | None = None) ->
     """
     certificate = RootFiles(settings).certificate
     if shell.dry and not certificate.exists():  # a run would have made it by now
-        return shell.note(f"trust {certificate} in: {', '.join(chosen(settings) if kinds is None else kinds)}")
+        return shell.note(f"trust {certificate} in: {', '.join(chosen_kinds(settings) if kinds is None else kinds)}")
     failures, two = [], load_retiring(settings) is not None
     for files in roots_to_trust(settings):
         with throw_away_leaves(settings, files.retiring) as proof:
-            for store, place in every_place(shell, chosen(settings) if kinds is None else kinds):
+            for store, place in list_places(shell, chosen_kinds(settings) if kinds is None else kinds):
                 try:
-                    install_in(shell, store, place, read(files.certificate), proof, by_entry=two)
+                    install_in(shell, store, place, load_identity(files.certificate), proof, by_entry=two)
                 except Exit as error:
                     failures.append(str(error.message))
     if failures:
         raise Exit("\n\n".join(failures))
 
 
-def install_in(shell: Shell, store: Store, place: str, root: Root, proof: Proof, by_entry: bool = False) -> None:
+def install_in(shell: Shell, store: Store, place: str, root: RootIdentity, proof: Proof, by_entry: bool = False) -> None:
     """Have one store trust a root. `by_entry`: another root of the same key may be why the store accepts its leaf."""
     which = ", the root before this one" if root.file.name.endswith(".retiring.crt") else ""
     with shell.step("", f"trust in {place}{which}") as this:
@@ -166,26 +165,26 @@ def verify(shell: Shell, store: Store, place: str, proof: Proof) -> Row:
                "accepted. Does not look at a root's name constraint, only at the clusters' intermediates'")
 
 
-def rows(shell: Shell, settings: Settings) -> list[Row]:
+def trust_rows(shell: Shell, settings: Settings) -> list[Row]:
     """For each store whether it trusts the root, for a table of other things."""
     with throw_away_leaves(settings) as proof:
         return [
             Row("this machine's trust store", place, "green", "trusted") if store.accepts(shell, place, proof.inside)
             else Row("this machine's trust store", place, "yellow", "not trusted", "inv trust")
-            for store, place in every_place(shell, chosen(settings))
+            for store, place in list_places(shell, chosen_kinds(settings))
         ]
 
 
 def remove(shell: Shell, settings: Settings, kinds: list[str]) -> None:
     """Remove all that these tasks have put there, keep going past a failure, and Exit with those at the end."""
-    at_hand = roots_at_hand(settings)
-    remove_entries(shell, ((store, place, entry) for store, place in every_place(shell, kinds)
+    at_hand = known_roots(settings)
+    remove_entries(shell, ((store, place, entry) for store, place in list_places(shell, kinds)
                            for entry in store.found(shell, place, at_hand)))
 
 
-def remove_root(shell: Shell, root: Root) -> None:
+def remove_root(shell: Shell, root: RootIdentity) -> None:
     """Remove this very root from all stores, of whichever kind, as above."""
-    found = ((store, place, store.entry(shell, place, root)) for store, place in every_place(shell, list(KINDS)))
+    found = ((store, place, store.entry(shell, place, root)) for store, place in list_places(shell, list(KINDS)))
     remove_entries(shell, ((store, place, entry) for store, place, entry in found if entry), "old root")
 
 

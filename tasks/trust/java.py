@@ -13,15 +13,17 @@ from pathlib import Path
 from invoke import Exit
 from invoke.runners import Result
 
-from tasks import host
-from tasks.render import MANAGER
-from tasks.shell import Shell
-from tasks.trust.proof import Leaf
-from tasks.trust.root import Root
-from tasks.values import PROJECT
+from tasks.ca.probe_leaves import Leaf
+from tasks.ca.root import RootIdentity
+from tasks.core import system_files
+from tasks.core.setting_types import PROJECT
+from tasks.core.shell import Shell
+from tasks.core.well_known import MANAGER
 
 BELOW_ROOT = ("usr/lib/jvm/*", "opt/*", "Library/Java/JavaVirtualMachines/*/Contents/Home",
               "opt/homebrew/opt/openjdk*/libexec/openjdk.jdk/Contents/Home")
+
+
 BELOW_HOME = (".sdkman/candidates/java/*", ".jdks/*", "Library/Java/JavaVirtualMachines/*/Contents/Home")
 
 CACERTS = ("lib/security/cacerts", "jre/lib/security/cacerts")
@@ -38,6 +40,8 @@ PASSWORD = "changeit"
 """Of every cacerts, unless somebody has changed it. It protects nothing: who may write the file may trust a root."""
 
 VERIFY = PROJECT / "templates" / "trust" / "Accepts.java"
+
+
 REFUSED = 3
 """What that program ends with when Java refuses; anything else says that it did not run."""
 
@@ -49,7 +53,7 @@ def places(shell: Shell) -> list[str]:
 
     A JDK elsewhere than below the system's root or the home folder is none of ours.
     """
-    others = {(host.ROOT / file).resolve() for file in GENERATED}
+    others = {(system_files.ROOT / file).resolve() for file in GENERATED}
     files = [home / name for home in homes(shell) for name in CACERTS]
     stores = {file.resolve(): str(file) for file in files if os.access(file, os.R_OK)}
     return sorted(place for file, place in stores.items() if file not in others)
@@ -59,8 +63,8 @@ def homes(shell: Shell) -> Iterator[Path]:
     """The folders of JDKs, some of them twice."""
     java = shell.find("java")
     named = [Path(os.environ.get("JAVA_HOME") or "/nowhere"), *([Path(java).resolve().parent.parent] if java else [])]
-    yield from (home for home in named if any(home.is_relative_to(above) for above in (host.ROOT, Path.home())))
-    for above, patterns in ((host.ROOT, BELOW_ROOT), (Path.home(), BELOW_HOME)):
+    yield from (home for home in named if any(home.is_relative_to(above) for above in (system_files.ROOT, Path.home())))
+    for above, patterns in ((system_files.ROOT, BELOW_ROOT), (Path.home(), BELOW_HOME)):
         for pattern in patterns:
             yield from sorted(above.glob(pattern))
 
@@ -93,17 +97,17 @@ def holds_issuer(shell: Shell, place: str, leaf: Leaf) -> bool:
     return False
 
 
-def install(shell: Shell, place: str, root: Root) -> None:
+def install(shell: Shell, place: str, root: RootIdentity) -> None:
     change(shell, place, "-importcert", "-noprompt", "-alias", root.label, "-file", str(root.file),
            why="trust the root in Java's store")
 
 
-def found(shell: Shell, place: str, roots: list[Root]) -> list[str]:
+def found(shell: Shell, place: str, roots: list[RootIdentity]) -> list[str]:
     listed = keytool(shell, place, "-list").stdout.splitlines()
     return [line.split(",")[0] for line in listed if line.startswith(f"{MANAGER}-")]
 
 
-def entry(shell: Shell, place: str, root: Root) -> str:
+def entry(shell: Shell, place: str, root: RootIdentity) -> str:
     return root.label if root.label in found(shell, place, []) else ""
 
 

@@ -6,11 +6,11 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from tasks import host
-from tasks.render import MANAGER
-from tasks.shell import Shell
-from tasks.trust.proof import Leaf
-from tasks.trust.root import Root
+from tasks.ca.probe_leaves import Leaf
+from tasks.ca.root import RootIdentity
+from tasks.core import operating_system, system_files
+from tasks.core.shell import Shell
+from tasks.core.well_known import MANAGER
 
 
 class Family(NamedTuple):
@@ -41,17 +41,17 @@ ENFORCES_CONSTRAINTS = True
 
 def places(shell: Shell) -> list[str]:
     here = family()
-    return [str(host.ROOT / here.anchors)] if here and not host.is_macos(shell) else []
+    return [str(system_files.ROOT / here.anchors)] if here and not operating_system.is_macos(shell) else []
 
 
 def family() -> Family | None:
-    return next((family for family in FAMILIES if (host.ROOT / family.anchors).is_dir()), None)
+    return next((family for family in FAMILIES if (system_files.ROOT / family.anchors).is_dir()), None)
 
 
 def bundle() -> Path | None:
     """The file with all roots that this system trusts."""
     here = family()
-    return host.ROOT / here.bundle if here else None
+    return system_files.ROOT / here.bundle if here else None
 
 
 def missing(shell: Shell, certificate: Path) -> str:
@@ -64,40 +64,40 @@ def missing(shell: Shell, certificate: Path) -> str:
 def accepts(shell: Shell, place: str, leaf: Leaf) -> bool:
     """Whether OpenSSL takes the leaf with the bundle that this system has made of its store."""
     return bool(shell.look("openssl", "verify", "-purpose", "sslserver", "-verify_hostname", leaf.name,
-                           "-CAfile", str(host.ROOT / known().bundle), str(leaf.file)).ok)
+                           "-CAfile", str(system_files.ROOT / known().bundle), str(leaf.file)).ok)
 
 
-def install(shell: Shell, place: str, root: Root) -> None:
-    host.put(shell, anchor(place, root), root.pem, why="trust the root in the system's store")
+def install(shell: Shell, place: str, root: RootIdentity) -> None:
+    system_files.install(shell, anchor(place, root), root.pem, why="trust the root in the system's store")
     shell.sudo(*known().update, why="have the system take up what has changed in its store")
 
 
-def found(shell: Shell, place: str, roots: list[Root]) -> list[str]:
+def found(shell: Shell, place: str, roots: list[RootIdentity]) -> list[str]:
     """Our files; and the bundle, where it still holds a root whose file is gone, because the update was broken off."""
-    files = [str(file) for file in host.ours(*sorted(Path(place).glob(f"{MANAGER}-*")))]
+    files = [str(file) for file in system_files.own_files(*sorted(Path(place).glob(f"{MANAGER}-*")))]
     lost = [root for root in roots if in_bundle(root) and not is_of_others(root, Path(place))]
-    return files + ([str(host.ROOT / known().bundle)] if lost and not files else [])
+    return files + ([str(system_files.ROOT / known().bundle)] if lost and not files else [])
 
 
-def entry(shell: Shell, place: str, root: Root) -> str:
+def entry(shell: Shell, place: str, root: RootIdentity) -> str:
     """Its file; or the bundle, where the update was broken off that would have dropped it."""
     file = anchor(place, root)
-    if host.ours(file):
+    if system_files.own_files(file):
         return str(file)
     lost = in_bundle(root) and not is_of_others(root, Path(place))
-    return str(host.ROOT / known().bundle) if lost else ""
+    return str(system_files.ROOT / known().bundle) if lost else ""
 
 
-def in_bundle(root: Root) -> bool:
-    bundle = host.ROOT / known().bundle
+def in_bundle(root: RootIdentity) -> bool:
+    bundle = system_files.ROOT / known().bundle
     return bundle.is_file() and root.pem in bundle.read_text(errors="replace")
 
 
-def anchor(place: str, root: Root) -> Path:
+def anchor(place: str, root: RootIdentity) -> Path:
     return Path(place) / f"{root.label}.{known().ending}"
 
 
-def is_of_others(root: Root, anchors: Path) -> bool:
+def is_of_others(root: RootIdentity, anchors: Path) -> bool:
     """Whether somebody has put the same root there, in a file of their own."""
     return any(root.pem in file.read_text(errors="replace")
                for file in anchors.rglob("*") if os.access(file, os.R_OK) and file.is_file())
@@ -105,7 +105,7 @@ def is_of_others(root: Root, anchors: Path) -> bool:
 
 def remove(shell: Shell, place: str, entry: str) -> None:
     if Path(entry).parent == Path(place):  # else it is the bundle, which the update makes anew
-        host.remove(shell, Path(entry), why="take the root out of the system's store")
+        system_files.remove(shell, Path(entry), why="take the root out of the system's store")
     shell.sudo(*known().update, why="have the system take up what has changed in its store")
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from invoke import Exit
 from invoke.runners import Result
 
-from tasks import host
-from tasks.shell import Shell
-from tasks.trust.proof import Leaf
-from tasks.trust.root import Root, read
+from tasks.ca.probe_leaves import Leaf
+from tasks.ca.root import RootIdentity, load_identity
+from tasks.core import operating_system
+from tasks.core.shell import Shell
 
 KEYCHAIN = "/Library/Keychains/System.keychain"
 
@@ -18,7 +18,7 @@ ENFORCES_CONSTRAINTS = True
 
 
 def places(shell: Shell) -> list[str]:
-    return [KEYCHAIN] if host.is_macos(shell) else []
+    return [KEYCHAIN] if operating_system.is_macos(shell) else []
 
 
 def missing(shell: Shell, certificate: Path) -> str:
@@ -30,7 +30,7 @@ def accepts(shell: Shell, place: str, leaf: Leaf) -> bool:
     return bool(verify_cert(shell, "-p", "ssl", "-n", leaf.name, "-c", str(leaf.file)).ok)
 
 
-def install(shell: Shell, place: str, root: Root) -> None:
+def install(shell: Shell, place: str, root: RootIdentity) -> None:
     """Since version 11 macOS asks a person for this, so it may be refused: the next run tries again."""
     try:
         shell.sudo("security", "add-trusted-cert", "-d", "-r", "trustRoot", "-k", place, str(root.file),
@@ -39,13 +39,13 @@ def install(shell: Shell, place: str, root: Root) -> None:
         raise Exit(f"{error.message}\nThe root is not trusted by macOS yet. Try again with: inv trust") from None
 
 
-def found(shell: Shell, place: str, roots: list[Root]) -> list[str]:
+def found(shell: Shell, place: str, roots: list[RootIdentity]) -> list[str]:
     """The files of those roots at hand that lie in it: a keychain has no name of ours for an entry."""
     listed = shell.look("security", "find-certificate", "-a", "-Z", place).stdout.lower()
     return [str(root.file) for root in roots if root.sha1 in listed]
 
 
-def entry(shell: Shell, place: str, root: Root) -> str:
+def entry(shell: Shell, place: str, root: RootIdentity) -> str:
     return "".join(found(shell, place, [root]))
 
 
@@ -58,7 +58,7 @@ def remove(shell: Shell, place: str, entry: str) -> None:
     why = "take the root out of the system keychain"
     if trusted(shell, entry):
         shell.sudo("security", "remove-trusted-cert", "-d", entry, why=why)
-    shell.sudo("security", "delete-certificate", "-Z", read(Path(entry)).sha1.upper(), place, why=why)
+    shell.sudo("security", "delete-certificate", "-Z", load_identity(Path(entry)).sha1.upper(), place, why=why)
 
 
 def trusted(shell: Shell, root: str) -> bool:

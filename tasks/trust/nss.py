@@ -16,11 +16,12 @@ from pathlib import Path
 from invoke import Exit
 from invoke.runners import Result
 
-from tasks import host
-from tasks.render import MANAGER, write
-from tasks.shell import Shell
-from tasks.trust.proof import Leaf
-from tasks.trust.root import Root
+from tasks.ca.probe_leaves import Leaf
+from tasks.ca.root import RootIdentity
+from tasks.core import operating_system
+from tasks.core.shell import Shell
+from tasks.core.well_known import MANAGER
+from tasks.core.work_files import write_file
 
 # Below the home folder. Chromium takes the second, since version 146, where there is no folder at the first.
 # https://source.chromium.org/chromium/chromium/src/+/main:crypto/nss_util_unittest.cc
@@ -32,6 +33,8 @@ CHROMIUM = (
     ".var/app/*/.pki/nssdb",
     ".var/app/*/data/pki/nssdb",
 )
+
+
 # Where profiles.ini lies, and the profiles: here, or on macOS in Profiles. The second since Firefox 147.
 FIREFOX = (
     ".mozilla/firefox",
@@ -41,6 +44,8 @@ FIREFOX = (
     ".var/app/org.mozilla.firefox/config/mozilla/firefox",
     "Library/Application Support/Firefox",
 )
+
+
 DATABASES = (*CHROMIUM, *(f"{folder}/{profiles}" for folder in FIREFOX for profiles in ("*", "Profiles/*")))
 
 # A browser that has never run has no database yet.
@@ -64,7 +69,7 @@ def places(shell: Shell) -> list[str]:
     folders = [folder for folder in candidates()
                if any(os.access(folder / name, os.R_OK) and (folder / name).is_file() for name in (FILES[0], MADE))]
     first, second = (Path.home() / folder for folder in CHROMIUM[:2])
-    if (first.is_dir() or not second.is_dir()) and any(map(shell.find, BROWSERS)) and not host.is_macos(shell):
+    if (first.is_dir() or not second.is_dir()) and any(map(shell.find, BROWSERS)) and not operating_system.is_macos(shell):
         folders.append(first)
     return [*{folder.resolve(): str(folder) for folder in folders}.values()]
 
@@ -112,7 +117,7 @@ def accepts(shell: Shell, place: str, leaf: Leaf) -> bool:
                 and certutil(shell, folder, "-V", "-u", "V", "-n", leaf.name).ok)
 
 
-def install(shell: Shell, place: str, root: Root) -> None:
+def install(shell: Shell, place: str, root: RootIdentity) -> None:
     words = ("certutil", "-d", f"sql:{place}", "-A", "-t", "C,,", "-n", root.label, "-i", str(root.file))
     if not complete(Path(place)):
         make(shell, Path(place))
@@ -133,11 +138,11 @@ def make(shell: Shell, database: Path) -> None:
     """An empty database as Chrome makes it. What is made gets a file that says so."""
     for folder in (database.parent, database):
         if folder == database or not folder.exists():
-            write(shell, folder / MADE, "`inv trust` made this; `inv untrust` removes it, unless others use it.\n")
+            write_file(shell, folder / MADE, "`inv trust` made this; `inv untrust` removes it, unless others use it.\n")
     shell.change("certutil", "-d", f"sql:{database}", "-N", "--empty-password")
 
 
-def found(shell: Shell, place: str, roots: list[Root]) -> list[str]:
+def found(shell: Shell, place: str, roots: list[RootIdentity]) -> list[str]:
     """Our labels; and the database itself, where these tasks made it and nothing else is in it."""
     listed = certutil(shell, place, "-L").stdout.splitlines()
     entries = [line for line in listed if line.strip()][2:]  # two are the heading
@@ -154,7 +159,7 @@ def nobody_uses(shell: Shell, database: Path) -> bool:
         not complete(database) or "no keys found" in certutil(shell, str(database), "-K").stdout)
 
 
-def entry(shell: Shell, place: str, root: Root) -> str:
+def entry(shell: Shell, place: str, root: RootIdentity) -> str:
     return root.label if root.label in found(shell, place, []) else ""
 
 

@@ -8,15 +8,17 @@ from pathlib import Path
 
 from invoke import Context, Exit, task
 
-from tasks import settings as configuration
-from tasks.ca import RootFiles, load_root, roots_to_trust
-from tasks.names import PlainTask
-from tasks.render import work_file
-from tasks.settings import Settings
+from tasks.ca.root import RootFiles, load_root, roots_to_trust
+from tasks.core import settings as configuration
+from tasks.core.invoke_patches import PlainTask
+from tasks.core.settings import Settings
+from tasks.core.work_files import work_file
 from tasks.trust import linux_system
 
 # All but Node's replace what the program trusts otherwise, so they get everything; Node's is added to it.
 WITH_ALL = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+
+
 WITH_OURS = ("NODE_EXTRA_CA_CERTS",)
 
 

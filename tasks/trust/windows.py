@@ -4,23 +4,27 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tasks import host
-from tasks.progress import say
-from tasks.shell import Shell
-from tasks.trust.proof import Leaf
-from tasks.trust.root import Root
-from tasks.values import PROJECT
+from tasks.ca.probe_leaves import Leaf
+from tasks.ca.root import RootIdentity
+from tasks.core import operating_system
+from tasks.core.progress import say
+from tasks.core.setting_types import PROJECT
+from tasks.core.shell import Shell
 
 ENFORCES_CONSTRAINTS = True
 
 PLACE = "Windows, for you (CurrentUser\\Root)"
+
+
 ADD = ("certutil.exe", "-user", "-addstore", "Root")
+
+
 VERIFY = PROJECT / "templates" / "trust" / "windows-verify.ps1"
 
 
 def places(shell: Shell) -> list[str]:
     # A container below WSL has its kernel, but not this program, and no Windows of its own.
-    return [PLACE] if not host.is_macos(shell) and host.is_wsl(shell) and shell.find("wslpath") else []
+    return [PLACE] if not operating_system.is_macos(shell) and operating_system.is_wsl(shell) and shell.find("wslpath") else []
 
 
 def missing(shell: Shell, certificate: Path) -> str:
@@ -38,7 +42,7 @@ def accepts(shell: Shell, place: str, leaf: Leaf) -> bool:
                            "-File", windows_path(shell, VERIFY), windows_path(shell, leaf.file)).ok)
 
 
-def install(shell: Shell, place: str, root: Root) -> None:
+def install(shell: Shell, place: str, root: RootIdentity) -> None:
     """Windows may ask a person, so it may be refused: the next run tries again.
 
     https://learn.microsoft.com/windows-server/administration/windows-commands/certutil#-addstore
@@ -49,14 +53,14 @@ def install(shell: Shell, place: str, root: Root) -> None:
     shell.change(*ADD, windows_path(shell, root.file), hint="Was the question refused? Try again with: inv trust")
 
 
-def found(shell: Shell, place: str, roots: list[Root]) -> list[str]:
+def found(shell: Shell, place: str, roots: list[RootIdentity]) -> list[str]:
     """The SHA-1 of those roots at hand that Windows has: it knows an entry by that."""
     if not shell.find("certutil.exe"):
         return []
     return [root.sha1 for root in roots if shell.look("certutil.exe", "-user", "-store", "Root", root.sha1).ok]
 
 
-def entry(shell: Shell, place: str, root: Root) -> str:
+def entry(shell: Shell, place: str, root: RootIdentity) -> str:
     return "".join(found(shell, place, [root]))
 
 

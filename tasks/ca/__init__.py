@@ -1,0 +1,1 @@
+"""The certificate authority: a root on this machine, and an intermediate for each cluster."""

@@ -1,0 +1,77 @@
+"""Two throw-away leaves of the root: one inside of its name constraint, and one outside."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+from tasks.ca.root import RootFiles, load_key, load_root
+from tasks.core.settings import Settings
+
+OUTSIDE = "proof.example.com"
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """A certificate for one name. Its key is never kept: nobody serves it."""
+
+    name: str
+    file: Path
+
+
+@dataclass(frozen=True)
+class Proof:
+    root: Path
+    inside: Leaf
+    outside: Leaf
+
+
+@contextmanager
+def throw_away_leaves(settings: Settings, retiring: bool = False) -> Iterator[Proof]:
+    """Sign both for an hour, in a folder that is gone afterwards. Exit when the root cannot be used.
+
+    `retiring`: by the root before this one.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        inside = Leaf(f"proof.{settings.cluster_domain(0)}", Path(folder) / "inside.crt")
+        outside = Leaf(OUTSIDE, Path(folder) / "outside.crt")
+        for leaf in (inside, outside):
+            leaf.file.write_bytes(sign(RootFiles(settings, retiring), leaf.name))
+        yield Proof(RootFiles(settings, retiring).certificate, inside, outside)
+
+
+def sign(files: RootFiles, name: str) -> bytes:
+    """A leaf as a web server has it, in PEM. Not made by openssl: req(1) of macOS cannot sign with another key."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PrivateKey
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.hashes import SHA256
+    from cryptography.hazmat.primitives.serialization import Encoding
+    from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+    root, issuer_key = load_root(files.settings, files.retiring), load_key(files)
+    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(timezone.utc)
+    leaf = x509.CertificateBuilder(
+        issuer_name=root.subject,
+        subject_name=x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "dev-cluster-tasks proof")]),
+        public_key=key.public_key(),
+        serial_number=x509.random_serial_number(),
+        not_valid_before=now - timedelta(minutes=5),
+        not_valid_after=now + timedelta(hours=1),
+    )
+    for extension, critical in (
+        (x509.BasicConstraints(False, None), True),
+        (x509.KeyUsage(True, False, False, False, False, False, False, False, False), True),
+        (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), False),
+        (x509.SubjectAlternativeName([x509.DNSName(name)]), False),
+        (x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False),
+        (x509.AuthorityKeyIdentifier.from_issuer_public_key(root.public_key()), False),  # type: ignore[arg-type]
+    ):
+        leaf = leaf.add_extension(extension, critical)
+    algorithm = None if isinstance(issuer_key, (Ed25519PrivateKey, Ed448PrivateKey)) else SHA256()
+    return leaf.sign(issuer_key, algorithm).public_bytes(Encoding.PEM)  # type: ignore[arg-type]

@@ -1,0 +1,1 @@
+"""A cluster's story: create, configure, start, stop, delete, adopt, examples."""

@@ -1,0 +1,81 @@
+"""Create a cluster with k3d."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+from invoke import Exit
+
+from tasks.cluster.changed_settings import check_published_ports, registries_hash, warn_about_changed_settings
+from tasks.core.settings import Cluster
+from tasks.core.shell import Shell
+from tasks.core.well_known import COMPANY_CA
+from tasks.core.work_files import work_folder, write_file
+from tasks.engine import network, proxy
+from tasks.engine.clusters import REGISTRIES_LABEL, K3dCluster, list_clusters
+from tasks.engine.ports import check_free_ports
+
+
+def ensure_running(shell: Shell, cluster: Cluster, found: K3dCluster | None, extra: list[str]) -> None:
+    """See to it that the cluster exists and runs."""
+    with shell.step(cluster.name, "cluster") as this:
+        marker, again = creation_marker(cluster), ""
+        if marker.exists():
+            shell.until_ended(f"k3d cluster create {cluster.name} ")
+            if marker.exists():  # else that command has ended well by now
+                shell.change("k3d", "cluster", "delete", cluster.name)
+                again = ", after a half made one was deleted"
+            found = None if again else list_clusters(shell).get(cluster.name)
+        if found:
+            check_published_ports(cluster, found)
+            warn_about_changed_settings(shell, cluster, found)
+        if found is None:
+            create(shell, cluster, extra)
+            this.outcome = f"created{again}"
+        elif not found.running:
+            shell.change("k3d", "cluster", "start", cluster.name, "--wait", "--timeout",
+                         f"{cluster.settings.timeout_create}s")
+            this.outcome = "started"
+        else:
+            this.skip("already running")
+        if found and extra:
+            this.warn(f"{this.outcome}; what is behind -- is for a new cluster only")
+
+
+def create(shell: Shell, cluster: Cluster, extra: list[str]) -> None:
+    """Create the cluster, with the marker there until it is whole, or until k3d has undone it."""
+    marker, publish = creation_marker(cluster), network.publish_addresses(shell, cluster.settings)
+    check_free_ports(shell, cluster, publish)
+    write_file(shell, marker, "k3d cluster create was begun. This file goes when the API answers.\n")
+    try:
+        shell.change(*create_command(cluster, publish, proxy.k3d_arguments(shell, cluster.settings)), *extra,
+                     hint="k3d has undone what it had begun. inv doctor may tell why. Then run this task again.")
+    except Exit:
+        with suppress(Exit):  # where k3d does not answer either, the mark stays
+            if cluster.name not in list_clusters(shell):
+                marker.unlink(missing_ok=True)
+        raise
+    if not shell.dry:
+        marker.unlink()
+
+
+def creation_marker(cluster: Cluster) -> Path:
+    """A file that is there from before `k3d cluster create` until the API answers: with it, a cluster is half made."""
+    return work_folder(cluster) / "half-made"
+
+
+def create_command(cluster: Cluster, publish: list[str], proxied: list[str]) -> list[str]:
+    settings = cluster.settings
+    words = ["k3d", "cluster", "create", cluster.name, "--image", settings.k3s_image,
+             "--network", settings.k3d_network, "--api-port", "127.0.0.1:random"]
+    for address in publish:
+        words += ["-p", f"{address}:{cluster.http_port}:80@loadbalancer"]
+        words += ["-p", f"{address}:{cluster.https_port}:443@loadbalancer"]
+    if settings.additional_ca_bundle_file:
+        bundle = str(settings.additional_ca_bundle_file).replace("@", r"\@")  # a bare @ begins k3d's node filter
+        words += ["--volume", f"{bundle}:{COMPANY_CA}"]
+    if settings.k3d_registry_config:
+        words += ["--registry-config", str(settings.k3d_registry_config),
+                  "--runtime-label", f"{REGISTRIES_LABEL}={registries_hash(settings)}@server:*"]
+    return [*words, *proxied, "--kubeconfig-update-default=false", "--wait", "--timeout", f"{settings.timeout_create}s"]

@@ -1,0 +1,205 @@
+"""Kinds of settings. Each function reads one, or raises ValueError with what is allowed."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from contextlib import suppress
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+def text(value: str) -> str:
+    """A part of a certificate's subject: 64 characters is the limit of X.520 (RFC 5280, appendix A.1)."""
+    if not 1 <= len(value) <= 64 or not value.isprintable():
+        raise ValueError("1 to 64 printable characters")
+    return value
+
+
+def country(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z]{2}", value):
+        raise ValueError("a country code of two letters, such as NL")
+    return value.upper()
+
+
+def domain(value: str) -> str:
+    """One or more DNS labels (RFC 1123); a leading or trailing dot is trimmed."""
+    name = value.strip(".").lower()
+    if not name or not all(is_label(label) for label in name.split(".")):
+        raise ValueError("DNS labels: a-z, 0-9 and - inside, with dots between them")
+    return name
+
+
+def domain_or_empty(value: str) -> str:
+    return domain(value) if value.strip(".") else ""
+
+
+def is_label(label: str) -> bool:
+    return bool(re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", label))
+
+
+def prefix(value: str) -> str:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", value):
+        raise ValueError("the start of a DNS label: a-z, 0-9 and -, beginning with a letter or digit")
+    return value
+
+
+def prefix_or_empty(value: str) -> str:
+    return prefix(value) if value else ""
+
+
+def whole_number(value: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,5}", value):
+        raise ValueError("a whole number, 0 or more, of at most 5 digits")
+    return int(value)
+
+
+def seconds(value: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,5}", value) or int(value) == 0:
+        raise ValueError("a whole number of seconds from 1 to 99999")
+    return int(value)
+
+
+def digits(value: str) -> str:
+    if not re.fullmatch(r"[0-9]{0,5}", value):
+        raise ValueError("digits, or nothing")
+    return value
+
+
+def yes_or_no(value: str) -> bool:
+    if value.lower() not in ("true", "false"):
+        raise ValueError("true or false")
+    return value.lower() == "true"
+
+
+def path(value: str) -> Path:
+    if not value or not value.isprintable():
+        raise ValueError("a path of printable characters")
+    expanded = os.path.expandvars(value)
+    try:
+        # Relative to the project, because tasks run from any sub-folder.
+        place = PROJECT / Path(expanded).expanduser()
+        with suppress(FileNotFoundError, NotADirectoryError):
+            place.stat()
+        if re.search(r"\$[A-Za-z_{]", expanded) and not place.exists():
+            raise ValueError("a path whose $VARIABLES are all set")
+    except (OSError, RuntimeError) as error:
+        raise ValueError(f"a path that can be looked at ({error})") from None
+    return place
+
+
+def folder(value: str) -> Path:
+    place = path(value)
+    nearest = next(there for there in (place, *place.parents) if there.exists())
+    if not nearest.is_dir():
+        raise ValueError(f"a folder, and {nearest} is a file")
+    return place
+
+
+def folder_or_none(value: str) -> Path | None:
+    return folder(value) if value else None
+
+
+def file_or_none(value: str) -> Path | None:
+    if not value:
+        return None
+    file = path(value)
+    if not file.is_file() or not os.access(file, os.R_OK):
+        raise ValueError(f"a file that can be read, and {file} is not")
+    return file
+
+
+def ca_bundle_or_none(value: str) -> Path | None:
+    file = file_or_none(value)
+    if file is not None:
+        if ":" in str(file):
+            raise ValueError(f"a path without ':', where k3d would split it, and this is {file}")
+        check_ca_bundle(file.read_bytes())
+    return file
+
+
+def check_ca_bundle(pem: bytes) -> None:
+    from cryptography import x509
+
+    if b"PRIVATE KEY-----" in pem:
+        raise ValueError("a file of certificates only, and this one holds a private key")
+    try:
+        x509.load_pem_x509_certificates(pem)
+    except ValueError as error:
+        raise ValueError(f"one or more PEM certificates ({error})") from None
+
+
+def ipv4_or_empty(value: str) -> str:
+    try:
+        return str(ipaddress.IPv4Address(value)) if value else ""
+    except ValueError:
+        raise ValueError("an IPv4 address of this machine, such as 192.168.1.10 or 0.0.0.0") from None
+
+
+def subnet_or_empty(value: str) -> str:
+    try:
+        if value and "/" not in value:  # would be read as a network of one address
+            raise ValueError
+        return str(ipaddress.IPv4Network(value)) if value else ""
+    except ValueError:
+        raise ValueError("an IPv4 subnet, such as 172.30.0.0/16") from None
+
+
+def network_name(value: str) -> str:
+    if not re.fullmatch(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+", value):
+        raise ValueError("a Docker network's name: letters, digits, _ . and -")
+    if value in ("bridge", "host", "none"):
+        raise ValueError("a network that is not Docker's own, where k3d's nodes do not find each other by name")
+    return value
+
+
+def image(value: str) -> str:
+    """An image reference: https://github.com/distribution/reference/blob/main/reference.go"""
+    if not re.fullmatch(r"[a-zA-Z0-9][\w.:/@-]*", value, re.ASCII):
+        raise ValueError("an image reference, such as docker.io/library/nginx:1.29-alpine")
+    return value
+
+
+STORES = ("system", "nss", "java", "windows")
+
+
+METHODS = ("brew-dnsmasq", "systemd-resolved", "network-manager")
+
+
+def stores(value: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in value.split(",")) if value.strip() else ()
+    if not set(names) <= set(STORES):
+        raise ValueError(f"some of {', '.join(STORES)}, or nothing")
+    return names
+
+
+def method_or_empty(value: str) -> str:
+    if value not in ("", *METHODS):
+        raise ValueError(f"one of {', '.join(METHODS)}, or nothing")
+    return value
+
+
+def https_address(value: str) -> str:
+    if re.match(r"https?://[^/]*@", value):
+        raise ValueError("an address without a password, which would be shown; ~/.netrc keeps it")
+    if not re.fullmatch(r"https://[^\s/]\S*", value) or not value.isprintable():
+        raise ValueError("https://...")
+    return value.rstrip("/")
+
+
+def version(value: str) -> str:
+    if not re.fullmatch(r"v?[0-9]+\.[0-9]+\.[0-9]+([-+][0-9A-Za-z.+-]+)?", value):
+        raise ValueError("a version, such as v1.21.2")
+    return value
+
+
+def chart_source(value: str) -> str:
+    if re.fullmatch(r"(oci|https?)://[^\s/@]+@.*", value):
+        raise ValueError("an address without a password, which would be shown; helm registry login keeps it")
+    if re.fullmatch(r"(oci|https?)://[^\s/]\S*", value) and value.isprintable():
+        return value.rstrip("/")
+    if not value or not path(value).is_dir():
+        raise ValueError("oci://..., https://..., or a folder that exists")
+    return str(path(value))

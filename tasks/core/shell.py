@@ -1,0 +1,256 @@
+"""How commands run: words in, quoted once here; a look and a change are different calls."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
+from pathlib import Path
+from typing import Any, NoReturn, TextIO
+
+from invoke import Context, Exit
+from invoke.exceptions import CommandTimedOut
+from invoke.runners import Result
+
+from tasks.core.progress import Step, current_step, say, side_by_side, step
+from tasks.core.setting_types import PROJECT
+
+LOOK_SECONDS = 60
+
+
+SLOW = "A slow machine, or images still to be pulled? Raise TIMEOUT_READY in .env, then run the task again."
+
+# Where `inv tools --install` puts programs; they win over the machine's.
+OWN_TOOLS = PROJECT / ".tools" / "bin"
+
+# Debian leaves these out of a user's PATH; dnsmasq and update-ca-certificates lie there.
+SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")
+
+# User and password in a proxy's address, before the `@` as k3d wants it: see tasks/proxy.py.
+PROXY_PASSWORD = re.compile(r"(_proxy=(?:\w+://)?).*\\@", re.IGNORECASE)
+
+SUDO_REFUSES = re.compile(r"sudo: (a password is required|a terminal is required|no tty|no password was provided|"
+                          r"\d+ incorrect password|(command )?not found)|not in the sudoers file|is not allowed to")
+
+_interrupted = False
+
+
+def _interrupt(*_: object) -> None:
+    """Ctrl-C. The running commands get it too, and end; `_run` then ends the task, in whichever thread it is.
+
+    Raised here, it would hit the main thread alone: inside Invoke, which keeps it, or while Popen holds its lock, which
+    then stays locked. A second Ctrl-C is raised all the same.
+    """
+    global _interrupted
+    if _interrupted:
+        raise KeyboardInterrupt
+    _interrupted = True
+
+
+class Shell:
+    """The one door to other programs: an Invoke context and the environment that .env adds to it."""
+
+    def __init__(self, context: Context, environment: Mapping[str, str]) -> None:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, _interrupt)
+        self.context = context
+        path = os.pathsep.join([str(OWN_TOOLS), environment.get("PATH") or os.environ.get("PATH", os.defpath), *SBIN])
+        # What they say is looked at, such as why sudo refuses: https://www.gnu.org/software/gettext/manual/ (LANGUAGE)
+        self.environment = {**environment, "LANGUAGE": "en", "PATH": path}
+        self.refused = False
+        self.announced: set[tuple[str, ...]] = set()
+
+    @property
+    def dry(self) -> bool:
+        return bool(self.context.config.run.dry)
+
+    def find(self, program: str) -> str:
+        """The path of a program that these commands would run; empty when there is none."""
+        return shutil.which(program, path=self.environment["PATH"]) or ""
+
+    def look(self, *words: str, seconds: float = LOOK_SECONDS) -> Result:
+        """A question that changes nothing: asked under --dry too, never shown, never fails (see `.ok`)."""
+        try:
+            result: Result = self._run(words, dry=False, warn=True, hide=True, timeout=seconds)
+        except CommandTimedOut as late:
+            result = late.result
+        return result
+
+    def note(self, text: str) -> None:
+        """Under --dry: say what else would be done, where no command does it."""
+        if self.dry:
+            print("\n".join(f"# {line}" for line in text.splitlines()))
+
+    def change(self, *words: str, hint: str = "") -> Result:
+        """A command that changes something: only printed under --dry; Exit tells what failed.
+
+        `hint` says what to do when it fails.
+        """
+        result: Result = self._run(words, warn=True, hide=not self.context.config.run.echo)
+        if not result.ok:
+            fail(words, result, hint)
+        return result
+
+    def sudo(self, *words: str, why: str) -> Result:
+        """A change as root. `openly` has told what for, of most; after a refusal nothing is asked again."""
+        if os.geteuid() == 0:
+            return self.change(*words)
+        if self.refused:
+            raise Exit(f"{current_step()}: root is needed to {why}, and was refused.")
+        if words not in self.announced and not self.dry:
+            say(f"This needs root too, to {why}: sudo {shlex.join(words)}")
+        try:
+            return self.change("sudo", *words)
+        except Exit as error:
+            self.refused = bool(SUDO_REFUSES.search(str(error.message)))
+            raise
+
+    def step(self, where: str, title: str) -> AbstractContextManager[Step]:
+        """One line of progress: see tasks/progress.py. Under --dry a heading for the commands that follow."""
+        return step(where, title, self.dry)
+
+    def side_by_side(self, jobs: list[Callable[[], Any]]) -> list[Any]:
+        """Run the jobs at once and return their results; under --dry one after another, so that they can be read."""
+        return side_by_side(jobs, at_once=not self.dry)
+
+    def wait(self, what: str, seconds: int, *words: str) -> None:
+        """A look that blocks until something is so, such as `kubectl wait`; Exit says what was waited for."""
+        if not self.dry:
+            result = self.look(*words, seconds=seconds + 10)  # its own limit comes first, with its reason
+            if not result.ok:
+                fail(words, result, f"That was waiting {seconds} s for {what}. {SLOW}")
+
+    def until(self, what: str, seconds: float, ready: Callable[[], bool], pause: float = 0.3,
+              hint: str = SLOW) -> None:
+        """Look again and again until it is so; Exit says what was waited for. Under --dry there is nothing to see."""
+        deadline = time.monotonic() + seconds
+        while not self.dry and not ready():
+            if time.monotonic() > deadline:
+                raise Exit(f"{current_step()}: waited {seconds:.0f} s for {what}.\n{hint}".rstrip())
+            time.sleep(pause)
+            if _interrupted:
+                raise KeyboardInterrupt
+
+    @contextmanager
+    def one_at_a_time(self, what: str = "") -> Iterator[None]:
+        """Hold the lock of a cluster; without a name that of this project, for what clusters share.
+
+        Who comes second waits, and says for whom. The lock of a process that is killed is free at once.
+        """
+        if self.dry:
+            yield
+            return
+        file = PROJECT / ".work" / what / "lock"
+        lock = self._locked(file)
+        told = False
+        while lock is None:
+            if what and not told:
+                say(f"{what}: waiting for {file.read_text(errors='replace').strip() or 'another command'}")
+                told = True
+            time.sleep(0.2)
+            if _interrupted:
+                raise KeyboardInterrupt
+            lock = self._locked(file)
+        with lock:
+            lock.write(f"inv {shlex.join(sys.argv[1:])} (process {os.getpid()})")
+            lock.flush()
+            try:
+                yield
+            finally:
+                lock.truncate(0)
+
+    @staticmethod
+    def _locked(file: Path) -> TextIO | None:
+        """The lock file, opened and locked; None while another one has it, or when it was removed meanwhile."""
+        file.parent.mkdir(parents=True, exist_ok=True)
+        lock = file.open("a+")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(lock.fileno()), file.stat()):  # else `inv uninstall` has removed it
+                lock.truncate(0)
+                return lock
+        except (BlockingIOError, FileNotFoundError):
+            pass
+        lock.close()
+        return None
+
+    def until_ended(self, command: str) -> None:
+        """Wait for a command that an earlier, killed run left behind. `command` is a regular expression for pgrep."""
+        # The brackets keep pgrep from finding the shell that runs it.
+        pattern = f"[{command[0]}]{command[1:]}"
+        self.until(f"an earlier `{command}` to end", 900, lambda: not self.look("pgrep", "-f", "--", pattern).ok)
+
+    @contextmanager
+    def background(self, *words: str) -> Iterator[Callable[[], str]]:
+        """A look that goes on while others are made. Gives a function for what it has said; OSError when it has ended.
+
+        Not through Invoke, which ends the process that it has started and then waits for that one's children: where
+        kubectl is a wrapper script, those would never end.
+        """
+        with tempfile.TemporaryFile() as output:
+            process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                                       env={**os.environ, **self.environment}, start_new_session=True)
+
+            def said() -> str:
+                text = os.pread(output.fileno(), 10_000, 0).decode(errors="replace")
+                if process.poll() is not None:
+                    raise OSError(f"{words[0]} ended: {text}")
+                return text
+
+            try:
+                yield said
+            finally:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
+    def _run(self, words: tuple[str, ...], **options: object) -> Any:
+        if _interrupted:
+            raise KeyboardInterrupt
+        result = self.context.run(
+            shlex.join(words), in_stream=False, echo_format=redact(words).replace("{", "{{").replace("}", "}}"),
+            env=self.environment, encoding="utf-8", **options,
+        )
+        if _interrupted:  # what the command says then is no answer
+            raise KeyboardInterrupt
+        return result
+
+
+def redact(words: tuple[str, ...]) -> str:
+    """The command as people may see it: without the password of a proxy."""
+    return shlex.join(PROXY_PASSWORD.sub(r"\1***@", word) for word in words)
+
+
+def strip_colors(text: str) -> str:
+    """Without colours, which k3d has also where nobody sees them."""
+    return re.sub(r"\033\[[0-9;]*m", "", text)
+
+
+def fail(words: tuple[str, ...], result: Result, hint: str = "") -> NoReturn:
+    """Exit with what failed, the command, its last lines and what to do."""
+    said = strip_colors(result.stderr.strip() or result.stdout.strip()).splitlines()[-12:]
+    raise Exit(
+        "\n".join(
+            [
+                f"{current_step() or words[0]}: {words[0]} ended with {result.exited}.",
+                f"  {redact(words)}",
+                *(f"  | {line}" for line in said),
+                hint or "Mend that and run the task again: every task may be repeated. --echo shows all output.",
+            ]
+        )
+    )
+
+
+def words_after_dashes() -> list[str]:
+    """The words after `--`, one by one. Invoke joins them into a string, which loses the quoting."""
+    return sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else []

@@ -1,0 +1,149 @@
+"""Checks of how this machine resolves the clusters' names."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import socket
+from collections.abc import Iterator
+
+from tasks import dns
+from tasks.core import system_files
+from tasks.dns import systemd_resolved
+from tasks.dns.resolver import addresses, ask, resolves
+from tasks.doctor.check import ERROR, WARNING, Checks, Machine
+from tasks.doctor.fixes import NAMES
+
+CHECKS = Checks()
+
+
+check = CHECKS.check
+
+PUBLIC = ("nip.io", "sslip.io")
+"""Domains below which public DNS gives the address that is in the name."""
+
+# https://www.chromium.org/hsts: browsers force HTTPS on these, and they belong to others.
+HSTS = ("dev", "app", "page", "new", "day", "foo", "zip", "mov")
+
+VPN = re.compile(r"(tun|tap|utun|wg|ppp|tailscale|nebula|zt|cscotun|gpd)\w*\d*$")
+
+
+def is_public(machine: Machine) -> bool:
+    return machine.settings.tld.endswith(PUBLIC)
+
+
+@check("names-served", ERROR, "Its configuration was changed, its port was taken, or systemd does not start it.", NAMES)
+def served(machine: Machine) -> Iterator[str]:
+    """The dnsmasq that these tasks run for systemd-resolved answers, where there is one"""
+    if systemd_resolved.unit() in systemd_resolved.found(machine.shell):
+        port = systemd_resolved.choose_port(machine.shell)
+        if not all(ask(name, port) for name in machine.settings.proof_names):
+            yield f"nobody answers for {machine.settings.proof_names[0]} on 127.0.0.1, port {port}"
+
+
+@check("names", WARNING, "Nothing was set up for it, or a VPN or another resolver has taken its place.", NAMES,
+       needs=["names-served"])
+def resolved(machine: Machine) -> Iterator[str]:
+    """This machine's resolver leads names of the clusters here"""
+    if not is_public(machine):
+        yield from unresolved(machine)
+
+
+@check("names-rebinding", WARNING, "Routers and company resolvers drop public names that lead to 127.0.0.1, as a guard "
+       "against DNS rebinding; or there is no Internet.", "Have the router allow nip.io, ask another resolver such as "
+       "1.1.1.1, or choose TLD=internal in .env, then: inv cert dns", link="https://en.wikipedia.org/wiki/DNS_rebinding")
+def rebinding(machine: Machine) -> Iterator[str]:
+    """The resolver lets names below nip.io lead here"""
+    if is_public(machine):
+        yield from unresolved(machine)
+
+
+def unresolved(machine: Machine) -> Iterator[str]:
+    for name in machine.settings.proof_names:
+        if not resolves(name):
+            yield f"{name}: {', '.join(sorted(addresses(name))) or 'no answer'}"
+
+
+@check("names-vpn", WARNING, "Many VPNs put their own resolver before all others.",
+       "Try it without the VPN. Most can leave a domain to this machine (split DNS): name the base domain there.",
+       link="https://github.com/netbirdio/netbird/issues/6202")
+def vpn(machine: Machine) -> Iterator[str]:
+    """No VPN is in the way of names that do not resolve"""
+    if not any(unresolved(machine)):
+        return
+    folder = system_files.ROOT / "sys/class/net"
+    devices = [file.name for file in folder.iterdir()] if folder.is_dir() else re.findall(
+        r"^(\w+): flags=\S*<UP", machine.shell.look("ifconfig").stdout, re.MULTILINE)
+    up = [device for device in sorted(devices) if VPN.match(device) and not device.startswith("utun0")]
+    if up:
+        yield f"{', '.join(up)} is there, and names do not resolve"
+
+
+@check("names-search", WARNING, "Programs try a name with the search domains behind it, pods always do (ndots:5); a "
+       "search domain that answers every name takes ours over.", "Take it out of the network's settings, or choose "
+       "nodes' resolver: https://docs.k3s.io/advanced", link="https://github.com/k3d-io/k3d/issues/1515")
+def search_domains(machine: Machine) -> Iterator[str]:
+    """No search domain of this machine answers whatever it is asked"""
+    for domain in search_list():
+        name = f"no-such-name-{secrets.token_hex(4)}.{machine.settings.cluster_domain(0)}.{domain}"
+        got = addresses(f"{name}.")
+        if got:
+            yield f"the search domain {domain} answers every name, such as {name} with {', '.join(sorted(got))}"
+
+
+def search_list() -> list[str]:
+    resolv_conf = system_files.ROOT / "etc/resolv.conf"
+    text = resolv_conf.read_text(errors="replace") if resolv_conf.is_file() else ""
+    return [domain.strip(".") for line in re.findall(r"^(?:search|domain)\s+(.+)$", text, re.MULTILINE)
+            for domain in line.split() if domain.strip(".")]
+
+
+@check("names-proxy", WARNING, "Programs of this shell ask the company's proxy, which does not know the names.",
+       "Add the base domain, with a dot before it, to NO_PROXY and no_proxy where the proxy is set")
+def proxied(machine: Machine) -> Iterator[str]:
+    """A proxy of this shell leaves the clusters' names alone"""
+    from urllib.request import getproxies_environment, proxy_bypass
+
+    for domain in machine.settings.owned_domains:
+        if {"http", "https"} & {*getproxies_environment()} and not proxy_bypass(f"proof.{domain}"):
+            yield f"HTTP_PROXY or HTTPS_PROXY is set, and NO_PROXY does not name .{domain}"
+
+
+@check("names-stolen", ERROR, "The original Taskfile's dnsmasq takes the whole TLD, host.docker.internal too.", NAMES)
+def stolen(machine: Machine) -> Iterator[str]:
+    """Names that are not ours are not led here"""
+    for row in dns.verify_others(machine.shell, machine.settings):
+        if row.state == "red":
+            yield f"{row.target} {row.note}"
+
+
+@check("names-lan", WARNING, "A dnsmasq without listen-address answers on every interface.",
+       "Give it listen-address=127.0.0.1 and bind-interfaces. The original's: inv dns")
+def open_resolver(machine: Machine) -> Iterator[str]:
+    """No resolver of this machine answers the local network for our names"""
+    address = lan_address()
+    if address and ask(machine.settings.proof_names[0], 53, address):
+        yield f"{address}, port 53, answers everyone who can reach this machine"
+
+
+def lan_address() -> str:
+    """The address with which this machine would go out; empty where it has no network. Nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # RFC 5737: nobody's
+            return str(probe.getsockname()[0])
+        except OSError:
+            return ""
+
+
+@check("names-tld", WARNING, "The TLD belongs to others.",
+       "Choose TLD=internal or TLD=test in .env, then: inv cert dns, and inv k3d-cluster-configure --all")
+def tld(machine: Machine) -> Iterator[str]:
+    """The TLD is one for private use"""
+    last = machine.settings.tld.split(".")[-1]
+    if last == "local":
+        yield ".local belongs to mDNS (RFC 6762): many systems will not ask DNS for it"
+    if last == "localhost":
+        yield ".localhost means the pod itself in a pod, for curl and others (RFC 6761)"
+    if last in HSTS:
+        yield f".{last} is a public TLD, for which browsers force HTTPS"

@@ -1,0 +1,106 @@
+"""The clusters that k3d knows."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from invoke import Exit
+
+from tasks.core.settings import Cluster, Settings
+from tasks.core.shell import Shell, strip_colors
+from tasks.core.well_known import MANAGER
+
+PROXY_VARIABLE = re.compile(r"(https?|no)_proxy=", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class K3dCluster:
+    """A cluster that k3d knows. Its raw JSON holds the cluster's token and is never kept or shown."""
+
+    name: str
+    nodes: int
+    nodes_running: int
+    network: str
+    """The one that it was made on."""
+    networks: set[str]
+    """That one, and those that its containers were connected to since."""
+    subnet: str
+    containers: list[str]
+    servers: list[str]
+    balancer: str
+    """The container of its load balancer; empty when it has none."""
+    balancer_running: bool
+    workers: list[str]
+    """The containers that run pods: servers and agents."""
+    ports: dict[str, set[str]]
+    """Ports of this machine for each of the load balancer's, such as {"80/tcp": {"11080"}}."""
+    addresses: set[str]
+    """Those of this machine on which 80 and 443 are published."""
+    volumes: list[str]
+    environment: list[str]
+    """What the first server was given about a proxy, as KEY=value."""
+    registries: str
+    """Our label for the registries file that it was made with; empty when there was none."""
+
+    @property
+    def running(self) -> bool:
+        return self.state == "running"
+
+    @property
+    def state(self) -> str:
+        """`running`, `stopped`, or `partly running`."""
+        return {0: "stopped", self.nodes: "running"}.get(self.nodes_running, "partly running")
+
+
+REGISTRIES_LABEL = f"{MANAGER}.registries"
+
+
+def list_clusters(shell: Shell) -> dict[str, K3dCluster]:
+    said = shell.look("k3d", "cluster", "list", "--output", "json")
+    if not said.ok:
+        raise Exit(f"k3d cluster list failed: {(strip_colors(said.stderr).strip() or 'it said nothing').splitlines()[-1]}")
+    answer = said.stdout[said.stdout.rfind("\n[") + 1 :]  # LOG_LEVEL=debug has k3d say more before it
+    try:
+        return {found.name: found for found in map(read_cluster, json.loads(answer or "[]") or [])}
+    except (ValueError, TypeError, KeyError, AttributeError):  # the answer itself is not shown: it may hold a token
+        raise Exit("k3d cluster list --output json gave an answer that cannot be read. "
+                   "Is something wrong with k3d? Try: k3d cluster list") from None
+
+
+def own_clusters(settings: Settings, found: dict[str, K3dCluster]) -> list[Cluster]:
+    """Those of the clusters that exist whose names and numbers are of these settings."""
+    return [cluster for number in settings.numbers if (cluster := settings.cluster(number)).name in found]
+
+
+def read_cluster(raw: dict[str, Any]) -> K3dCluster:
+    nodes = [node for node in raw.get("nodes") or [] if node.get("role") in ("server", "agent", "loadbalancer")]
+    balancer: dict[str, Any] = next((node for node in nodes if node["role"] == "loadbalancer"), {})
+    server: dict[str, Any] = next((node for node in nodes if node["role"] == "server"), {})
+    labels = server.get("runtimeLabels") or {}
+    published = {port: bindings or [] for port, bindings in (balancer.get("portMappings") or {}).items()}
+    return K3dCluster(
+        name=raw["name"],
+        nodes=len(nodes),
+        nodes_running=sum(map(is_running, nodes)),
+        network=raw.get("network", {}).get("name", ""),
+        networks={raw.get("network", {}).get("name", "")}.union(*(node.get("Networks") or [] for node in nodes)),
+        subnet=labels.get("k3d.cluster.network.iprange", ""),
+        containers=[node["name"] for node in nodes],
+        servers=[node["name"] for node in nodes if node["role"] == "server"],
+        balancer=balancer.get("name", ""),
+        balancer_running=is_running(balancer),
+        workers=[node["name"] for node in nodes if node["role"] != "loadbalancer"],
+        ports={port: {binding["HostPort"] for binding in bindings} for port, bindings in published.items()},
+        addresses={binding.get("HostIp") or "0.0.0.0" for port in ("80/tcp", "443/tcp")
+                   for binding in published.get(port, [])},
+        volumes=server.get("volumes") or [],
+        environment=[entry for entry in server.get("env") or [] if PROXY_VARIABLE.match(entry)],
+        registries=labels.get(REGISTRIES_LABEL, ""),
+    )
+
+
+def is_running(node: dict[str, Any]) -> bool:
+    return bool(node.get("State", {}).get("Running"))

@@ -1,0 +1,54 @@
+"""Ask a cluster's CoreDNS."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tasks.core.settings import Cluster
+from tasks.core.shell import Shell
+
+
+def expected_answers(cluster: Cluster, service: str, host: str) -> dict[str, str]:
+    """What CoreDNS must say for a name of this cluster, one of another, and k3d's own name for this host."""
+    answers = {f"proof.{cluster.domain}": service}
+    other = next((number for number in cluster.settings.numbers if number != cluster.number), None)
+    if host and other is not None:
+        answers[f"proof.{cluster.settings.cluster_domain(other)}"] = host
+    return {**answers, "host.k3d.internal": host} if host else answers
+
+
+def resolve_in_cluster(shell: Shell, cluster: Cluster, names: list[str]) -> dict[str, str]:
+    """The IPv4 address that CoreDNS gives for each name, asked over TCP through a port-forward: no image is needed."""
+    import dns.exception
+    import dns.message
+    import dns.query
+
+    found = {}
+    try:
+        with port_forward(shell, cluster, "kube-system", "deployment/coredns", 53) as port:
+            for name in names:
+                query = dns.message.make_query(f"{name}.", "A")
+                reply = dns.query.tcp(query, "127.0.0.1", timeout=3, port=port)
+                for rrset in reply.answer:
+                    if rrset.name == query.question[0].name and len(rrset) == 1:
+                        found[name] = str(rrset[0])
+    except (OSError, EOFError, dns.exception.DNSException):
+        pass  # asked again by the caller, within its time
+    return found
+
+
+@contextmanager
+def port_forward(shell: Shell, cluster: Cluster, namespace: str, target: str, port: int) -> Iterator[int]:
+    """A port of 127.0.0.1 that leads to that port in the cluster; OSError when kubectl cannot."""
+    with shell.background(*cluster.kubectl, "-n", namespace, "port-forward", "--address", "127.0.0.1",
+                          target, f":{port}") as said:
+        for _ in range(200):
+            begun = re.search(r"127\.0\.0\.1:(\d+) ->", said())
+            if begun:
+                yield int(begun[1])
+                return
+            time.sleep(0.05)
+        raise OSError("port-forward did not begin within 10 s")

@@ -1,0 +1,120 @@
+"""One URL, asked for from this machine and from pods; and the page of the examples, which says whose it is."""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from invoke.runners import Result
+
+from tasks.ca.root import RootFiles
+from tasks.core.settings import Cluster
+from tasks.core.shell import LOOK_SECONDS, Shell
+from tasks.probe.example_page import example_host, port
+
+if TYPE_CHECKING:
+    import ssl
+
+SECONDS = 10
+"""For one answer."""
+
+TRAEFIKS_OWN = "404 page not found\n"
+"""What Traefik says itself where no router matches."""
+
+SEPARATOR = "---- dev-cluster-tasks ----"
+
+
+WRITE_OUT = rf"\n{SEPARATOR}%{{exitcode}} %{{http_code}} %{{errormsg}}\n"
+
+
+WRITTEN_OUT = re.compile(rf"(.*?)\n{SEPARATOR}(\d+) (\d+) (.*?)\n", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back for a URL. Without an answer `code` is curl's exit code, and `error` its reason."""
+
+    status: int = 0
+    body: str = ""
+    code: int = 0
+    error: str = ""
+
+
+class ExamplesMissing(Exception):
+    """The pod that would ask is not there."""
+
+
+# --- from this machine ------------------------------------------------------------------------------------------------
+
+
+def ask_from_host(cluster: Cluster, scheme: str, host: str = "", path: str = "/") -> Answer:
+    """Ask 127.0.0.1 for the name, whatever this machine's DNS and trust stores say; without a host the examples'."""
+    try:
+        return http_get(cluster, scheme, host or example_host(cluster), path, tls_trusting_root)
+    except OSError as error:
+        return Answer(error=str(error) or type(error).__name__)
+
+
+def http_get(cluster: Cluster, scheme: str, host: str, path: str, trust: Callable[[Cluster], ssl.SSLContext]) -> Answer:
+    """One GET; OSError when there is no HTTP answer."""
+    import http.client
+
+    connection = http.client.HTTPConnection(host, port(cluster, scheme))
+    with socket.create_connection(("127.0.0.1", port(cluster, scheme)), timeout=SECONDS) as connection.sock:
+        if scheme == "https":
+            connection.sock = trust(cluster).wrap_socket(connection.sock, server_hostname=host)
+        connection.request("GET", path)
+        try:
+            response = connection.getresponse()
+            return Answer(response.status, response.read().decode(errors="replace"))
+        except http.client.HTTPException as error:
+            raise OSError(f"no HTTP answer: {error!r}") from None
+
+
+def tls_trusting_root(cluster: Cluster) -> ssl.SSLContext:
+    """TLS that accepts what our root has signed, and nothing else; OSError when the root cannot be read."""
+    import ssl
+
+    file = RootFiles(cluster.settings).certificate
+    try:
+        return ssl.create_default_context(cafile=str(file))
+    except OSError as error:  # which does not name the file
+        raise OSError(f"the root {file} cannot be read: {error.strerror or error}") from None
+
+
+def tls_trusting_all(cluster: Cluster) -> ssl.SSLContext:
+    import ssl
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+# --- from a pod -------------------------------------------------------------------------------------------------------
+
+
+def curl_in_pod(shell: Shell, cluster: Cluster, deployment: str, *words: str, seconds: float = LOOK_SECONDS) -> Result:
+    return shell.look(*cluster.kubectl, "-n", "examples", "exec", f"deployment/{deployment}",
+                      "--pod-running-timeout=5s", "--", "curl", "--silent", "--show-error", "--max-time", str(SECONDS),
+                      *words, seconds=seconds)
+
+
+def ask_from_pod(shell: Shell, cluster: Cluster, *urls: str) -> list[Answer]:
+    """Ask for these URLs, one after another, from the pod `curl`, which has the bundle.
+
+    :raises NoExamples: when there is no such pod.
+    """
+    said = curl_in_pod(shell, cluster, "curl", "--globoff", "--connect-timeout", "5", "--write-out", WRITE_OUT, *urls,
+                seconds=max(LOOK_SECONDS, (SECONDS + 1) * len(urls)))
+    answers = [Answer(int(status), body, int(code), error or f"curl ended with {code}" if int(code) else "")
+               for body, code, status, error in WRITTEN_OUT.findall(said.stdout)]
+    if len(answers) == len(urls):
+        return answers
+    reason = (said.stderr.strip() or f"kubectl ended with {said.exited}").splitlines()[-1]
+    if "(NotFound)" in reason:
+        raise ExamplesMissing
+    return [Answer(error=f"the pod cannot be asked: {reason}")] * len(urls)

@@ -1,0 +1,78 @@
+"""The certificate that a cluster's HTTPS port serves for a name."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tasks.core.settings import Cluster
+from tasks.probe.requests import SECONDS, tls_trusting_all, tls_trusting_root
+
+if TYPE_CHECKING:
+    import ssl
+
+    from cryptography.x509 import Certificate
+
+# https://docs.openssl.org/3.0/man3/X509_STORE_CTX_get_error/
+PERMITTED_VIOLATION, EXCLUDED_VIOLATION = 47, 48
+
+
+@dataclass(frozen=True)
+class ServedCertificate:
+    """A leaf, and what OpenSSL says to it and to the chain that came with it, when it trusts our root alone."""
+
+    leaf: Certificate
+    code: int
+    """OpenSSL's; 0 when it is accepted."""
+    error: str
+
+    @property
+    def by_traefik(self) -> bool:
+        """Whether it is the one that Traefik makes for itself where it has no other."""
+        return "TRAEFIK DEFAULT CERT" in self.leaf.issuer.rfc4514_string()
+
+    @property
+    def breaks_a_constraint(self) -> bool:
+        return self.code in (PERMITTED_VIOLATION, EXCLUDED_VIOLATION)
+
+
+def fetch_certificate(cluster: Cluster, host: str) -> ServedCertificate:
+    """Ask 127.0.0.1 for it, without verification and with it; OSError when there is no TLS."""
+    import ssl
+
+    from cryptography import x509
+
+    der = handshake(cluster, host, tls_trusting_all(cluster))
+    code, error = 0, ""
+    try:
+        handshake(cluster, host, tls_trusting_root(cluster))
+    except ssl.SSLCertVerificationError as refused:
+        code, error = refused.verify_code, refused.verify_message
+    return ServedCertificate(x509.load_der_x509_certificate(der), code, error)
+
+
+def handshake(cluster: Cluster, host: str, context: ssl.SSLContext) -> bytes:
+    """The leaf, as DER."""
+    with (socket.create_connection(("127.0.0.1", cluster.https_port), timeout=SECONDS) as plain,
+          context.wrap_socket(plain, server_hostname=host) as secure):
+        return secure.getpeercert(binary_form=True) or b""
+
+
+def issuer_name(certificate: Certificate) -> str:
+    """The common name of who has signed it."""
+    from cryptography.x509.oid import NameOID
+
+    found = certificate.issuer.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(found[0].value) if found else certificate.issuer.rfc4514_string()
+
+
+def dns_names(certificate: Certificate) -> list[str]:
+    """The DNS names that it is for."""
+    from cryptography import x509
+
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return []
+    return names.get_values_for_type(x509.DNSName)

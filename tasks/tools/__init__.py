@@ -1,0 +1,39 @@
+"""The task `tools`: programs that are needed, and how to get them."""
+
+from __future__ import annotations
+
+from invoke import Context, Exit, task
+
+from tasks.core import settings as configuration
+from tasks.core.invoke_patches import PlainTask
+from tasks.core.settings import Settings
+from tasks.core.shell import Shell
+from tasks.core.table import Row, show
+from tasks.tools.install import DOWNLOADS, install_missing, is_outdated, pinned_version
+from tasks.tools.required import OLDEST_VERSIONS, VERSION_COMMANDS, find_any_problem, format_version, read_version
+
+
+@task(klass=PlainTask, help={"install": "get k3d, helm and kubectl where they are missing or too old"})
+def tools(context: Context, install: bool = False) -> None:
+    """Show the needed programs; --install gets them"""
+    settings = configuration.load()
+    shell = Shell(context, settings.environment)
+    if install:
+        install_missing(shell, settings)
+    rows = [tool_row(shell, settings, tool) for tool in VERSION_COMMANDS]
+    show(rows, "needed", "found")
+    unusable = [tool for tool, row in zip(VERSION_COMMANDS, rows, strict=True) if row.state == "red"]
+    if unusable and not shell.dry:
+        raise Exit(f"Not ready to be used: {', '.join(unusable)}.")
+
+
+def tool_row(shell: Shell, settings: Settings, tool: str) -> Row:
+    needed = f"{tool} {format_version(OLDEST_VERSIONS[tool])} or newer" if tool in OLDEST_VERSIONS else tool
+    path, wrong = shell.find(tool), find_any_problem(shell, tool)
+    found = f"{read_version(shell, tool)} {path}".strip() if path else ""
+    if wrong:
+        return Row(needed, found, "red", wrong)
+    if is_outdated(shell, settings, tool):
+        return Row(needed, found, "yellow", f"{pinned_version(settings, tool)} is pinned", "inv tools --install")
+    note = f"pinned: {pinned_version(settings, tool)}" if tool in DOWNLOADS else ""
+    return Row(needed, found, "green", "its engine answers" if tool == "docker" else note)

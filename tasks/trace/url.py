@@ -1,0 +1,89 @@
+"""A URL below a cluster's domain, as a user types it."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from invoke import Exit
+
+from tasks.core.setting_types import is_label
+from tasks.core.settings import Cluster, Settings
+from tasks.probe.connections import trace_command
+from tasks.probe.example_page import example_url, port
+
+
+@dataclass(frozen=True)
+class ClusterUrl:
+    """A URL that was checked, and the cluster that its host belongs to."""
+
+    cluster: Cluster
+    scheme: str
+    host: str
+    path: str
+    """With the query, as it is asked for."""
+
+    @property
+    def port(self) -> int:
+        return port(self.cluster, self.scheme)
+
+    @property
+    def url(self) -> str:
+        return f"{self.scheme}://{self.host}:{self.port}{self.path}"
+
+
+def parse_url(settings: Settings, text: str) -> ClusterUrl:
+    """The URL, checked; Exit says what is wrong with it and what to type instead."""
+    example = f"For example: {trace_command(example_url(settings.cluster(0), 'https'))}"
+    if not text:
+        raise Exit(f"Say which URL. {example}")
+    if not text.isascii() or not text.isprintable() or " " in text:
+        raise Exit(f"{text!r} is no URL: only printable ASCII is, without spaces; write others as %20. {example}")
+    scheme, separator, _ = text.partition("://")
+    if not separator or scheme.lower() not in ("http", "https"):
+        raise Exit(f"{text!r} does not begin with http:// or https://. {example}")
+    try:
+        parts = urlsplit(text)
+        given = parts.port or {"http": 80, "https": 443}[parts.scheme]
+    except ValueError as error:
+        raise Exit(f"{text!r} is no URL: {error}. {example}") from None
+    host = (parts.hostname or "").removesuffix(".")
+    if "@" in parts.netloc:
+        raise Exit(f"Leave user and password out of the URL: they would be shown. {example}")
+    if is_address(host):
+        raise Exit(f"{host} is an IP address. Clusters are told apart, and certified, by names only. {example}")
+    if not all(is_label(label) for label in host.split(".")):
+        raise Exit(f"{host!r} is no host name: allowed are a-z, 0-9 and - inside, with dots between labels. {example}")
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    return check_port(ClusterUrl(find_cluster(settings, host, example), parts.scheme, host, path), given)
+
+
+def is_address(host: str) -> bool:
+    try:
+        return bool(ipaddress.ip_address(host))
+    except ValueError:
+        return False
+
+
+def find_cluster(settings: Settings, host: str, example: str) -> Cluster:
+    """The cluster whose domain the host belongs to."""
+    for cluster in map(settings.cluster, settings.numbers):
+        if f".{host}".endswith(f".{cluster.domain}"):
+            return cluster
+    first, last = (settings.cluster_domain(number) for number in (settings.numbers[0], settings.numbers[-1]))
+    raise Exit(f"{host} is a name of no cluster: theirs end in {first} to {last}. {example}")
+
+
+def check_port(address: ClusterUrl, given: int) -> ClusterUrl:
+    """The address, when the port is the one that its cluster has for the scheme."""
+    if given == address.port:
+        return address
+    cluster, right = address.cluster, trace_command(address.url)
+    for other in map(cluster.settings.cluster, cluster.settings.numbers):
+        for scheme in ("http", "https"):
+            if given == port(other, scheme):
+                whose = "" if other == cluster else f", and {address.host} is a name of {cluster.name}"
+                what = f", and the URL says {address.scheme}" if scheme != address.scheme else ""
+                raise Exit(f"Port {given} is {other.name}'s for {scheme}{what}{whose}. Type: {right}")
+    raise Exit(f"Port {given} is no cluster's: {cluster.name} has {address.port} for {address.scheme}. Type: {right}")
