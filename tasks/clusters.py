@@ -61,6 +61,7 @@ def k3d_cluster_setup(context: Context, n: str = "") -> None:
     shell, clusters = open_clusters(context, n)
     load_root(clusters[0].settings)
     setup(shell, clusters, words_after_dashes())
+    overlap.finish(shell, clusters[0].settings)
 
 
 @task(klass=ClusterTask, help={**ALL_HELP, "reinstall": "have Helm install its charts again, over what is there"})

@@ -42,9 +42,6 @@ def matrix(context: Context, json: bool = False) -> None:
         raise Exit(f"{len(red)} of {len(ways)} ways do not work:\n" + "\n".join(group_failures(ways)))
 
 
-# --- how it is shown --------------------------------------------------------------------------------------------------
-
-
 def print_connections(ways: Connections, names: list[str]) -> None:
     """A line for each source and a column for each target; below it what the clusters in grey need."""
     print_table(["from", *names], [[source, *(cell(ways, source, target) for target in names)]

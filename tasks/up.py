@@ -16,6 +16,7 @@ from tasks.core.settings import Settings
 from tasks.core.shell import Shell, words_after_dashes
 from tasks.core.sudo import with_sudo_plan
 from tasks.probe.example_page import example_host
+from tasks.rotation import overlap
 from tasks.tools.install import offer_install
 
 
@@ -28,6 +29,7 @@ def up(context: Context, n: str = "0", yes: bool = False) -> None:
     ensure_root(shell, settings)
     with_sudo_plan(shell, lambda shell: prepare(shell, settings))
     setup(shell, clusters, words_after_dashes())
+    overlap.finish(shell, settings)
     prove(shell, clusters)
     if shell.dry:
         return

@@ -25,9 +25,6 @@ INTERMEDIATE_DAYS = 730
 RENEW_DAYS = 30
 
 
-# --- a cluster's intermediate -----------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class Intermediate:
     """The two PEM texts of a cluster's secret: the chain (intermediate, then root) and the intermediate's key."""

@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 NEW_KEY = "inv cert-renew --new-key"
 
 
-# --- the root ---------------------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class RootFiles:
     """Where the root lies: `<CERT_FOLDER>/<TLD>-ca.key`, `.csr` and `.crt`, as in the original.

@@ -13,8 +13,6 @@ from tasks.core.well_known import COMPANY_CA
 from tasks.engine import network, proxy
 from tasks.engine.clusters import K3dCluster
 
-# --- what was changed in .env since a cluster was made ----------------------------------------------------------------
-
 
 def check_published_ports(cluster: Cluster, found: K3dCluster) -> None:
     for key, wanted in (("80/tcp", cluster.http_port), ("443/tcp", cluster.https_port)):

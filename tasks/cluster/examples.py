@@ -63,9 +63,6 @@ def install(shell: Shell, cluster: Cluster) -> None:
                    "--for=condition=Ready", f"--timeout={seconds}s")
 
 
-# --- checks -----------------------------------------------------------------------------------------------------------
-
-
 def checks(shell: Shell, clusters: list[Cluster]) -> list[Callable[[], list[Row]]]:
     """Jobs that each give a few rows: from the host, from pods, and between every two running clusters."""
     settings = clusters[0].settings

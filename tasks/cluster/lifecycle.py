@@ -8,16 +8,14 @@ from tasks.ca.root import load_retiring
 from tasks.cluster.create import creation_marker
 from tasks.cluster.selection import require_existing
 from tasks.cluster.setup import ensure_network
-from tasks.core import well_known
 from tasks.core.progress import per_cluster, say
 from tasks.core.settings import Cluster
 from tasks.core.shell import Shell
+from tasks.core.well_known import CERT_MANAGER
 from tasks.engine import kubeconfig
 from tasks.engine.clusters import K3dCluster, list_clusters
 from tasks.engine.ports import check_free_ports
 from tasks.in_cluster import coredns
-
-# --- the story --------------------------------------------------------------------------------------------------------
 
 
 def stop(shell: Shell, cluster: Cluster) -> None:
@@ -65,7 +63,7 @@ def wait_for_workloads(shell: Shell, cluster: Cluster) -> None:
     """Wait for what names and trust rest on; their pods come back a while after the API."""
     seconds = cluster.settings.timeout_ready
     with shell.step(cluster.name, "Traefik, cert-manager and trust-manager") as this:
-        for namespace in ("kube-system", well_known.CERT_MANAGER):
+        for namespace in ("kube-system", CERT_MANAGER):
             kubectl = (*cluster.kubectl, "-n", namespace)
             there = shell.look(*kubectl, "get", "deployments", "-o", "name").stdout.split()
             if there:

@@ -1,4 +1,4 @@
-"""Clusters are created here, and configured. What comes after is in tasks/life.py."""
+"""Create clusters and configure them."""
 
 from __future__ import annotations
 
@@ -15,9 +15,6 @@ from tasks.core.shell import Shell
 from tasks.engine import kubeconfig, network
 from tasks.engine.clusters import K3dCluster, list_clusters
 from tasks.in_cluster import charts
-from tasks.rotation import overlap
-
-# --- the story --------------------------------------------------------------------------------------------------------
 
 
 def setup(shell: Shell, clusters: list[Cluster], extra: list[str]) -> None:
@@ -33,7 +30,6 @@ def setup(shell: Shell, clusters: list[Cluster], extra: list[str]) -> None:
             in_cluster.configure(shell, cluster)
 
     per_cluster(clusters, one, at_once=not shell.dry)
-    overlap.finish(shell, settings)
 
 
 def configure(shell: Shell, cluster: Cluster, reinstall: bool = False) -> None:

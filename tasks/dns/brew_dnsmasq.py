@@ -6,9 +6,10 @@ from pathlib import Path
 
 from invoke import Context, Exit, task
 
-from tasks.core import operating_system, system_files
 from tasks.core import settings as configuration
+from tasks.core import system_files
 from tasks.core.invoke_patches import PlainTask
+from tasks.core.operating_system import is_macos
 from tasks.core.settings import Settings
 from tasks.core.shell import Shell
 from tasks.core.sudo import with_sudo_plan
@@ -44,7 +45,7 @@ def dnsmasq_brew(context: Context) -> None:
 
 
 def unavailable(shell: Shell) -> str:
-    if not operating_system.is_macos(shell):
+    if not is_macos(shell):
         return "for macOS: no other system reads /etc/resolver"
     return "" if shell.find("brew") else f"brew is not installed: {INSTALL_HINTS['brew']}"
 
@@ -107,8 +108,8 @@ def configure(shell: Shell, settings: Settings) -> None:
         this.outcome = "written, and dnsmasq restarted" if any(changed) else "already there"
 
     with shell.step("", f"resolver for {', '.join(settings.owned_domains)}") as this:
-        changed = [system_files.install(shell, resolvers() / domain, render("dns/resolver"), why=f"write to {resolvers()}")
-                   for domain in settings.owned_domains]
+        why, text = f"write to {resolvers()}", render("dns/resolver")
+        changed = [system_files.install(shell, resolvers() / domain, text, why) for domain in settings.owned_domains]
         for file in resolver_files():
             if file.name not in settings.owned_domains:  # of another TLD, before
                 changed.append(system_files.remove(shell, file, why=f"remove {file} of a former TLD"))
@@ -168,7 +169,7 @@ def resolver_files() -> list[Path]:
 
 
 def found(shell: Shell) -> list[Path]:
-    prefix = brew_prefix(shell) if operating_system.is_macos(shell) and shell.find("brew") else None
+    prefix = brew_prefix(shell) if is_macos(shell) and shell.find("brew") else None
     return resolver_files() + (system_files.own_files(names_file(prefix)) if prefix else [])
 
 

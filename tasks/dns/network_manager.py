@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tasks.core import operating_system, system_files
+from tasks.core import system_files
+from tasks.core.operating_system import is_macos
 from tasks.core.settings import Settings
 from tasks.core.shell import Shell
 from tasks.core.templates import render
@@ -22,7 +23,7 @@ def names() -> Path:
 
 
 def unavailable(shell: Shell) -> str:
-    if operating_system.is_macos(shell) or not shell.look("systemctl", "is-active", "--quiet", "NetworkManager").ok:
+    if is_macos(shell) or not shell.look("systemctl", "is-active", "--quiet", "NetworkManager").ok:
         return "NetworkManager does not run here"
     if not writes_resolv_conf():
         return "NetworkManager does not write /etc/resolv.conf"
@@ -40,8 +41,9 @@ def install(shell: Shell, settings: Settings) -> None:
     with shell.step("", f"NetworkManager's dnsmasq for {', '.join(settings.owned_domains)}") as this:
         changed = [
             system_files.install(shell, names(), render("dns/names.conf", domains=settings.owned_domains),
-                     why=f"answer for {', '.join(settings.owned_domains)}"),
-            system_files.install(shell, mode(), render("dns/network-manager.conf"), why="have NetworkManager run a dnsmasq"),
+                                 why=f"answer for {', '.join(settings.owned_domains)}"),
+            system_files.install(shell, mode(), render("dns/network-manager.conf"),
+                                 why="have NetworkManager run a dnsmasq"),
         ]
         if any(changed) or not all(map(resolves, settings.proof_names)):
             reload(shell, "conf")

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from invoke import Exit
 
-from tasks.core import operating_system, system_files
+from tasks.core import system_files
+from tasks.core.operating_system import is_macos
 from tasks.core.settings import Settings
 from tasks.core.shell import Shell
 from tasks.core.templates import render
@@ -41,7 +42,7 @@ def delegate() -> Path:
 
 
 def unavailable(shell: Shell) -> str:
-    if operating_system.is_macos(shell) or not runs(shell):
+    if is_macos(shell) or not runs(shell):
         return "systemd-resolved does not run here"
     if not leads_to_resolved():
         return "/etc/resolv.conf does not lead to systemd-resolved (nameserver 127.0.0.53)"
@@ -64,10 +65,12 @@ def install(shell: Shell, settings: Settings) -> None:
     port, names = choose_port(shell), settings.proof_names
     with shell.step("", f"dnsmasq on 127.0.0.1, port {port}") as this:
         changed = [
-            system_files.install(shell, unit(), render("dns/service", dnsmasq=shell.find("dnsmasq"), config=configuration()),
-                     why="run a dnsmasq for these names alone"),
-            system_files.install(shell, configuration(), render("dns/own.conf", domains=settings.owned_domains, port=port),
-                     why=f"answer for {', '.join(settings.owned_domains)}"),
+            system_files.install(
+                shell, unit(), render("dns/service", dnsmasq=shell.find("dnsmasq"), config=configuration()),
+                why="run a dnsmasq for these names alone"),
+            system_files.install(
+                shell, configuration(), render("dns/own.conf", domains=settings.owned_domains, port=port),
+                why=f"answer for {', '.join(settings.owned_domains)}"),
         ]
         if any(changed) or not all(ask(name, port) for name in names):
             shell.sudo("systemctl", "daemon-reload", why="have systemd read that")

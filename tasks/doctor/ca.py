@@ -48,7 +48,8 @@ def ends(machine: Machine) -> Iterator[str]:
 def renewal(machine: Machine) -> Iterator[str]:
     """No renewal of the root is half done"""
     if load_retiring(machine.settings) is not None:
-        yield from overlap.clusters_needing_old_root(machine.shell, machine.settings) or ["nothing is signed by the old root any more"]
+        yield from (overlap.clusters_needing_old_root(machine.shell, machine.settings)
+                    or ["nothing is signed by the old root any more"])
 
 
 @check("ca-weak", WARNING, "It was made by the original Taskfile or another tool.", "inv cert-renew --new-key",

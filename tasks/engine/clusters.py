@@ -61,7 +61,8 @@ REGISTRIES_LABEL = f"{MANAGER}.registries"
 def list_clusters(shell: Shell) -> dict[str, K3dCluster]:
     said = shell.look("k3d", "cluster", "list", "--output", "json")
     if not said.ok:
-        raise Exit(f"k3d cluster list failed: {(strip_colors(said.stderr).strip() or 'it said nothing').splitlines()[-1]}")
+        error = strip_colors(said.stderr).strip() or "it said nothing"
+        raise Exit(f"k3d cluster list failed: {error.splitlines()[-1]}")
     answer = said.stdout[said.stdout.rfind("\n[") + 1 :]  # LOG_LEVEL=debug has k3d say more before it
     try:
         return {found.name: found for found in map(read_cluster, json.loads(answer or "[]") or [])}

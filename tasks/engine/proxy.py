@@ -19,7 +19,8 @@ INSIDE = ("localhost", "127.0.0.0/8", ".svc", ".cluster.local", "10.42.0.0/16", 
 
 def k3d_arguments(shell: Shell, settings: Settings) -> list[str]:
     """The words for `k3d cluster create`; none where no proxy is set."""
-    return [word for variable in proxy_variables(shell, settings) for word in ("-e", for_nodes(*variable.split("=", 1)))]
+    return [word for variable in proxy_variables(shell, settings)
+            for word in ("-e", for_nodes(*variable.split("=", 1)))]
 
 
 def proxy_variables(shell: Shell, settings: Settings) -> list[str]:

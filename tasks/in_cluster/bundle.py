@@ -6,11 +6,10 @@ import time
 from datetime import datetime, timezone
 
 from tasks.ca.root import RootFiles, load_retiring, load_root
-from tasks.core import well_known
 from tasks.core.settings import Cluster, Settings
 from tasks.core.shell import Shell
 from tasks.core.templates import short_hash
-from tasks.core.well_known import MANAGER, TRUST_BUNDLE
+from tasks.core.well_known import CERT_MANAGER, MANAGER, TRUST_BUNDLE
 from tasks.in_cluster import charts
 from tasks.in_cluster.apply import apply_admitted, manifest
 
@@ -46,7 +45,7 @@ def wait_for_pods(shell: Shell, cluster: Cluster) -> None:
     if TRUST_BUNDLE not in volumes or shell.dry:
         return
     with shell.step(cluster.name, "both roots in pods") as this:
-        changed = shell.look(*kubectl, "configmap", "root-ca", "-n", well_known.CERT_MANAGER, "--show-managed-fields", "-o",
+        changed = shell.look(*kubectl, "configmap", "root-ca", "-n", CERT_MANAGER, "--show-managed-fields", "-o",
                              f'jsonpath={{.metadata.managedFields[?(@.manager=="{MANAGER}")].time}}').stdout.split()
         since = time.time() - max(map(unix_time, changed), default=time.time())
         ready = time.monotonic() + IN_PODS_SECONDS - min(max(since, 0), IN_PODS_SECONDS)
@@ -85,7 +84,7 @@ def hand_webhook_to_helm(shell: Shell, cluster: Cluster) -> None:
 
     Ours comes from Helm, which refuses to take over a secret that it did not make.
     """
-    kubectl = (*cluster.kubectl, "-n", well_known.CERT_MANAGER)
+    kubectl = (*cluster.kubectl, "-n", CERT_MANAGER)
     owner = shell.look(*kubectl, "get", "secret", "trust-manager-tls", "--ignore-not-found", "-o",
                        r"jsonpath={.metadata.name} {.metadata.labels.app\.kubernetes\.io/managed-by}").stdout.split()
     if owner and owner[-1] != "Helm":

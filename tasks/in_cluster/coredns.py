@@ -79,4 +79,5 @@ def verify_answers(shell: Shell, cluster: Cluster, host: str) -> None:
                          "-o", "jsonpath={.spec.clusterIP}").stdout
     wanted = expected_answers(cluster, service, host)
     what = "CoreDNS to answer " + " and ".join(f"{name} with {address}" for name, address in wanted.items())
-    shell.until(what, cluster.settings.timeout_ready, lambda: resolve_in_cluster(shell, cluster, list(wanted)) == wanted)
+    shell.until(what, cluster.settings.timeout_ready,
+                lambda: resolve_in_cluster(shell, cluster, list(wanted)) == wanted)

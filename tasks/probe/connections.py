@@ -45,7 +45,8 @@ def from_pod(shell: Shell, source: Cluster, targets: list[Cluster]) -> Connectio
     try:
         answers = ask_from_pod(shell, source, *(example_url(target, scheme) for target, scheme in wanted))
     except ExamplesMissing:
-        return {(source.name, target.name, scheme): Row(where, example_url(target, scheme), "grey", examples_missing(source))
+        note = examples_missing(source)
+        return {(source.name, target.name, scheme): Row(where, example_url(target, scheme), "grey", note)
                 for target, scheme in wanted}
     ways = {}
     for (target, scheme), answer in zip(wanted, answers, strict=True):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from tasks.core.settings import Cluster
 
-# --- the page of the examples -----------------------------------------------------------------------------------------
-
 
 def example_host(cluster: Cluster) -> str:
     return f"example-nginx.{cluster.domain}"

@@ -147,8 +147,9 @@ def renew_dates(shell: Shell, files: RootFiles, new: Path) -> None:
 
 def describe_remaining_steps(shell: Shell, settings: Settings) -> None:
     """What a run goes on with, where a rehearsal has no new root to show it by."""
-    running = ", ".join(cluster.name for cluster, runs in overlap.clusters_on_this_machine(shell, settings) if runs) or "none"
-    stopped = ", ".join(cluster.name for cluster, runs in overlap.clusters_on_this_machine(shell, settings) if not runs)
+    clusters = overlap.clusters_on_this_machine(shell, settings)
+    running = ", ".join(cluster.name for cluster, runs in clusters if runs) or "none"
+    stopped = ", ".join(cluster.name for cluster, runs in clusters if not runs)
     shell.note(f"both roots: into the trust stores ({', '.join(settings.trust_stores) or 'none'})")
     shell.note(f"both roots: into the bundles of the clusters that run ({running})")
     shell.note("then there: new intermediates, and new certificates of theirs")

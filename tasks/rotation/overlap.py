@@ -40,8 +40,10 @@ def finish(shell: Shell, settings: Settings) -> None:
             return this.warn("\n".join(["still trusted, because of:", *(f"    {line}" for line in held),
                                          "    Or delete what is not needed any more, then: inv cert-renew"]))
         this.outcome = "nothing is signed by it any more"
-    with_sudo_plan(shell, partial(trust.remove_root, root=load_identity(RootFiles(settings, retiring=True).certificate)))
-    per_cluster([cluster for cluster, _ in clusters_in_rotation(shell, settings)], partial(remove_from_bundle, shell), at_once=not shell.dry)
+    old_root = load_identity(RootFiles(settings, retiring=True).certificate)
+    with_sudo_plan(shell, partial(trust.remove_root, root=old_root))
+    clusters = [cluster for cluster, _ in clusters_in_rotation(shell, settings)]
+    per_cluster(clusters, partial(remove_from_bundle, shell), at_once=not shell.dry)
     delete_old_root(shell, settings)
 
 

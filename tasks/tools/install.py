@@ -13,7 +13,7 @@ from pathlib import Path
 
 from invoke import Exit
 
-from tasks.core import operating_system
+from tasks.core.operating_system import is_macos
 from tasks.core.progress import confirm
 from tasks.core.settings import Settings
 from tasks.core.shell import OWN_TOOLS, Shell
@@ -52,16 +52,14 @@ def pinned_version(settings: Settings, tool: str) -> str:
 
 
 def is_pinned(settings: Settings, tool: str, version: str) -> bool:
-    return version.removeprefix("v").partition("+")[0] == pinned_version(settings, tool).removeprefix("v").partition("+")[0]
+    wanted, its = (text.removeprefix("v").partition("+")[0] for text in (pinned_version(settings, tool), version))
+    return its == wanted
 
 
 def is_outdated(shell: Shell, settings: Settings, tool: str) -> bool:
     """Whether it is one that these tasks have installed, in another version than the pinned one."""
     ours = shell.find(tool) == str(OWN_TOOLS / tool)
     return ours and not is_pinned(settings, tool, read_version(shell, tool))
-
-
-# --- getting what is not ----------------------------------------------------------------------------------------------
 
 
 def offer_install(shell: Shell, settings: Settings, yes: bool) -> None:
@@ -98,7 +96,7 @@ def install_missing(shell: Shell, settings: Settings) -> None:
 
 def is_for_brew(shell: Shell, tool: str) -> bool:
     """Not where one of ours is: that would win over Homebrew's."""
-    return operating_system.is_macos(shell) and bool(shell.find("brew")) and not (OWN_TOOLS / tool).exists()
+    return is_macos(shell) and bool(shell.find("brew")) and not (OWN_TOOLS / tool).exists()
 
 
 def detect_platform(shell: Shell) -> tuple[str, str]:
@@ -129,7 +127,8 @@ def download(shell: Shell, settings: Settings, tool: str, system: str, machine: 
     wanted, source = pinned_version(settings, tool), getattr(settings, f"{tool}_source")
     with shell.step("", tool) as this:
         if parse_version(wanted) < OLDEST_VERSIONS.get(tool, ()):
-            raise Exit(f"{tool.upper()}_VERSION={wanted} is too old: {format_version(OLDEST_VERSIONS[tool])} or newer is needed.")
+            oldest = format_version(OLDEST_VERSIONS[tool])
+            raise Exit(f"{tool.upper()}_VERSION={wanted} is too old: {oldest} or newer is needed.")
         address, checksums_address = (
             address.format(source=source, version=wanted, platform=f"{system}-{machine}", folder=f"{system}/{machine}")
             for address in DOWNLOADS[tool])

@@ -34,9 +34,6 @@ VERSION_COMMANDS = {
 }
 
 
-# --- what is there ----------------------------------------------------------------------------------------------------
-
-
 def require(shell: Shell, *tools: str) -> None:
     """Exit names every tool that is missing or too old, with the way to get it."""
     problems = [wrong for tool in tools if (wrong := find_problem(shell, tool))]
@@ -51,8 +48,8 @@ def find_problem(shell: Shell, tool: str) -> str:
     if tool in OLDEST_VERSIONS:
         said = next(iter(shell.look(*VERSION_COMMANDS[tool]).stdout.splitlines()), "")
         if parse_version(said) < OLDEST_VERSIONS[tool]:
-            return (f"{tool} {format_version(OLDEST_VERSIONS[tool])} or newer is needed, and this is {said or 'unknown'}: "
-                    f"{INSTALL_HINTS[tool]}")
+            oldest = format_version(OLDEST_VERSIONS[tool])
+            return f"{tool} {oldest} or newer is needed, and this is {said or 'unknown'}: {INSTALL_HINTS[tool]}"
     if tool == "docker":
         engine = shell.look(*VERSION_COMMANDS[tool])
         if not engine.ok:

@@ -79,7 +79,8 @@ def trust_verify(context: Context, stores: str = "") -> None:
     """
     shell, settings = open_shell(context)
     with throw_away_leaves(settings) as proof:
-        rows = [verify(shell, store, place, proof) for store, place in list_places(shell, chosen_kinds(settings, stores))]
+        places = list_places(shell, chosen_kinds(settings, stores))
+        rows = [verify(shell, store, place, proof) for store, place in places]
     if not rows:
         raise Exit("There is no such trust store on this machine.")
     show(rows, "store", "certificate for")
@@ -137,7 +138,9 @@ def install(shell: Shell, settings: Settings, kinds: list[str] | None = None) ->
         raise Exit("\n\n".join(failures))
 
 
-def install_in(shell: Shell, store: Store, place: str, root: RootIdentity, proof: Proof, by_entry: bool = False) -> None:
+def install_in(
+    shell: Shell, store: Store, place: str, root: RootIdentity, proof: Proof, by_entry: bool = False
+) -> None:
     """Have one store trust a root. `by_entry`: another root of the same key may be why the store accepts its leaf."""
     which = ", the root before this one" if root.file.name.endswith(".retiring.crt") else ""
     with shell.step("", f"trust in {place}{which}") as this:

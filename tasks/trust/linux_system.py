@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from tasks.ca.probe_leaves import Leaf
 from tasks.ca.root import RootIdentity
-from tasks.core import operating_system, system_files
+from tasks.core import system_files
+from tasks.core.operating_system import is_macos
 from tasks.core.shell import Shell
 from tasks.core.well_known import MANAGER
 
@@ -41,7 +42,7 @@ ENFORCES_CONSTRAINTS = True
 
 def places(shell: Shell) -> list[str]:
     here = family()
-    return [str(system_files.ROOT / here.anchors)] if here and not operating_system.is_macos(shell) else []
+    return [str(system_files.ROOT / here.anchors)] if here and not is_macos(shell) else []
 
 
 def family() -> Family | None:

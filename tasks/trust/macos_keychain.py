@@ -9,7 +9,7 @@ from invoke.runners import Result
 
 from tasks.ca.probe_leaves import Leaf
 from tasks.ca.root import RootIdentity, load_identity
-from tasks.core import operating_system
+from tasks.core.operating_system import is_macos
 from tasks.core.shell import Shell
 
 KEYCHAIN = "/Library/Keychains/System.keychain"
@@ -18,7 +18,7 @@ ENFORCES_CONSTRAINTS = True
 
 
 def places(shell: Shell) -> list[str]:
-    return [KEYCHAIN] if operating_system.is_macos(shell) else []
+    return [KEYCHAIN] if is_macos(shell) else []
 
 
 def missing(shell: Shell, certificate: Path) -> str:

@@ -18,7 +18,7 @@ from invoke.runners import Result
 
 from tasks.ca.probe_leaves import Leaf
 from tasks.ca.root import RootIdentity
-from tasks.core import operating_system
+from tasks.core.operating_system import is_macos
 from tasks.core.shell import Shell
 from tasks.core.well_known import MANAGER
 from tasks.core.work_files import write_file
@@ -69,7 +69,7 @@ def places(shell: Shell) -> list[str]:
     folders = [folder for folder in candidates()
                if any(os.access(folder / name, os.R_OK) and (folder / name).is_file() for name in (FILES[0], MADE))]
     first, second = (Path.home() / folder for folder in CHROMIUM[:2])
-    if (first.is_dir() or not second.is_dir()) and any(map(shell.find, BROWSERS)) and not operating_system.is_macos(shell):
+    if (first.is_dir() or not second.is_dir()) and any(map(shell.find, BROWSERS)) and not is_macos(shell):
         folders.append(first)
     return [*{folder.resolve(): str(folder) for folder in folders}.values()]
 

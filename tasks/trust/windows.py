@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tasks.ca.probe_leaves import Leaf
 from tasks.ca.root import RootIdentity
-from tasks.core import operating_system
+from tasks.core.operating_system import is_macos, is_wsl
 from tasks.core.progress import say
 from tasks.core.setting_types import PROJECT
 from tasks.core.shell import Shell
@@ -24,7 +24,7 @@ VERIFY = PROJECT / "templates" / "trust" / "windows-verify.ps1"
 
 def places(shell: Shell) -> list[str]:
     # A container below WSL has its kernel, but not this program, and no Windows of its own.
-    return [PLACE] if not operating_system.is_macos(shell) and operating_system.is_wsl(shell) and shell.find("wslpath") else []
+    return [PLACE] if not is_macos(shell) and is_wsl(shell) and shell.find("wslpath") else []
 
 
 def missing(shell: Shell, certificate: Path) -> str:
