@@ -164,7 +164,7 @@ def why_left(*files: Path) -> str:
 
 
 def authority(settings: Settings) -> Iterator[Undo]:
-    for files in (RootFiles(settings, retiring=True), RootFiles(settings)):
+    for files in (RootFiles.of(settings, retiring=True), RootFiles.of(settings)):
         rest = [] if files.retiring else [files.unfinished]
         ours = [file for file in (files.key, files.request, files.certificate, *rest) if file.exists()]
         if ours and is_of_others(files):
@@ -174,7 +174,7 @@ def authority(settings: Settings) -> Iterator[Undo]:
             yield Undo(f"certificate authority, with its key: {', '.join(map(str, ours))}",
                        partial(delete_authority, files=files, ours=ours), last=True)
     for key in sorted(settings.cert_folder.glob("*-ca.key")):
-        if key != RootFiles(settings).key:
+        if key != RootFiles.of(settings).key:
             yield Undo(str(key), nothing, "it is of another TLD than this folder's", last=True)
 
 

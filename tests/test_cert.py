@@ -27,7 +27,7 @@ from invoke import Config, Context
 
 from tasks.ca.intermediate import Intermediate, make_intermediate, why_not_kept
 from tasks.ca.root import NEW_KEY
-from tasks.core import templates
+from tasks.core import templates, work_files
 from tasks.core.settings import Settings, load
 from tasks.core.shell import Shell
 
@@ -414,7 +414,7 @@ def issued(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Issued]:
     all_of_it = Issued(project, settings_of(project), root_of(project), {})
     templates.templates()  # found in the sources, before the next line sends into the copy what is written
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(templates, "PROJECT", project.folder)
+        patch.setattr(work_files, "PROJECT", project.folder)
         all_of_it.made.update({number: all_of_it.make_intermediate(number) for number in (1, 2)})
         yield all_of_it
 
