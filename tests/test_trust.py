@@ -14,6 +14,7 @@ import pytest
 from conftest import Project
 from machine import ROOT, USER, Machine, Run, as_root
 from pretend import Page, serving
+from recording import Call
 
 from tasks.ca import root as roots
 from tasks.trust.linux_system import FAMILIES, Family
@@ -189,13 +190,6 @@ def test_a_rehearsal_prints_the_trust_step_only_where_it_is_needed(mac: Machine)
 
 # --- Linux ------------------------------------------------------------------------------------------------------------
 
-# What the family's program does: the roots of the distribution, then every anchor, in one file.
-UPDATE = """
-out, anchors = Path({bundle!r}), sorted(Path({anchors!r}).glob("*.{ending}"))
-out.parent.mkdir(parents=True, exist_ok=True)
-out.write_text("".join(file.read_text() for file in [Path({shipped!r}), *anchors]))
-"""
-
 OTHERS = ca.authority("example.org", excluded=[])
 """What the distribution trusts."""
 
@@ -209,8 +203,14 @@ def become(machine: Machine, family: Family) -> Path:
     for file in (shipped, bundle):
         file.write_bytes(OTHERS.pem)
     machine.fakes.add(family.update[0])
-    machine.add_to(family.update[0], UPDATE.format(
-        bundle=str(bundle), anchors=str(anchors), ending=family.ending, shipped=str(shipped)))
+
+    def update(_: Call) -> None:
+        """What the family's program does: the roots of the distribution, then every anchor, in one file."""
+        bundle.parent.mkdir(parents=True, exist_ok=True)
+        files = [shipped, *sorted(anchors.glob(f"*.{family.ending}"))]
+        bundle.write_text("".join(file.read_text() for file in files))
+
+    machine.fakes.behave(family.update[0], update)
     return anchors
 
 
@@ -538,6 +538,7 @@ def trusting(linux: Machine, issuer: ca.Signed, name: str, variables: str) -> li
 @pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
 def test_the_variables_have_real_clients_trust_the_root_beside_all_that_they_trusted(linux: Machine) -> None:
     become(linux, DEBIAN)
+    linux.fakes.link("curl")
     company = ca.authority("example.net", excluded=[])
     own = linux.project.home / "it's our company's CA.pem"
     own.write_bytes(company.pem)
