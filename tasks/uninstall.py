@@ -16,11 +16,10 @@ from tasks import dns, trust
 from tasks.ca.constraints import has_our_form
 from tasks.ca.root import RootFiles, known_roots, read_certificate
 from tasks.cluster import lifecycle
+from tasks.core import setting_types, system_files
 from tasks.core import settings as configuration
-from tasks.core import system_files
 from tasks.core.invoke_patches import PlainTask
 from tasks.core.progress import confirm, say
-from tasks.core.setting_types import PROJECT
 from tasks.core.settings import Cluster, Settings
 from tasks.core.shell import Shell
 from tasks.core.sudo import PRINT_SUDO, SudoPlan, with_sudo_plan
@@ -97,7 +96,7 @@ def carry_out(shell: Shell, undo: list[Undo], held: bool) -> list[str]:
         except Exit as error:
             failures.append(f"{item.what}: {error.message}")
     if not (shell.dry or failures or held):  # the lock in it may be of this very run
-        shutil.rmtree(PROJECT / ".work", ignore_errors=True)
+        shutil.rmtree(setting_types.PROJECT / ".work", ignore_errors=True)
     return [] if isinstance(shell, SudoPlan) else failures
 
 
@@ -201,7 +200,7 @@ def delete_authority(shell: Shell, files: RootFiles, ours: list[Path]) -> None:
 
 def own_folders(needed: bool) -> Iterator[Undo]:
     """`needed`: there may be clusters left, which are found with the programs in .tools."""
-    work, tools = PROJECT / ".work", PROJECT / ".tools"
+    work, tools = setting_types.PROJECT / ".work", setting_types.PROJECT / ".tools"
     if work.exists():
         yield Undo(str(work), partial(delete_folder, folder=work), last=True)
     if tools.exists():

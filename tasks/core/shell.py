@@ -22,16 +22,13 @@ from invoke import Context, Exit
 from invoke.exceptions import CommandTimedOut
 from invoke.runners import Result
 
+from tasks.core import setting_types
 from tasks.core.progress import Step, current_step, say, side_by_side, step
-from tasks.core.setting_types import PROJECT
 
 LOOK_SECONDS = 60
 
 
 SLOW = "A slow machine, or images still to be pulled? Raise TIMEOUT_READY in .env, then run the task again."
-
-# Where `inv tools --install` puts programs; they win over the machine's.
-OWN_TOOLS = PROJECT / ".tools" / "bin"
 
 # Debian leaves these out of a user's PATH; dnsmasq and update-ca-certificates lie there.
 SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")
@@ -57,6 +54,11 @@ def _interrupt(*_: object) -> None:
     _interrupted = True
 
 
+def own_tools() -> Path:
+    """Where `inv tools --install` puts programs; they win over the machine's."""
+    return setting_types.PROJECT / ".tools" / "bin"
+
+
 class Shell:
     """The one door to other programs: an Invoke context and the environment that .env adds to it."""
 
@@ -64,7 +66,8 @@ class Shell:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, _interrupt)
         self.context = context
-        path = os.pathsep.join([str(OWN_TOOLS), environment.get("PATH") or os.environ.get("PATH", os.defpath), *SBIN])
+        users = environment.get("PATH") or os.environ.get("PATH", os.defpath)
+        path = os.pathsep.join([str(own_tools()), users, *SBIN])
         # What they say is looked at, such as why sudo refuses: https://www.gnu.org/software/gettext/manual/ (LANGUAGE)
         self.environment = {**environment, "LANGUAGE": "en", "PATH": path}
         self.refused = False
@@ -150,7 +153,7 @@ class Shell:
         if self.dry:
             yield
             return
-        file = PROJECT / ".work" / what / "lock"
+        file = setting_types.PROJECT / ".work" / what / "lock"
         lock = self._locked(file)
         told = False
         while lock is None:

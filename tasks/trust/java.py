@@ -16,7 +16,7 @@ from invoke.runners import Result
 from tasks.ca.probe_leaves import Leaf
 from tasks.ca.root import RootCA
 from tasks.core import system_files
-from tasks.core.setting_types import PROJECT
+from tasks.core.setting_types import SOURCE
 from tasks.core.shell import Shell
 from tasks.core.well_known import MANAGER
 
@@ -39,7 +39,7 @@ GENERATED = (
 PASSWORD = "changeit"
 """Of every cacerts, unless somebody has changed it. It protects nothing: who may write the file may trust a root."""
 
-VERIFY = PROJECT / "templates" / "trust" / "Accepts.java"
+VERIFY = SOURCE / "templates" / "trust" / "Accepts.java"
 
 
 REFUSED = 3

@@ -8,7 +8,7 @@ from tasks.ca.probe_leaves import Leaf
 from tasks.ca.root import RootCA
 from tasks.core.operating_system import is_macos, is_wsl
 from tasks.core.progress import say
-from tasks.core.setting_types import PROJECT
+from tasks.core.setting_types import SOURCE
 from tasks.core.shell import Shell
 
 ENFORCES_CONSTRAINTS = True
@@ -19,7 +19,7 @@ PLACE = "Windows, for you (CurrentUser\\Root)"
 ADD = ("certutil.exe", "-user", "-addstore", "Root")
 
 
-VERIFY = PROJECT / "templates" / "trust" / "windows-verify.ps1"
+VERIFY = SOURCE / "templates" / "trust" / "windows-verify.ps1"
 
 
 def places(shell: Shell) -> list[str]:
