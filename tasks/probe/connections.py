@@ -39,6 +39,7 @@ class ConnectionReason(Reason):
     CERTIFICATE_NOT_TRUSTED = "the pod's trust bundle does not verify the certificate ({error})"
     REQUEST_FAILED = "{route}: {error}"
     POD_UNREACHABLE = "the pod cannot be reached: {error}"
+    HOST_REQUEST_FAILED = "{error}"
     WRONG_PAGE = "got a different page than {target}'s: {body!r}"
 
 
@@ -49,6 +50,9 @@ class Connection:
     source: Cluster | None
     target: Cluster
     scheme: str
+
+    def __hash__(self) -> int:  # settings hold a dictionary
+        return hash((self.source_name, self.target.name, self.scheme))
 
     @property
     def source_name(self) -> str:
@@ -76,9 +80,11 @@ def probe(shell: Shell, connections: list[Connection]) -> Connections:
     """Try these connections side by side, with one `kubectl exec` for each cluster that asks."""
     jobs: list[Callable[[], Connections]] = [
         partial(probe_from_host, connection) for connection in connections if connection.source is None]
-    sources = dict.fromkeys(connection.source for connection in connections if connection.source)
-    jobs += [partial(probe_from_pod, shell, source, [connection for connection in connections
-                                                     if connection.source == source]) for source in sources]
+    by_source: dict[str, list[Connection]] = {}
+    for connection in connections:
+        if connection.source:
+            by_source.setdefault(connection.source_name, []).append(connection)
+    jobs += [partial(probe_from_pod, shell, asked) for asked in by_source.values()]
     rows = {connection: row for found in shell.side_by_side(jobs) for connection, row in found.items()}
     return {connection: compare(rows, connection) for connection in connections}
 
@@ -88,7 +94,10 @@ def probe_from_host(connection: Connection) -> Connections:
     return {connection: judge(connection, answer)}
 
 
-def probe_from_pod(shell: Shell, source: Cluster, connections: list[Connection]) -> Connections:
+def probe_from_pod(shell: Shell, connections: list[Connection]) -> Connections:
+    """These all have one source."""
+    source = connections[0].source
+    assert source
     try:
         answers = ask_from_pod(shell, source, *(connection.url for connection in connections))
     except ExamplesMissing:
@@ -110,7 +119,7 @@ def judge(connection: Connection, answer: Answer) -> Row:
 def explain_failure(source: Cluster | None, target: Cluster, answer: Answer) -> tuple[Problem, str]:
     """Why no answer came: the hop that is broken, and the command that fixes it where one is known."""
     if source is None:
-        return problem(ConnectionReason.REQUEST_FAILED, route="127.0.0.1", error=answer.error), ""
+        return problem(ConnectionReason.HOST_REQUEST_FAILED, error=answer.error), ""
     configure = f"inv k3d-cluster-configure --n {source.number}"
     route = f"traefik-internal of {target.name}" if source == target else f"{target.name} through this host"
     if answer.code in NAME_NOT_FOUND:
