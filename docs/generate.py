@@ -80,9 +80,9 @@ def groups() -> Iterator[tuple[str, list[str]]]:
 
 def errors() -> Iterator[str]:
     """Every check of the doctor, with the messages that its code can give."""
-    parts = {"This machine": OF_MACHINE, "Every cluster": OF_CLUSTER, "Running clusters": OF_RUNNING}
+    parts = {"this machine": OF_MACHINE, "every cluster": OF_CLUSTER, "running clusters": OF_RUNNING}
     for title, checks in parts.items():
-        yield f"## {title}\n\n"
+        yield f"## Checks of {title}\n\n"
         for check in checks:
             level = "error" if check.level == "red" else "warning"
             yield f"### `{check.id}`\n\n{plain(check.looks_at)}.\n\n"

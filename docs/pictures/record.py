@@ -4,8 +4,9 @@
     LAPTOP_IMAGE=<image with systemd> python docs/pictures/record.py
 
 With LAPTOP_IMAGE, the image that the tests use, everything runs in a throw-away Linux laptop that shares this machine's
-network and Docker engine, so no trust store or resolver of this machine changes. With --here it runs on this machine.
-Both create cluster 0 with the present settings and remove it again, so no cluster with that name may exist before.
+network and Docker engine (Linux only), so no trust store or resolver of this machine changes. With --here it runs on
+this machine. Both create cluster 0 with the present settings and remove it again, so neither a cluster with that name
+nor its ports may be in use before.
 """
 
 from __future__ import annotations
@@ -140,8 +141,11 @@ def dependencies() -> list[str]:
     return [line for line in requires("dev-cluster-tasks") or [] if "extra ==" not in line]
 
 
-def show(where: Here, command: str) -> list[Text]:
-    """The lines that a terminal shows after this command, with every cursor movement of a progress display done."""
+def show(where: Here, command: str, expected: int) -> list[Text]:
+    """The lines that a terminal shows after this command, with every cursor movement of a progress display done.
+
+    :raises SystemExit: when the command exits with another code than expected.
+    """
     screen = pyte.Screen(COLUMNS, ROWS)
     stream = pyte.ByteStream(screen)
     child, terminal = pty.fork()
@@ -157,10 +161,12 @@ def show(where: Here, command: str) -> list[Text]:
         if not data:
             break
         stream.feed(data)
-    os.waitpid(child, 0)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     lines = [line(screen, row) for row in range(ROWS)]
     while lines and not lines[-1].plain.strip():
         lines.pop()
+    if code != expected:
+        sys.exit("\n".join([*(text.plain for text in lines), f"{command} exited with code {code}, not {expected}."]))
     return lines
 
 
@@ -182,12 +188,12 @@ def color(name: str) -> str | None:
     return name.replace("brown", "yellow").replace("bright", "bright_")
 
 
-def save(name: str, title: str, command: str, lines: list[Text]) -> None:
+def save(name: str, command: str, lines: list[Text]) -> None:
     console = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True, color_system="truecolor")
     console.print(Text.assemble(("$ ", "bold green"), (command, "bold")))
     for text in lines:
         console.print(text, soft_wrap=True)
-    svg = console.export_svg(title=title, code_format=SVG_FORMAT, unique_id=name)
+    svg = console.export_svg(title=command, code_format=SVG_FORMAT, unique_id=name)
     (PICTURES / f"{name}.svg").write_text("\n".join(row.rstrip() for row in svg.splitlines()) + "\n")
     print(f"docs/pictures/{name}.svg")
 
@@ -198,10 +204,12 @@ def main() -> None:
         sys.exit("Set LAPTOP_IMAGE to the image of a Linux with systemd, or record on this machine with --here.")
     where = Here() if "--here" in sys.argv else Laptop(image)
     try:
-        save("up", "inv up", "inv up", show(where, "inv up"))
+        up = show(where, "inv up", expected=0)
         where.run(BREAK)
         time.sleep(5)  # Traefik's pod takes a moment to go
-        save("doctor", "inv doctor", "inv doctor", show(where, "inv doctor"))
+        doctor = show(where, "inv doctor", expected=2)
+        save("up", "inv up", up)
+        save("doctor", "inv doctor", doctor)
     finally:
         try:
             where.run("inv uninstall --yes")
