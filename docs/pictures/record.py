@@ -1,4 +1,4 @@
-"""Record the terminal pictures of the README from real output: docs/pictures/up.svg and docs/pictures/doctor.svg.
+"""Record the terminal pictures of the docs from real output: docs/pictures/up.svg, trace.svg and doctor.svg.
 
     pip install -e '.[docs]'
     LAPTOP_IMAGE=<image with systemd> python docs/pictures/record.py
@@ -42,6 +42,7 @@ FONTS = "ui-monospace, 'SF Mono', Menlo, Consolas, 'DejaVu Sans Mono', 'Liberati
 SVG_FORMAT = re.sub(r"@font-face \{\{.*?\}\}\n", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL).replace(
     "Fira Code, monospace", FONTS)
 
+TRACE = "inv trace https://example-nginx.cl0.k3d.internal:10443/"
 BREAK = "kubectl --context k3d-cl0 -n kube-system scale deployment/traefik --replicas=0"
 
 
@@ -205,10 +206,12 @@ def main() -> None:
     where = Here() if "--here" in sys.argv else Laptop(image)
     try:
         up = show(where, "inv up", expected=0)
+        trace = show(where, TRACE, expected=0)
         where.run(BREAK)
         time.sleep(5)  # Traefik's pod takes a moment to go
         doctor = show(where, "inv doctor", expected=2)
         save("up", "inv up", up)
+        save("trace", TRACE, trace)
         save("doctor", "inv doctor", doctor)
     finally:
         try:
