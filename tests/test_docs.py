@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from invoke import Program
 
 from docs import generate
 from tasks import ns
-from tasks.settings import READERS
+from tasks.core.settings import READERS
 
 PAGES = [*sorted(SOURCE.glob("*.md")), *sorted((SOURCE / "docs").glob("*.md"))]
 PICTURES = sorted((SOURCE / "docs" / "pictures").glob("*.svg"))
@@ -96,3 +97,20 @@ def test_both_pictures_of_the_routes_differ_in_their_colors_alone() -> None:
     light, dark = (re.sub(r"#[0-9a-f]{6}", "COLOR", (SOURCE / f"docs/pictures/routes-{name}.svg").read_text())
                    for name in ("light", "dark"))
     assert light == dark
+
+
+def test_imports_point_down_the_list_of_folders_and_every_folder_is_in_it() -> None:
+    listed = (SOURCE / "docs" / "customizing.md").read_text().partition("## Where things are")[2].split("```")[1]
+    rooms = ["__init__", "stories", *re.findall(r"^tasks/(\w+)/ ", listed, re.MULTILINE)]
+    stories = {*re.findall(r"(\w+)\.py", listed)} - {"tasks", "__init__"}
+    assert set(rooms[2:]) == {file.parent.name for file in (SOURCE / "tasks").glob("*/__init__.py")}
+    assert stories == {file.stem for file in (SOURCE / "tasks").glob("*.py")} - {"__init__"}
+    for file in (SOURCE / "tasks").rglob("*.py"):
+        room = file.relative_to(SOURCE / "tasks").with_suffix("").parts[0]
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ImportFrom) and re.match(r"tasks(\.|$)", node.module or ""):
+                modules = [(node.module or "").split(".")[1]] if "." in (node.module or "") else [
+                    alias.name for alias in node.names]
+                for module in modules:
+                    source, target = ("stories" if name in stories else name for name in (room, module))
+                    assert rooms.index(source) <= rooms.index(target), f"{file.name} imports {module}"
