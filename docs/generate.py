@@ -86,10 +86,10 @@ def errors() -> Iterator[str]:
         for check in checks:
             level = "error" if check.level == "red" else "warning"
             yield f"### `{check.id}`\n\n{plain(check.looks_at)}.\n\n"
-            for message in messages(check.look):
+            for message in messages(check.find):
                 yield f"- Message: `{message}`\n"
             yield f"- Level: {level}\n- Likely cause: {text(check.cause)}\n- Fix: {text(check.fix.text)}\n"
-            yield f"- Fixed by `inv doctor --fix`: {'yes' if check.fix.go else 'no'}\n"
+            yield f"- Fixed by `inv doctor --fix`: {'yes' if check.fix.run else 'no'}\n"
             if check.link:
                 yield f"- More: <{check.link}>\n"
             yield "\n"
