@@ -19,7 +19,7 @@ LEGEND = (f"In each cell HTTP, then HTTPS: {SIGNS['green']} the page of that ver
 
 @task(klass=PlainTask, help=JSON_HELP)
 def matrix(context: Context, json: bool = False) -> None:
-    """Try every way between this machine and clusters
+    """Test every route between this machine and clusters
 
     From this machine and from a pod of each cluster that runs, to the examples' page of each, by HTTP and HTTPS. The
     page must be that cluster's, and its certificate verified. This machine's resolver is not asked: inv dns-verify.

@@ -28,7 +28,7 @@ Entry = dict[str, Any]
 
 @task(klass=PlainTask, help=JSON_HELP)
 def status(context: Context, json: bool = False) -> None:
-    """Show this machine and the clusters on one screen
+    """Show this machine and all clusters on one screen
 
     Ends with 1 when something is red. Why it is red, and what to do: inv doctor.
     """

@@ -42,7 +42,7 @@ THIS_MACHINE = "this machine"
     "checks": "list all checks, and look at nothing",
 })
 def doctor(context: Context, fix: bool = False, json: bool = False, checks: bool = False) -> None:
-    """Find out why it does not work, and what to do
+    """Find out what does not work, and how to fix it
 
     Ends with 0 when all is well, 1 with warnings alone, 2 with an error.
     """

@@ -23,7 +23,7 @@ from tasks.trace.url import ClusterUrl, parse_url
 
 @task(klass=PlainTask, positional=["url"], help={"url": "below a cluster's domain, with its port", **JSON_HELP})
 def trace(context: Context, url: str = "", json: bool = False) -> None:
-    """Follow URL hop by hop, and name what is broken
+    """Trace a URL hop by hop and show where it breaks
 
     inv trace https://example-nginx.cl1.k3d.internal:11443/
     From this machine: name, resolver, port, load balancer, Traefik, Ingress, Service, endpoints, certificate, name
