@@ -20,7 +20,7 @@ LEGEND = (f"Each cell shows HTTP, then HTTPS: {SIGNS['green']} that cluster's pa
 
 @task(klass=PlainTask, help=JSON_HELP)
 def matrix(context: Context, json: bool = False) -> None:
-    """Test every route between this machine and the clusters
+    """Test every route between this machine and clusters
 
     From this machine and from a pod of each running cluster, to the example page of each, by HTTP and HTTPS. The page
     must be that cluster's, and its certificate must verify. This machine's resolver is not tested: inv dns-verify.

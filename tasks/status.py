@@ -34,7 +34,7 @@ class StatusReason(Reason):
 
 @task(klass=PlainTask, help=JSON_HELP)
 def status(context: Context, json: bool = False) -> None:
-    """Show this machine and the clusters on one screen
+    """Show this machine and all clusters on one screen
 
     Exits with 1 when something is red. To find out why: inv doctor.
     """
