@@ -111,7 +111,7 @@ def test_a_number_behind_a_name_may_be_as_long_as_the_ports_allow(clusters: Proj
 def test_flags_may_follow_a_number_in_any_spelling(clusters: Project) -> None:
     for words in (["k3d-cluster-delete", "1"], ["k3d-cluster-delete-1"], ["k3d-cluster-delete", "--n", "1"]):
         done = clusters.inv(*words, "--all")
-        assert (done.returncode, done.stderr) == (1, "Say either --n or --all.\n")
+        assert (done.returncode, done.stderr) == (1, "Use either --n or --all, not both.\n")
 
 
 # --- the list ---------------------------------------------------------------------------------------------------------
@@ -306,7 +306,7 @@ def test_a_url_is_a_bare_word_before_or_behind_flags_and_before_another_task(
     clusters.fakes.answer("^k3d cluster list", "[]")
     done = clusters.inv(*words)
     assert done.returncode == 1
-    assert f"{URL} is broken here:\n  host name, app.cl9.k3d.internal: there is no cluster cl9\n" in done.stderr
+    assert f"{URL} breaks here:\n  host name, app.cl9.k3d.internal: there is no cluster cl9\n" in done.stderr
     assert done.stdout.startswith("[\n") == ("--json" in words)
 
 
@@ -315,7 +315,7 @@ def test_a_url_is_a_bare_word_before_or_behind_flags_and_before_another_task(
 def test_a_url_that_is_left_out_is_asked_for_with_an_example(clusters: Project, words: list[str]) -> None:
     done = clusters.inv(*words)
     assert done.returncode == 1
-    assert done.stderr == "Say which URL. For example: inv trace https://example-nginx.cl0.k3d.internal:10443/\n"
+    assert done.stderr == "Name a URL. For example: inv trace https://example-nginx.cl0.k3d.internal:10443/\n"
     assert done.stdout == ""
 
 
