@@ -159,9 +159,11 @@ def show(machine: list[Entry], clusters: list[Entry]) -> None:
     print_table(["", "this machine", ""], [
         [sign(entry), entry["what"], Cell(entry["is"], entry["state"])] for entry in machine])
     if any(entry["what"] == "engine" and entry["state"] == "red" for entry in machine):
-        return say("The clusters cannot be seen. Why, and what to do: inv doctor")
+        say("The clusters cannot be seen. Why, and what to do: inv doctor")
+        return
     if not clusters:
-        return say("There is no cluster. Make one with: inv k3d-cluster-setup --n 1\n")
+        say("There is no cluster. Make one with: inv k3d-cluster-setup --n 1\n")
+        return
     print_table(["", "cluster", "", "domain", "ports", "k3s, cert-manager, trust-manager", "CA until"], [
         [sign(entry), entry["name"], Cell(entry["is"], entry["state"]), entry["domain"],
          f"{entry['http']} {entry['https']}",

@@ -20,7 +20,7 @@ ROOT_DAYS = 3650
 def ensure_root(shell: Shell, settings: Settings) -> None:
     """Make the root where there is none, else say until when it is good and what is weak about it."""
     files = RootFiles(settings)
-    with shell.step("", "root certificate") as this, shell.one_at_a_time():
+    with shell.step("", "root certificate") as this, shell.one_at_a_time("CA folder", settings.cert_folder):
         for file in (files.key, files.certificate):
             if file.is_symlink() and not file.exists():
                 raise Exit(f"{file} leads to {file.readlink()}, which is not there. Is a disk not mounted?")
@@ -74,7 +74,8 @@ def sign_root(shell: Shell, settings: Settings, key: Path, new: Path) -> None:
 def move_into_place(shell: Shell, files: RootFiles, new: Path) -> None:
     """What was made, the certificate last: by it a root is known."""
     if shell.dry:
-        return shell.note(f"move what was made to {files.folder}")
+        shell.note(f"move what was made to {files.folder}")
+        return
     for file in (files.key, files.request, files.certificate):
         if (new / file.name).exists():
             (new / file.name).rename(file)

@@ -19,10 +19,11 @@ from tasks.in_cluster import coredns
 
 
 def stop(shell: Shell, cluster: Cluster) -> None:
-    with shell.one_at_a_time(cluster.name), shell.step(cluster.name, "cluster") as this:
+    with shell.one_at_a_time("cluster", cluster.name), shell.step(cluster.name, "cluster") as this:
         found = require_existing(cluster, list_clusters(shell))
         if found.state == "stopped":
-            return this.skip("already stopped")
+            this.skip("already stopped")
+            return
         shell.change("k3d", "cluster", "stop", cluster.name)
         this.outcome = "stopped"
 
@@ -34,7 +35,7 @@ def start_all(shell: Shell, clusters: list[Cluster]) -> None:
 
 def start(shell: Shell, cluster: Cluster) -> None:
     """Start what does not run, and prove that names resolve in it; Exit when there is no such cluster."""
-    with shell.one_at_a_time(cluster.name):
+    with shell.one_at_a_time("cluster", cluster.name):
         with shell.step(cluster.name, "cluster") as this:
             found = require_existing(cluster, list_clusters(shell))
             if creation_marker(cluster).exists():
@@ -74,7 +75,7 @@ def wait_for_workloads(shell: Shell, cluster: Cluster) -> None:
 
 def delete(shell: Shell, cluster: Cluster) -> None:
     """Delete the cluster, half made ones too, and forget it."""
-    with shell.one_at_a_time(cluster.name):
+    with shell.one_at_a_time("cluster", cluster.name):
         with shell.step(cluster.name, "cluster") as this:
             marker = creation_marker(cluster)
             if cluster.name in list_clusters(shell) or marker.exists():

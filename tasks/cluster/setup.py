@@ -24,7 +24,7 @@ def setup(shell: Shell, clusters: list[Cluster], extra: list[str]) -> None:
     ensure_network(shell, settings, list_clusters(shell).values())
 
     def one(cluster: Cluster) -> None:
-        with shell.one_at_a_time(cluster.name):
+        with shell.one_at_a_time("cluster", cluster.name):
             ensure_running(shell, cluster, list_clusters(shell).get(cluster.name), extra)
             kubeconfig.merge(shell, cluster)
             in_cluster.configure(shell, cluster)
@@ -35,7 +35,7 @@ def setup(shell: Shell, clusters: list[Cluster], extra: list[str]) -> None:
 def configure(shell: Shell, cluster: Cluster, reinstall: bool = False) -> None:
     """Configure a cluster that runs; Exit says how to bring it up where it does not."""
     settings = cluster.settings
-    with shell.one_at_a_time(cluster.name):
+    with shell.one_at_a_time("cluster", cluster.name):
         clusters = list_clusters(shell)
         require_running(shell, cluster, clusters.get(cluster.name))
         charts.check_source(settings)
@@ -60,6 +60,6 @@ def require_running(shell: Shell, cluster: Cluster, found: K3dCluster | None) ->
 def ensure_network(shell: Shell, settings: Settings, found: Iterable[K3dCluster]) -> None:
     """Make the shared network where it is missing, as the clusters on it knew it."""
     on_it = [cluster for cluster in found if cluster.network == settings.k3d_network]
-    with shell.one_at_a_time():
+    with shell.one_at_a_time("network", settings.k3d_network):
         network.ensure(shell, settings, next((cluster.subnet for cluster in on_it), ""),
                        [container for cluster in on_it for container in cluster.containers])

@@ -47,7 +47,8 @@ def doctor(context: Context, fix: bool = False, json: bool = False, checks: bool
     Ends with 0 when all is well, 1 with warnings alone, 2 with an error.
     """
     if checks:
-        return list_checks()
+        list_checks()
+        return
     settings = configuration.load()
     shell = Shell(context, settings.environment)
     machine = inspect_machine(shell, settings)

@@ -46,9 +46,11 @@ def cert_renew(context: Context, new_key: bool = False, print_sudo: bool = False
     if print_sudo:
         if load_retiring(settings) is None:
             raise Exit("No renewal was begun, so nothing needs root yet. Begin it without --print-sudo.")
-        return with_sudo_plan(shell, lambda shell: change_stores(shell, settings), print_sudo)
+        with_sudo_plan(shell, lambda shell: change_stores(shell, settings), print_sudo)
+        return
     if not begin_renewal(shell, settings, new_key):
-        return describe_remaining_steps(shell, settings)
+        describe_remaining_steps(shell, settings)
+        return
     with_sudo_plan(shell, lambda shell: trust.install(shell, settings))
     rotate(shell, clusters_to_rotate(shell, settings))
     overlap.finish(shell, settings)
@@ -69,7 +71,7 @@ def change_stores(shell: Shell, settings: Settings) -> None:
 def begin_renewal(shell: Shell, settings: Settings, new_key: bool) -> bool:
     """Keep the root as the retiring one, and put a new one into its place. False under --dry, where none is made."""
     files, old = RootFiles(settings), RootFiles(settings, retiring=True)
-    with shell.step("", "new root") as this, shell.one_at_a_time():
+    with shell.step("", "new root") as this, shell.one_at_a_time("CA folder", settings.cert_folder):
         if load_retiring(settings) is None:
             keep_old_root(shell, settings, new_key)
         elif new_key and not old.key.exists() and has_key_of(files, old):
@@ -104,7 +106,8 @@ def keep_old_root(shell: Shell, settings: Settings, new_key: bool) -> None:
 def copy_private(shell: Shell, file: Path, to: Path) -> None:
     """A copy for the user alone, that is whole or not there."""
     if shell.dry:
-        return shell.note(f"copy {file} to {to.name}")
+        shell.note(f"copy {file} to {to.name}")
+        return
     part = to.with_name(f".{to.name}.part")
     part.unlink(missing_ok=True)
     part.touch(mode=0o600)
@@ -184,5 +187,5 @@ def rotate(shell: Shell, clusters: list[Cluster]) -> None:
 
 
 def trust_both(shell: Shell, cluster: Cluster) -> None:
-    with shell.one_at_a_time(cluster.name):
+    with shell.one_at_a_time("cluster", cluster.name):
         bundle.configure(shell, cluster)

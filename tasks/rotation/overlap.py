@@ -35,10 +35,12 @@ def finish(shell: Shell, settings: Settings) -> None:
         return
     with shell.step("", "old root") as this:
         if old == load_root(settings):
-            return this.warn("a renewal was begun, and there is no new root yet. It goes on with: inv cert-renew")
+            this.warn("a renewal was begun, and there is no new root yet. It goes on with: inv cert-renew")
+            return
         if held := clusters_needing_old_root(shell, settings):
-            return this.warn("\n".join(["still trusted, because of:", *(f"    {line}" for line in held),
-                                         "    Or delete what is not needed any more, then: inv cert-renew"]))
+            this.warn("\n".join(["still trusted, because of:", *(f"    {line}" for line in held),
+                                  "    Or delete what is not needed any more, then: inv cert-renew"]))
+            return
         this.outcome = "nothing is signed by it any more"
     old_root = load_identity(RootFiles(settings, retiring=True).certificate)
     with_sudo_plan(shell, partial(trust.remove_root, root=old_root))
@@ -48,7 +50,7 @@ def finish(shell: Shell, settings: Settings) -> None:
 
 
 def remove_from_bundle(shell: Shell, cluster: Cluster) -> None:
-    with shell.one_at_a_time(cluster.name):
+    with shell.one_at_a_time("cluster", cluster.name):
         bundle.configure(shell, cluster, with_retiring=False)
 
 
