@@ -116,5 +116,5 @@ def test_a_file_that_cannot_be_written_is_an_error_with_its_name(world: World) -
     work.write_text("not a folder")
     done = world.inv("k3d-cluster-setup", "--n", "1")
     assert done.returncode == 1
-    assert done.stderr.startswith(f"{work}: File exists. ")
+    assert done.stderr.startswith(f"cl1 cluster: {work}/cl1: Not a directory. ")
     assert not world.fakes.calls("k3d", "cluster", "create")
