@@ -22,7 +22,7 @@ from tasks.in_cluster.charts import chart_words
 
 def setup(cluster: Cluster, folder: Path) -> None:
     """Create and configure the cluster; `folder` takes its manifests. The kubeconfig is `cluster.kubeconfig`."""
-    settings, root = cluster.settings, RootFiles(cluster.settings)
+    settings, root = cluster.settings, RootFiles.of(cluster.settings)
     environment = {**os.environ, "KUBECONFIG": str(cluster.kubeconfig)}
 
     def run(*words: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from invoke import Context, Exit, task
 
-from tasks.ca.root import load_root
+from tasks.ca.root import load_roots
 from tasks.cluster import selection
 from tasks.cluster.adopt import candidates, named, reach_others, take_over, tell_what_is_next
 from tasks.cluster.examples import prove
@@ -32,9 +32,9 @@ def adopt(context: Context, n: str = "") -> None:
     settings = configuration.load()
     shell = Shell(context, settings.environment)
     require(shell, *selection.TOOLS)
-    load_root(settings)
+    roots = load_roots(settings)
     clusters = named(shell, settings, n) if n else candidates(shell, settings)
-    adopted = [cluster for cluster in clusters if take_over(shell, cluster, by_name=bool(n))]
+    adopted = [cluster for cluster in clusters if take_over(shell, cluster, roots, by_name=bool(n))]
     if not adopted:
         raise Exit("No cluster was taken over: none of these is one of the original Taskfile. --n takes one all the "
                    "same.")
@@ -59,8 +59,8 @@ def k3d_cluster_setup(context: Context, n: str = "") -> None:
     A cluster that exists is started if it was stopped, and configured again.
     """
     shell, clusters = open_clusters(context, n)
-    load_root(clusters[0].settings)
-    setup(shell, clusters, words_after_dashes())
+    roots = load_roots(clusters[0].settings)
+    setup(shell, clusters, roots, words_after_dashes())
     overlap.finish(shell, clusters[0].settings)
 
 
@@ -68,8 +68,8 @@ def k3d_cluster_setup(context: Context, n: str = "") -> None:
 def k3d_cluster_configure(context: Context, n: str = "", all: bool = False, reinstall: bool = False) -> None:
     """Configure a running cluster N again"""
     shell, clusters = open_clusters(context, n, every=all)
-    load_root(clusters[0].settings)
-    per_cluster(clusters, lambda cluster: configure(shell, cluster, reinstall), at_once=not shell.dry)
+    roots = load_roots(clusters[0].settings)
+    per_cluster(clusters, lambda cluster: configure(shell, cluster, roots, reinstall), at_once=not shell.dry)
     overlap.finish(shell, clusters[0].settings)
 
 

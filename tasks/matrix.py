@@ -1,4 +1,4 @@
-"""Every way between this machine and the clusters that run, as one table."""
+"""The task `matrix`: every connection between this machine and the running clusters, as one table."""
 
 from __future__ import annotations
 
@@ -7,22 +7,23 @@ from invoke import Context, Exit, task
 from tasks.core import settings as configuration
 from tasks.core.invoke_patches import PlainTask
 from tasks.core.progress import say
+from tasks.core.settings import Cluster
 from tasks.core.shell import Shell
 from tasks.core.table import JSON_HELP, SIGNS, Cell, print_json, print_table
 from tasks.engine.clusters import list_clusters, own_clusters
-from tasks.probe.connections import HOST, SCHEMES, Connections, probe_all
+from tasks.probe.connections import HOST, SCHEMES, Connection, Connections, all_connections, probe
 from tasks.tools.required import require
 
-LEGEND = (f"In each cell HTTP, then HTTPS: {SIGNS['green']} the page of that very cluster, {SIGNS['red']} not, "
-          f"{SIGNS['grey']} not asked.\n")
+LEGEND = (f"Each cell shows HTTP, then HTTPS: {SIGNS['green']} that cluster's page came back, {SIGNS['red']} it did "
+          f"not, {SIGNS['grey']} skipped.\n")
 
 
 @task(klass=PlainTask, help=JSON_HELP)
 def matrix(context: Context, json: bool = False) -> None:
-    """Try every way between this machine and clusters
+    """Test every route between this machine and the clusters
 
-    From this machine and from a pod of each cluster that runs, to the examples' page of each, by HTTP and HTTPS. The
-    page must be that cluster's, and its certificate verified. This machine's resolver is not asked: inv dns-verify.
+    From this machine and from a pod of each running cluster, to the example page of each, by HTTP and HTTPS. The page
+    must be that cluster's, and its certificate must verify. This machine's resolver is not tested: inv dns-verify.
     """
     settings = configuration.load()
     shell = Shell(context, settings.environment)
@@ -30,39 +31,41 @@ def matrix(context: Context, json: bool = False) -> None:
     found = list_clusters(shell)
     clusters = [cluster for cluster in own_clusters(settings, found) if found[cluster.name].state != "stopped"]
     if not clusters:
-        raise Exit("No cluster runs. Make one with: inv k3d-cluster-setup --n 1\n"
-                   "or start those that are there: inv k3d-cluster-start --all")
-    ways = probe_all(shell, clusters)
+        raise Exit("No cluster is running. Create one with: inv k3d-cluster-setup --n 1\n"
+                   "or start the existing ones with: inv k3d-cluster-start --all")
+    rows = probe(shell, all_connections(clusters))
     if json:
-        print_json(list(ways.values()))
+        print_json(list(rows.values()))
     else:
-        print_connections(ways, [cluster.name for cluster in clusters])
-    red = [row for row in ways.values() if row.state == "red"]
+        print_matrix(rows, clusters)
+    red = [row for row in rows.values() if row.state == "red"]
     if red:
-        raise Exit(f"{len(red)} of {len(ways)} ways do not work:\n" + "\n".join(group_failures(ways)))
+        raise Exit(f"{len(red)} of {len(rows)} routes do not work:\n" + "\n".join(group_failures(rows)))
 
 
-def print_connections(ways: Connections, names: list[str]) -> None:
-    """A line for each source and a column for each target; below it what the clusters in grey need."""
-    print_table(["from", *names], [[source, *(cell(ways, source, target) for target in names)]
-                                   for source in (HOST, *names)])
-    without = [ways[name, name, "http"] for name in names if ways[name, name, "http"].state == "grey"]
-    say(LEGEND + "".join(f"{row.source}: {row.note}\n" for row in without))
+def print_matrix(rows: Connections, clusters: list[Cluster]) -> None:
+    """A line for each source and a column for each target; below it what skipped clusters need."""
+    print_table(["from", *(cluster.name for cluster in clusters)],
+                [[source.name if source else HOST, *(cell(rows, source, target) for target in clusters)]
+                 for source in (None, *clusters)])
+    own = [rows[Connection(cluster, cluster, "http")] for cluster in clusters]
+    say(LEGEND + "".join(f"{row.source}: {row.note}\n" for row in own if row.state == "grey"))
 
 
-def cell(ways: Connections, source: str, target: str) -> list[Cell]:
-    states = [ways[source, target, scheme].state for scheme in SCHEMES]
+def cell(rows: Connections, source: Cluster | None, target: Cluster) -> list[Cell]:
+    states = [rows[Connection(source, target, scheme)].state for scheme in SCHEMES]
     return [Cell(SIGNS[state], state) for state in states]
 
 
-def group_failures(ways: Connections) -> list[str]:
-    """Each reason once, with the ways that it is about, and what to type."""
+def group_failures(rows: Connections) -> list[str]:
+    """Each reason once, with the routes that it affects, and what to type."""
     groups: dict[tuple[str, str], list[tuple[str, str, str]]] = {}
-    for way, row in ways.items():
+    for connection, row in rows.items():
         if row.state == "red":
-            groups.setdefault((row.note, row.command), []).append(way)
+            route = (connection.source_name, connection.target.name, connection.scheme)
+            groups.setdefault((row.note, row.command), []).append(route)
     lines = []
-    for (note, command), ways_of_it in groups.items():
-        sources, targets, schemes = (", ".join(dict.fromkeys(part)) for part in zip(*ways_of_it, strict=True))
+    for (note, command), routes in groups.items():
+        sources, targets, schemes = (", ".join(dict.fromkeys(part)) for part in zip(*routes, strict=True))
         lines += [f"  {sources} to {targets} ({schemes}): {note}", f"    {command}"]
     return lines

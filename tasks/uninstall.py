@@ -16,11 +16,10 @@ from tasks import dns, trust
 from tasks.ca.constraints import has_our_form
 from tasks.ca.root import RootFiles, known_roots, read_certificate
 from tasks.cluster import lifecycle
-from tasks.core import locks, system_files
+from tasks.core import locks, setting_types, system_files
 from tasks.core import settings as configuration
 from tasks.core.invoke_patches import PlainTask
 from tasks.core.progress import confirm, say
-from tasks.core.setting_types import PROJECT
 from tasks.core.settings import Cluster, Settings
 from tasks.core.shell import Shell
 from tasks.core.sudo import PRINT_SUDO, with_sudo_plan
@@ -97,7 +96,7 @@ def carry_out(shell: Shell, undo: list[Undo], held: bool) -> list[str]:
         except Exit as error:
             failures.append(f"{item.what}: {error.message}")
     if not (shell.dry or failures or held):
-        shutil.rmtree(PROJECT / ".work", ignore_errors=True)
+        shutil.rmtree(setting_types.PROJECT / ".work", ignore_errors=True)
         locks.remove_leftovers()
     return failures
 
@@ -165,7 +164,7 @@ def why_left(*files: Path) -> str:
 
 
 def authority(settings: Settings) -> Iterator[Undo]:
-    for files in (RootFiles(settings, retiring=True), RootFiles(settings)):
+    for files in (RootFiles.of(settings, retiring=True), RootFiles.of(settings)):
         rest = [] if files.retiring else [files.unfinished]
         ours = [file for file in (files.key, files.request, files.certificate, *rest) if file.exists()]
         if ours and is_of_others(files):
@@ -175,7 +174,7 @@ def authority(settings: Settings) -> Iterator[Undo]:
             yield Undo(f"certificate authority, with its key: {', '.join(map(str, ours))}",
                        partial(delete_authority, files=files, ours=ours), last=True)
     for key in sorted(settings.cert_folder.glob("*-ca.key")):
-        if key != RootFiles(settings).key:
+        if key != RootFiles.of(settings).key:
             yield Undo(str(key), nothing, "it is of another TLD than this folder's", last=True)
 
 
@@ -202,7 +201,7 @@ def delete_authority(shell: Shell, files: RootFiles, ours: list[Path]) -> None:
 
 def own_folders(needed: bool) -> Iterator[Undo]:
     """`needed`: there may be clusters left, which are found with the programs in .tools."""
-    work, tools = PROJECT / ".work", PROJECT / ".tools"
+    work, tools = setting_types.PROJECT / ".work", setting_types.PROJECT / ".tools"
     if work.exists():
         yield Undo(str(work), partial(delete_folder, folder=work), last=True)
     if tools.exists():

@@ -6,6 +6,7 @@ from invoke import Context, Exit, task
 
 from tasks import dns, trust
 from tasks.ca.create import ensure_root
+from tasks.ca.root import load_roots
 from tasks.cluster.examples import prove
 from tasks.cluster.selection import N_HELP, open_clusters
 from tasks.cluster.setup import setup
@@ -28,7 +29,7 @@ def up(context: Context, n: str = "0", yes: bool = False) -> None:
     shell, clusters = open_clusters(context, n)
     ensure_root(shell, settings)
     with_sudo_plan(shell, lambda shell: prepare(shell, settings))
-    setup(shell, clusters, words_after_dashes())
+    setup(shell, clusters, load_roots(settings, missing_ok=shell.dry), words_after_dashes())
     overlap.finish(shell, settings)
     prove(shell, clusters)
     if shell.dry:

@@ -20,6 +20,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from tasks.ca.root import RootCA, RootFiles, read_certificate
+
 NOW = datetime.now(timezone.utc).replace(microsecond=0)
 DAY = timedelta(days=1)
 
@@ -103,6 +105,12 @@ def put(folder: Path, certificate: bytes, key: bytes, tld: str = "internal") -> 
     (folder / f"{tld}-ca.key").write_bytes(key)
     (folder / f"{tld}-ca.key").chmod(0o600)
     (folder / f"{tld}-ca.crt").write_bytes(certificate)
+
+
+def root_in(file: Path) -> RootCA:
+    """The root in this file, as the product knows it; without its key."""
+    tld, _, retiring = file.stem.removesuffix("-ca").partition("-ca.")
+    return RootCA(RootFiles(file.parent, tld, bool(retiring)), read_certificate(file))
 
 
 def _begin(

@@ -1,93 +1,39 @@
-"""A copy of the project for each test, a home folder of its own, and recording executables first on the PATH."""
+"""A folder of the project for each test, a home folder of its own, and recorders instead of programs."""
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-import pytest
+MACHINE = dict(os.environ)
+"""What surrounds the one who runs the tests. Only tests with real clusters and laptops get it, see below."""
+
+for name in [name for name in os.environ if name.startswith("INVOKE_")]:
+    del os.environ[name]  # Invoke looks at them when it is imported
+os.environ["TZ"] = "UTC"
+time.tzset()
+os.umask(0o022)
+
+import pytest  # noqa: E402
+from inside import Patch, inv  # noqa: E402
+from recording import Fakes, own_folder  # noqa: E402
 
 SOURCE = Path(__file__).resolve().parent.parent
 PARTS = ("tasks.py", "tasks", "templates", ".default.env")
 
 
-class Fakes:
-    """Recording executables: see fakes/recorder.py."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.bin = folder / "bin"
-        self.bin.mkdir(parents=True)
-        self.rules: list[dict[str, object]] = []
-        (folder / "log").touch()
-        self._write_rules()
-
-    def add(self, *tools: str) -> None:
-        """Put recorders with these names on the PATH."""
-        for tool in tools:
-            recorder = self.bin / tool
-            body = (SOURCE / "tests" / "fakes" / "recorder.py").read_text()
-            recorder.write_text(f"#!{sys.executable} -SE\n{body}")
-            recorder.chmod(0o755)
-
-    def add_spies(self, *tools: str) -> None:
-        """Put recorders on the PATH that write down the words and then run the real program."""
-        self.add(*tools)
-        for tool in tools:
-            real = shutil.which(tool)
-            assert real, f"{tool} is not installed"
-            with (self.bin / tool).open("a") as recorder:
-                recorder.write(f"os.execv({real!r}, [{real!r}, *sys.argv[1:]])\n")
-
-    def answer(
-        self, match: str, stdout: str = "", *, stderr: str = "", exit: int = 0, after: str = "", before: str = "",
-        kill: bool = False,
-    ) -> None:
-        """Answer so to commands that match; a later rule wins over an earlier one."""
-        self.rules.append(
-            {"match": match, "stdout": stdout, "stderr": stderr, "exit": exit, "after": after, "before": before,
-             "kill": kill}
-        )
-        self._write_rules()
-
-    def _write_rules(self) -> None:
-        (self.folder / "rules.json").write_text(json.dumps(self.rules))
-
-    def _log(self) -> list[dict[str, object]]:
-        return [json.loads(line) for line in (self.folder / "log").read_text().splitlines()]
-
-    def calls(self, *start: str) -> list[list[str]]:
-        """The commands received, as lists of words, that begin with these words."""
-        received: list[list[str]] = [entry["words"] for entry in self._log()]  # type: ignore[misc]
-        return [words for words in received if words[: len(start)] == list(start)]
-
-    def environments(self, *start: str) -> list[dict[str, str]]:
-        """The environment that came with each of these commands."""
-        return [entry["environment"] for entry in self._log() if entry["words"][: len(start)] == list(start)]  # type: ignore[index,misc]
-
-    def forget(self) -> None:
-        (self.folder / "log").write_text("")
-
-
-# `inv`, on a machine whose system's files lie in a folder of the test.
-INV = """
-import sys
-from pathlib import Path
-sys.path.insert(0, sys.argv[1])
-from tasks.core import system_files as host
-host.ROOT = Path(sys.argv[2])
-from invoke.main import program
-program.run(["inv", *sys.argv[3:]])
-"""
-
-
 class Project:
-    """A copy of the project, and `inv` in it as a user calls it."""
+    """A folder with the settings of a project, and `inv` for it, by the code and templates that lie in SOURCE.
+
+    `inv` runs in this process, `process` and `start` in one of its own.
+    """
 
     def __init__(self, folder: Path, home: Path, fakes: Fakes) -> None:
         self.folder, self.home, self.fakes = folder, home, fakes
@@ -95,37 +41,113 @@ class Project:
         folder.mkdir(parents=True)
         home.mkdir(parents=True)
         self.root.mkdir()
-        for part in PARTS:
-            source = SOURCE / part
-            if source.is_dir():
-                shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
-            else:
-                shutil.copy(source, folder / part)
+        self.patches: list[Patch] = []
+        self.bring()
+
+    @property
+    def source(self) -> Path:
+        return SOURCE
+
+    def bring(self) -> None:
+        shutil.copy(SOURCE / ".default.env", self.folder)
 
     def env(self, **settings: str) -> None:
         """Write .env."""
         (self.folder / ".env").write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
 
     def environment(self, extra: dict[str, str] | None = None) -> dict[str, str]:
-        kept = {key: os.environ[key] for key in ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH") if key in os.environ}
-        path = f"{self.fakes.bin}{os.pathsep}{kept['PATH']}"
-        return {**kept, "HOME": str(self.home), "FAKES": str(self.fakes.folder), "PATH": path, **(extra or {})}
+        path = f"{self.fakes.bin}{os.pathsep}{own_folder() / 'programs'}"
+        return {"LANG": "C.UTF-8", "HOME": str(self.home), "FAKES": self.fakes.address, "PATH": path, **(extra or {})}
 
     def inv(
-        self, *words: str, environment: dict[str, str] | None = None, cwd: Path | None = None
+        self, *words: str, environment: dict[str, str] | None = None, cwd: Path | None = None, user: int = 0,
+        patches: list[Patch] | None = None,
     ) -> subprocess.CompletedProcess[str]:
         """Run `inv` with these words; a traceback fails the test at once."""
-        done = subprocess.run(
-            [sys.executable, "-c", INV, str(self.folder), str(self.root), *words],
-            cwd=cwd or self.folder,
-            env=self.environment(environment),
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            timeout=600,
-        )
-        assert "Traceback" not in done.stderr, done.stderr
-        return done
+        return inv(self.fakes, words, self.folder, self.root, self.environment(environment), cwd or self.folder, user,
+                   [*self.patches, *(patches or [])])
+
+    def command(self, *words: str) -> list[str]:
+        """`inv` as a process."""
+        bootstrap = SOURCE / "tests" / "fakes" / "inv.py"
+        return [sys.executable, str(bootstrap), str(self.source), str(self.folder), str(self.root), *words]
+
+    def start(self, *words: str, environment: dict[str, str] | None = None, **options: Any) -> subprocess.Popen[str]:
+        """`inv` in a process group of its own, which it leads."""
+        piped: dict[str, Any] = {
+            "stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE,
+            "start_new_session": True}
+        return subprocess.Popen(self.command(*words), cwd=self.folder, env=self.for_process(environment), text=True,
+                                **{**piped, **options})
+
+    def process(
+        self, *words: str, environment: dict[str, str] | None = None, **options: Any
+    ) -> subprocess.CompletedProcess[str]:
+        """The same, and its end."""
+        with self.start(*words, environment=environment, **options) as running:
+            stdout, stderr = running.communicate(timeout=600)
+        assert "Traceback" not in (stderr or ""), stderr
+        return subprocess.CompletedProcess(running.args, running.returncode, stdout, stderr)
+
+    def for_process(self, extra: dict[str, str] | None = None) -> dict[str, str]:
+        """The environment, and what Python itself may need to start."""
+        kept = {key: MACHINE[key] for key in ("LD_LIBRARY_PATH",) if key in MACHINE}
+        return {**kept, **self.environment(extra)}
+
+
+class ProcessProject(Project):
+    """A copy of the whole project, and `inv` in it as a user calls it, with the machine's programs."""
+
+    @property
+    def source(self) -> Path:
+        return self.folder
+
+    def bring(self) -> None:
+        for part in PARTS:
+            source = SOURCE / part
+            if source.is_dir():
+                shutil.copytree(source, self.folder / part)
+            else:
+                shutil.copy(source, self.folder / part)
+
+    def environment(self, extra: dict[str, str] | None = None) -> dict[str, str]:
+        kept = {key: MACHINE[key] for key in ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH") if key in MACHINE}
+        path = f"{self.fakes.bin}{os.pathsep}{kept['PATH']}"
+        return {**kept, "HOME": str(self.home), "FAKES": self.fakes.address, "PATH": path, **(extra or {})}
+
+    def inv(
+        self, *words: str, environment: dict[str, str] | None = None, cwd: Path | None = None, user: int = 0,
+        patches: list[Patch] | None = None,
+    ) -> subprocess.CompletedProcess[str]:
+        return self.process(*words, environment=environment, **({"cwd": cwd} if cwd else {}))
+
+
+# --- sealed from the machine ------------------------------------------------------------------------------------------
+
+
+def is_real(item: pytest.Item) -> bool:
+    """Whether it works with the machine's engine, of which there is one: then one after another, and as it is."""
+    return any(item.get_closest_marker(name) for name in ("cluster", "laptop"))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if is_real(item):
+            item.add_marker(pytest.mark.xdist_group("engine"))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """The environment of a test, also while its fixtures are made."""
+    kept = {name: value for name, value in os.environ.items() if name.startswith("PYTEST_")}
+    os.environ.clear()
+    os.environ.update({**(MACHINE if is_real(item) else sealed()), **kept})
+
+
+def sealed() -> dict[str, str]:
+    kept: dict[str, str] = {name: MACHINE[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in MACHINE}
+    return {**kept, "HOME": str(own_folder() / "home"), "LANG": "C.UTF-8", "TMPDIR": tempfile.gettempdir()}
 
 
 @pytest.fixture

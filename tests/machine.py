@@ -2,51 +2,34 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-import sys
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
 from conftest import Project
+from inside import resolver
+from recording import Answer, Call
 
-# How `inv` begins on such a machine: as a chosen user, with a clock that goes on 4 s with every look at it.
-BEGIN = """
-import os, socket, sys
-from pathlib import Path
-from invoke import Program
-from tasks import ns
-from tasks.core import shell, system_files as host
+from tasks.core import shell
+
 
 class Clock:
+    """One that goes on 4 s with every look at it."""
+
     now = 0
-    def monotonic(self):
+
+    def monotonic(self) -> int:
         self.now += 4
         return self.now
-    def sleep(self, seconds):
+
+    def sleep(self, seconds: float) -> None:
         pass
 
-user, root = int(sys.argv[1]), Path(sys.argv[2])
-internet = dict(entry.split("=") for entry in os.environ.get("INTERNET", "example.com=192.0.2.10").split())
-os.geteuid = lambda: user
-host.ROOT = root
-shell.SBIN, shell.time = (), Clock()
-"""
 
-# `inv` as a chosen user, on a machine whose system's files lie in a folder of the test, with nothing on the PATH but
-# the test's programs, and with a clock that goes on 4 s with every look at it. Its resolver reads /etc/resolver.
-INV = BEGIN + """
-def getaddrinfo(name, *_):
-    led = [file for file in (host.ROOT / "etc/resolver").glob("*") if f".{name}".endswith(f".{file.name}")]
-    here = any("nameserver 127.0.0.1" in file.read_text() for file in led)
-    if not here and name not in internet:
-        raise socket.gaierror(name)
-    return [(2, 1, 6, "", ("127.0.0.1" if here else internet[name], 0))]
+def known_internet(environment: dict[str, str]) -> dict[str, str]:
+    """The names that the test's Internet knows."""
+    return dict(entry.split("=") for entry in environment.get("INTERNET", "example.com=192.0.2.10").split())
 
-socket.getaddrinfo = getaddrinfo
-Program(namespace=ns, binary="inv").run(["inv", *sys.argv[3:]])
-"""
 
 USER, ROOT = 501, 0
 
@@ -83,10 +66,9 @@ class Machine:
         self.certificate = project.home / ".local-ca-certs" / "internal-ca.crt"
         self.resolvers.parent.mkdir()
         self.fakes.add("uname", "sudo", "docker")
-        self.add_to("sudo", "os.execvp(sys.argv[1], sys.argv[1:])")
+        self.fakes.behave("sudo", become)
         self.fakes.add_spies("mkdir", "install", "rm", "rmdir")
-        for program in ("bash", "openssl"):  # Invoke runs commands with the first
-            (self.fakes.bin / program).symlink_to(shutil.which(program) or "")
+        self.fakes.link("bash", "openssl")
         self.fakes.answer("^uname", f"{system}\n")
         self.fakes.answer("^docker", exit=1)
         if system == "Darwin":
@@ -103,19 +85,17 @@ class Machine:
         self.fakes.answer("^security verify-cert", exit=1, before="^security add-trusted-cert")
         self.fakes.answer("^security verify-cert .* -n proof.example.com ", exit=1)
 
-    def add_to(self, program: str, code: str) -> None:
-        """What a recorder does where no rule has answered."""
-        with (self.fakes.bin / program).open("a") as recorder:
-            recorder.write(f"\n{code}\n")
-
     def inv(self, *words: str, user: int = USER, **environment: str) -> Run:
         before = len(self.fakes.calls())
-        done = subprocess.run(
-            [sys.executable, "-c", INV, str(user), str(self.root), *words], cwd=self.project.folder,
-            env=self.project.environment({"PATH": str(self.fakes.bin), **environment}), capture_output=True, text=True,
-            stdin=subprocess.DEVNULL,
-        )
-        assert "Traceback" not in done.stderr, done.stderr
+        internet = known_internet(environment)
+
+        def known(name: str) -> list[str]:
+            led = [file for file in (self.root / "etc/resolver").glob("*") if f".{name}".endswith(f".{file.name}")]
+            here = any("nameserver 127.0.0.1" in file.read_text() for file in led)
+            return ["127.0.0.1"] if here else [internet[name]] if name in internet else []
+
+        done = self.project.inv(*words, user=user, environment={"PATH": str(self.fakes.bin), **environment},
+                                patches=[(shell, "time", Clock()), resolver(known)])
         # What sudo was asked to run is recorded once more by what it runs.
         received = [[], *self.fakes.calls()[before:]]
         commands = [words for asked, words in pairwise(received) if asked != ["sudo", *words]]
@@ -143,6 +123,11 @@ class Machine:
         """Every file and folder of the system, with its bytes."""
         return {str(file.relative_to(self.root)): file.read_bytes() if file.is_file() else b""
                 for file in self.root.rglob("*")}
+
+
+def become(call: Call) -> Answer:
+    """What sudo does."""
+    return Answer(run=call.words[1:])
 
 
 def as_root(*commands: list[str]) -> list[list[str]]:

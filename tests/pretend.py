@@ -10,8 +10,6 @@ import base64
 import http.server
 import json
 import random
-import re
-import shutil
 import socket
 import socketserver
 import ssl
@@ -27,6 +25,9 @@ import dns.rrset
 import pytest
 import yaml
 from conftest import Project
+from recording import Answer, Call
+
+from tasks.cluster import examples
 
 TOOLS = ("docker", "k3d", "helm", "kubectl", "pgrep", "lsof", "ss", "uname", "sudo")
 
@@ -39,26 +40,16 @@ NETWORK, GATEWAY, SUBNET = "dev-clusters", "127.0.0.9", "127.0.0.0/24"
 TRAEFIK = "10.43.0.80"
 """The address of the Service traefik-internal."""
 
-PORT_FORWARD = """
-if "port-forward" in words:  # it goes on until it is killed
-    import signal
-    port = {}[words[words.index("--context") + 1]]
-    print("Forwarding from 127.0.0.1:" + str(port) + " -> 53", flush=True)
-    signal.pause()
-"""
-
-
 class World:
     """The project with recorders for every tool; its methods say what the tools answer."""
 
     def __init__(self, project: Project, names: list[Names]) -> None:
         self.project, self.fakes, self.names = project, project.fakes, names
-        self.start = free_start()
+        self.ports = Ports()
         self.env()
         ca.put(project.home / ".local-ca-certs", ROOT.pem, ROOT.key_pem())
         self.fakes.add(*TOOLS)
-        self.add_to("kubectl", PORT_FORWARD.format(
-            {f"k3d-{names.cluster}": names.server_address[1] for names in self.names}))
+        self.fakes.behave("kubectl", self.forward)
         self.tools()
         self.network()
         self.cluster_list()
@@ -68,23 +59,28 @@ class World:
 
     def env(self, **settings: str) -> None:
         """Write .env: these settings, and ports that nothing on this machine uses."""
-        self.project.env(K3D_PORT_START=str(self.start), K3D_PORT_END=str(self.start + 9), **settings)
+        self.project.env(**self.ports.settings, **settings)
 
     def inv(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
         return self.project.inv(*words, environment=environment)
 
     def http(self, number: int) -> int:
-        return int(f"{self.start + number}080")
+        return self.ports.port(number, Ports.HTTP)
 
     def https(self, number: int) -> int:
-        return int(f"{self.start + number}443")
+        return self.ports.port(number, Ports.HTTPS)
+
+    def forward(self, call: Call) -> Answer | None:
+        """`kubectl port-forward`: it goes on until it is killed."""
+        if "port-forward" not in call.words:
+            return None
+        context = call.words[call.words.index("--context") + 1]
+        port = next(names.server_address[1] for names in self.names if f"k3d-{names.cluster}" == context)
+        return Answer(f"Forwarding from 127.0.0.1:{port} -> 53\n", holds=True)
 
     def impatient(self) -> None:
         """Have the examples ask once and not again."""
-        module = self.project.folder / "tasks" / "cluster" / "examples.py"
-        text, found = re.subn(r"^PATIENCE_SECONDS = .*$", "PATIENCE_SECONDS = 0", module.read_text(), flags=re.M)
-        assert found == 1
-        module.write_text(text)
+        self.project.patches.append((examples, "PATIENCE_SECONDS", 0))
 
     def kubectl(self, number: int) -> list[str]:
         """How a command to this cluster begins."""
@@ -93,18 +89,6 @@ class World:
     def changes(self) -> list[list[str]]:
         """The commands received so far that are no looks."""
         return [words for words in map(without_sudo, self.fakes.calls()) if not is_look(words)]
-
-    def witness(self, tool: str) -> None:
-        """Write down what the real program receives, too."""
-        real = shutil.which(tool)
-        assert real, f"{tool} is not installed"
-        self.fakes.add(tool)
-        self.add_to(tool, f"os.execv({real!r}, [{real!r}, *sys.argv[1:]])")
-
-    def add_to(self, tool: str, code: str) -> None:
-        """What a recorder does where no rule has answered."""
-        with (self.fakes.bin / tool).open("a") as recorder:
-            recorder.write(f"\n{code}\n")
 
     # --- what the tools answer ---
 
@@ -219,10 +203,37 @@ def is_look(words: list[str]) -> bool:
     return words[0] in ("pgrep", "lsof", "ss", "uname", "dscacheutil")
 
 
-def free_start() -> int:
-    """A K3D_PORT_START whose first clusters have ports that are free here; another run of the tests may choose, too."""
-    return next(start for start in random.sample(range(11, 29), 18) if all(
-        is_free(int(f"{number}{suffix}")) for number in range(start, start + 4) for suffix in ("080", "443")))
+class Ports:
+    """A block of ports that nobody uses here: what settings make of `start`, a cluster's number, and a last digit.
+
+    Not among those that the system hands out by itself, as long as there are others. The port behind them, held as
+    long as this lives, keeps other runs of the tests away.
+    """
+
+    CLUSTERS = 10
+    HTTP, HTTPS = "0", "5"
+
+    def __init__(self) -> None:
+        low, high = [*range(1100, 3270)], [*range(6100, 6540)]
+        for self.start in [*random.sample(low + high, len(low + high)), *random.sample(range(3270, 6100), 2830)]:
+            self.guard = socket.socket()
+            try:
+                self.guard.bind(("127.0.0.1", self.start * 10 + 9))
+            except OSError:
+                self.guard.close()
+                continue
+            if all(is_free(self.port(number, digit)) for number in range(4) for digit in (self.HTTP, self.HTTPS)):
+                return
+            self.guard.close()
+        raise RuntimeError("no port is free here")
+
+    def port(self, number: int, digit: str) -> int:
+        return int(f"{self.start + number}{digit}")
+
+    @property
+    def settings(self) -> dict[str, str]:
+        return {"K3D_PORT_START": str(self.start), "K3D_PORT_END": str(self.start + self.CLUSTERS - 1),
+                "K3D_PORT_SUFFIX_HTTP": self.HTTP, "K3D_PORT_SUFFIX_HTTPS": self.HTTPS}
 
 
 def is_free(port: int, address: str = "0.0.0.0") -> bool:
@@ -240,11 +251,11 @@ class Names(socketserver.ThreadingTCPServer):
     daemon_threads = True
 
     def __init__(self, cluster: str) -> None:
-        super().__init__(("127.0.0.1", 0), Answer)
+        super().__init__(("127.0.0.1", 0), NameHandler)
         self.cluster, self.host = cluster, GATEWAY
 
 
-class Answer(socketserver.StreamRequestHandler):
+class NameHandler(socketserver.StreamRequestHandler):
     server: Names
 
     def handle(self) -> None:
@@ -279,7 +290,9 @@ def world_of(project: Project) -> Iterator[World]:
     if not is_free(0, GATEWAY):
         pytest.skip(f"{GATEWAY} cannot be bound. On macOS it can after: sudo ifconfig lo0 alias {GATEWAY}")
     with ExitStack() as servers:
-        yield World(project, [servers.enter_context(serving(Names(f"cl{number}"))) for number in range(3)])
+        world = World(project, [servers.enter_context(serving(Names(f"cl{number}"))) for number in range(3)])
+        servers.enter_context(world.ports.guard)
+        yield world
 
 
 @contextmanager
@@ -307,6 +320,7 @@ Server = TypeVar("Server", bound=socketserver.BaseServer)
 
 @contextmanager
 def serving(server: Server) -> Iterator[Server]:
+    server.handle_error = lambda *_: None  # type: ignore[method-assign]  # of a client that left; `inv` has this stderr
     with server:
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         try:

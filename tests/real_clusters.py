@@ -11,7 +11,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from conftest import Fakes, Project
+from conftest import ProcessProject
+from recording import Fakes
 
 from tasks.core import settings as configuration
 from tasks.core.settings import Cluster, Settings
@@ -39,7 +40,7 @@ def why_not() -> str:
     return "" if engine.returncode == 0 else "no Docker engine answers"
 
 
-class Clusters(Project):
+class Clusters(ProcessProject):
     """The project with the real tools behind recorders that pass everything on.
 
     Clusters and their network begin with `prefix`; cluster 0 has the ports `start`080 and `start`443.

@@ -9,7 +9,6 @@ import shlex
 import shutil
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -20,90 +19,103 @@ import dns.query
 import dns.rcode
 import pytest
 from conftest import Project
+from inside import Patch, resolver
 from invoke import Context
-from machine import BEGIN
+from machine import Clock, become, known_internet
+from recording import Answer, Call
 
-from tasks.core import system_files
+from tasks.core import shell, system_files
 from tasks.core.settings import Settings, load
 from tasks.core.shell import Shell
 from tasks.core.templates import render
 from tasks.dns import systemd_resolved
 from tasks.dns.resolver import ask
 
-# `inv` as a chosen user on that machine, with nothing on the PATH but the test's programs, and a clock that goes on 4 s
-# with every look at it.
-INV = BEGIN + """
-from tasks.dns import systemd_resolved
 
-deaf, loses, busy = (os.environ.get(key, "") for key in ("DEAF", "LOSES", "BUSY"))
+class Daemons:
+    """What they have read: <machine>/run/<daemon>; what the resolver then answers; and how systemctl and nmcli do it.
 
-def lines(daemon, start):
-    files = sorted((root / "run" / daemon).glob("*"))
-    return [line[len(start):] for file in files for line in file.read_text().splitlines() if line.startswith(start)]
+    `deaf` daemons answer nothing, a resolver that `loses` forgets the Internet, `busy` ports are taken.
+    """
 
-def dnsmasq(daemon, name):
-    pairs = [line.split("/") for line in lines(daemon, "address=/")]
-    return [address for domain, address in pairs if f".{name}".endswith(f".{domain}")]
+    def __init__(self, root: Path, resolved: str) -> None:
+        self.root, self.resolved = root, resolved
 
-def getaddrinfo(name, *_):
-    found = []
-    routes = [route for line in lines("resolved", "Domains=") for route in line.split()]
-    if "resolved" not in deaf and any(f".{name}".endswith(route.replace("~", ".")) for route in routes):
-        if lines("resolved", "DNS=") == [f"127.0.0.1:{port}" for port in lines("dnsmasq", "port=")]:
-            found = dnsmasq("dnsmasq", name)
-    manages = lines("networkmanager-mode", "dns=") == ["dnsmasq"]
-    if manages and "networkmanager" not in deaf:
-        found += dnsmasq("networkmanager-names", name)
-    if name in internet and not (loses and (routes or manages)):
-        found.append(internet[name])
-    if not found:
-        raise socket.gaierror(name)
-    return [(2, 1, 6, "", (address, 0)) for address in found]
+    def read(self, daemon: str, *patterns: str) -> None:
+        shutil.rmtree(self.root / "run" / daemon, ignore_errors=True)
+        for file in [file for pattern in patterns for file in self.root.glob(pattern)]:
+            (self.root / "run" / daemon).mkdir(parents=True, exist_ok=True)
+            shutil.copy(file, self.root / "run" / daemon)
 
-socket.getaddrinfo = getaddrinfo
-systemd_resolved.ask = lambda name, port: [str(port)] == lines("dnsmasq", "port=") and bool(dnsmasq("dnsmasq", name))
-systemd_resolved.is_free = lambda port: str(port) not in busy.split() + lines("dnsmasq", "port=")
-Program(namespace=ns, binary="inv").run(["inv", *sys.argv[3:]])
-"""
+    def told(self, call: Call) -> Answer | None:
+        """systemctl and nmcli."""
+        match call.words[1:]:
+            case ["is-active", "--quiet", unit]:
+                return Answer(exit=0 if (self.root / "run/dnsmasq").exists() else 3)
+            case ["restart", "systemd-resolved"]:
+                self.read("resolved", self.resolved)
+            case ["daemon-reload"]:
+                self.read("units", "etc/systemd/system/*.service")
+            case ["enable" | "restart" as verb, unit]:
+                if not (self.root / "run/units" / unit).exists():
+                    return Answer(stderr=f"Unit {unit} not found.\n", exit=1)
+                if verb == "enable":
+                    self.read("enabled", f"etc/systemd/system/{unit}")
+                else:
+                    self.read("dnsmasq", "etc/dev-cluster-tasks/dnsmasq.conf")
+            case ["disable", "--now", _]:
+                for daemon in ("enabled", "dnsmasq", "units"):  # systemd drops what is neither wanted nor running
+                    self.read(daemon)
+            case ["general", "reload", "conf"]:
+                self.read("networkmanager-mode", "etc/NetworkManager/conf.d/*.conf")
+                if not (self.root / "run/networkmanager-mode").exists():  # it ends the dnsmasq that it ran
+                    self.read("networkmanager-names")
+            case ["general", "reload", "dns-full"]:
+                self.read("networkmanager-names", "etc/NetworkManager/dnsmasq.d/*.conf")
+        return None
 
-# What the daemons have read: <machine>/run/<daemon>.
-DAEMONS = """
-import shutil
-root = Path({root!r})
-def read(daemon, *patterns):
-    shutil.rmtree(root / "run" / daemon, ignore_errors=True)
-    for file in [file for pattern in patterns for file in root.glob(pattern)]:
-        (root / "run" / daemon).mkdir(parents=True, exist_ok=True)
-        shutil.copy(file, root / "run" / daemon)
-match words[1:]:
-    case ["is-active", "--quiet", unit]:
-        sys.exit(0 if (root / "run/dnsmasq").exists() else 3)
-    case ["restart", "systemd-resolved"]:
-        read("resolved", {resolved!r})
-    case ["daemon-reload"]:
-        read("units", "etc/systemd/system/*.service")
-    case ["enable" | "restart" as verb, unit]:
-        if not (root / "run/units" / unit).exists():
-            sys.exit(f"Unit {{unit}} not found.")
-        if verb == "enable":
-            read("enabled", f"etc/systemd/system/{{unit}}")
-        else:
-            read("dnsmasq", "etc/dev-cluster-tasks/dnsmasq.conf")
-    case ["disable", "--now", unit]:
-        read("enabled"), read("dnsmasq"), read("units")  # systemd drops what is neither wanted nor running
-    case ["general", "reload", "conf"]:
-        read("networkmanager-mode", "etc/NetworkManager/conf.d/*.conf")
-        if not (root / "run/networkmanager-mode").exists():  # it ends the dnsmasq that it ran
-            read("networkmanager-names")
-    case ["general", "reload", "dns-full"]:
-        read("networkmanager-names", "etc/NetworkManager/dnsmasq.d/*.conf")
-"""
+    def lines(self, daemon: str, start: str) -> list[str]:
+        files = sorted((self.root / "run" / daemon).glob("*"))
+        return [line[len(start):] for file in files for line in file.read_text().splitlines() if line.startswith(start)]
 
-SUDO = """
-if os.environ.get("FAIL_AT") == str(1 + sum(line.startswith("sudo ") for line in earlier)):
-    sys.exit("it failed this once")
-os.execvp(sys.argv[1], sys.argv[1:])
-"""
+    def dnsmasq(self, daemon: str, name: str) -> list[str]:
+        pairs = [line.split("/") for line in self.lines(daemon, "address=/")]
+        return [address for domain, address in pairs if f".{name}".endswith(f".{domain}")]
+
+    def patches(self, environment: dict[str, str]) -> list[Patch]:
+        """The resolver, and a clock that goes on 4 s with every look at it."""
+        deaf, loses, busy = (environment.get(key, "") for key in ("DEAF", "LOSES", "BUSY"))
+        internet = known_internet(environment)
+
+        def known(name: str) -> list[str]:
+            found: list[str] = []
+            routes = [route for line in self.lines("resolved", "Domains=") for route in line.split()]
+            if "resolved" not in deaf and any(f".{name}".endswith(route.replace("~", ".")) for route in routes):
+                asked = [f"127.0.0.1:{port}" for port in self.lines("dnsmasq", "port=")]
+                if self.lines("resolved", "DNS=") == asked:
+                    found = self.dnsmasq("dnsmasq", name)
+            manages = self.lines("networkmanager-mode", "dns=") == ["dnsmasq"]
+            if manages and "networkmanager" not in deaf:
+                found += self.dnsmasq("networkmanager-names", name)
+            if name in internet and not (loses and (routes or manages)):
+                found.append(internet[name])
+            return found
+
+        def ask(name: str, port: int) -> bool:
+            return [str(port)] == self.lines("dnsmasq", "port=") and bool(self.dnsmasq("dnsmasq", name))
+
+        def is_free(port: int) -> bool:
+            return str(port) not in busy.split() + self.lines("dnsmasq", "port=")
+
+        return [resolver(known), (shell, "time", Clock()), (systemd_resolved, "ask", ask),
+                (systemd_resolved, "is_free", is_free)]
+
+
+def sudo(call: Call) -> Answer:
+    if call.environment.get("FAIL_AT") == str(1 + sum(line.startswith("sudo ") for line in call.earlier)):
+        return Answer(stderr="it failed this once\n", exit=1)
+    return become(call)
+
 
 USER, ROOT = 1000, 0
 STUB = "# of systemd-resolved\nnameserver 127.0.0.53\noptions edns0\n"
@@ -131,10 +143,8 @@ class Machine:
             (self.etc / folder).mkdir(parents=True)
         (self.root / "run").mkdir()
         self.fakes.add("uname", "systemctl", "nmcli", "docker", "sudo", "dnsmasq")
-        with (self.fakes.bin / "sudo").open("a") as sudo:
-            sudo.write(SUDO)
+        self.fakes.behave("sudo", sudo)
         self.fakes.add_spies("mkdir", "install", "rm", "rmdir")
-        (self.fakes.bin / "bash").symlink_to(shutil.which("bash") or "")  # Invoke runs commands with it
         self.fakes.answer("^uname", "Linux\n")
         self.fakes.answer("^systemctl is-active --quiet (?!dev-cluster-tasks)", exit=3)
         self.fakes.answer("^docker", exit=1)
@@ -144,11 +154,10 @@ class Machine:
         self.version = version
         self.fakes.answer("^systemctl --version", f"systemd {version} ({version}.1-1)\n+PAM +AUDIT\n")
         folder = "dns-delegate.d/*.dns-delegate" if version >= 258 else "resolved.conf.d/*.conf"
-        code = DAEMONS.format(root=str(self.root), resolved=f"etc/systemd/{folder}")
+        self.daemons = Daemons(self.root, f"etc/systemd/{folder}")
         for tool in ("systemctl", "nmcli"):
             self.fakes.add(tool)
-            with (self.fakes.bin / tool).open("a") as daemons:
-                daemons.write(code)
+            self.fakes.behave(tool, self.daemons.told)
 
     def with_resolved(self, version: int = 252) -> Machine:
         self.systemd(version)
@@ -169,12 +178,8 @@ class Machine:
 
     def inv(self, *words: str, user: int = USER, **environment: str) -> Run:
         before = len(self.fakes.calls())
-        done = subprocess.run(
-            [sys.executable, "-c", INV, str(user), str(self.root), *words], cwd=self.project.folder,
-            env=self.project.environment({"PATH": str(self.fakes.bin), **environment}), capture_output=True, text=True,
-            stdin=subprocess.DEVNULL,
-        )
-        assert "Traceback" not in done.stderr, done.stderr
+        done = self.project.inv(*words, user=user, environment={"PATH": str(self.fakes.bin), **environment},
+                                patches=self.daemons.patches(environment))
         # What sudo was asked to run is recorded once more by what it runs.
         received = [[], *self.fakes.calls()[before:]]
         commands = [words for asked, words in pairwise(received) if asked != ["sudo", *words]]

@@ -16,10 +16,10 @@ import ca
 import pytest
 from conftest import SOURCE, Project
 from patient import Patient, condition, endpoints, ingress
-from pretend import GATEWAY, ROOT, pages_of, world_of
+from pretend import GATEWAY, ROOT, is_free, pages_of, world_of
 
 from tasks.dns.resolver import ask
-from tasks.doctor import OF_CLUSTER, OF_MACHINE, OF_RUNNING
+from tasks.doctor import OF_CLUSTER, OF_MACHINE, OF_RUNNING, dns
 from tasks.doctor.dns import lan_address
 
 
@@ -586,9 +586,16 @@ def test_ports_that_nobody_answers_on_are_found(project: Project) -> None:
         assert set(wrong(Patient(world))) == {"ports-answer"}
 
 
+def test_the_address_in_the_network_is_one_of_this_machine_or_there_is_none() -> None:
+    address = lan_address()
+    assert address == "" or is_free(0, address)
+
+
+@pytest.mark.process
 @pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("dnsmasq"), reason="needs dnsmasq, and root for port 53")
 def test_a_resolver_that_answers_the_local_network_is_found(patient: Patient) -> None:
-    address = lan_address()
+    address = "127.0.0.8"
+    patient.world.project.patches.append((dns, "lan_address", lambda: address))
     server = subprocess.Popen(["dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--bind-interfaces",
                                f"--listen-address={address}", "--no-resolv", "--pid-file=",
                                "--address=/k3d.internal/127.0.0.1"])

@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from conftest import INV
 from real_clusters import Clusters, why_not
 
 pytestmark = [pytest.mark.cluster, pytest.mark.skipif(why_not() != "", reason=why_not() or "-")]
@@ -45,7 +43,4 @@ def test_a_setup_killed_at_every_command_comes_to_its_end_and_everything_works(t
 
 def run(clusters: Clusters) -> int:
     """How a setup ends that leads a process group, which the recorders kill."""
-    words = [sys.executable, "-c", INV, str(clusters.folder), str(clusters.root), "k3d-cluster-setup", "--n", "0"]
-    process = subprocess.run(words, cwd=clusters.folder, env=clusters.environment(), stdin=subprocess.DEVNULL,
-                             stdout=subprocess.DEVNULL, start_new_session=True, timeout=600)
-    return process.returncode
+    return clusters.process("k3d-cluster-setup", "--n", "0", stdout=subprocess.DEVNULL, stderr=None).returncode

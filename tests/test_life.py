@@ -10,13 +10,12 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from typing import TextIO
 
 import pytest
-from conftest import INV, Project
+from conftest import Project
 from pretend import World, world_of
 
 
@@ -131,11 +130,7 @@ def test_delete_all_deletes_ours_alone(world: World) -> None:
 
 
 def start(world: World, *words: str) -> subprocess.Popen[str]:
-    """`inv` in a process group of its own, which it leads."""
-    return subprocess.Popen(
-        [sys.executable, "-c", INV, str(world.project.folder), str(world.project.root), *words],
-        cwd=world.project.folder, env=world.project.environment({"PYTHONUNBUFFERED": "1"}), text=True,
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+    return world.project.start(*words, environment={"PYTHONUNBUFFERED": "1"})
 
 
 def hold_lock(world: World, **holder: object) -> TextIO:
@@ -149,6 +144,7 @@ def hold_lock(world: World, **holder: object) -> TextIO:
     return held
 
 
+@pytest.mark.process
 def test_a_second_command_for_a_cluster_waits_and_says_for_whom(world: World) -> None:
     with hold_lock(world, command="inv k3d-cluster-setup --n 1", process=42, folder="/srv/a copy"):
         second = start(world, "k3d-cluster-stop", "--n", "1")
@@ -162,6 +158,7 @@ def test_a_second_command_for_a_cluster_waits_and_says_for_whom(world: World) ->
     assert k3d(world) == ["start cl2 --wait --timeout 600s", "stop cl1"]
 
 
+@pytest.mark.process
 def test_who_waits_can_be_interrupted(world: World) -> None:
     with hold_lock(world):
         second = start(world, "k3d-cluster-stop", "--n", "1")
@@ -172,6 +169,7 @@ def test_who_waits_can_be_interrupted(world: World) -> None:
     assert k3d(world) == []
 
 
+@pytest.mark.process
 def test_two_setups_at_once_create_one_cluster(world: World) -> None:
     world.cluster_list()
     world.cluster_list(world.cluster(1), after="^k3d cluster create cl1 ")
@@ -184,11 +182,12 @@ def test_two_setups_at_once_create_one_cluster(world: World) -> None:
 # --- killed anywhere --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.process
 def test_a_setup_that_was_killed_at_any_of_its_commands_is_finished_by_the_next(world: World) -> None:
     world.cluster_list()
     world.cluster_list(world.cluster(1), after="^k3d cluster create cl1 ")
     world.network()
-    world.witness("openssl")
+    world.fakes.add_spies("openssl")
 
     def begin_anew() -> None:
         world.fakes.forget()

@@ -127,7 +127,7 @@ def test_a_cluster_that_runs_in_part_is_shown_and_a_pod_that_cannot_be_asked_is_
 
 
 def test_ten_clusters_fit_into_80_columns_and_signs_tell_what_colours_tell(world: World) -> None:
-    world.project.env(K3D_PORT_START=str(world.start), K3D_PORT_END=str(world.start + 9))
+    world.env()
     clusters(world, *range(10))
     done = matrix(world, pages=(), COLUMNS="80", FORCE_COLOR="1", TERM="xterm-256color")
     plain = re.sub(r"\033\[[0-9;]*m", "", done.stdout)

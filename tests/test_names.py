@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
-from conftest import Project
+from conftest import SOURCE, ProcessProject, Project
 from hypothesis import given
 from hypothesis import strategies as st
 from invoke import Exit
+from recording import Fakes
 
 from tasks.core.settings import cluster_numbers
 
@@ -88,10 +90,13 @@ def test_the_list_is_short_and_names_every_task(project: Project) -> None:
         assert f"  {name} " in done.stdout
 
 
-def test_the_list_works_from_a_sub_folder_and_with_a_broken_env(project: Project) -> None:
-    (project.folder / ".env").write_bytes(b"\xff\xfe not = text\nK3D_PORT_START=abc\n")
-    done = project.inv("--list", cwd=project.folder / "templates" / "examples")
-    assert done.returncode == 0
+@pytest.mark.process
+def test_the_list_works_from_a_sub_folder_and_with_a_broken_env(tmp_path: Path, fakes: Fakes) -> None:
+    copy = ProcessProject(tmp_path / "it's a project", tmp_path / "home", fakes)
+    (copy.folder / ".env").write_bytes(b"\xff\xfe not = text\nK3D_PORT_START=abc\n")
+    done = subprocess.run([sys.executable, "-m", "invoke", "--list"], cwd=copy.folder / "templates" / "examples",
+                          env=copy.environment(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
     assert "k3d-cluster-setup" in done.stdout
 
 
@@ -101,7 +106,8 @@ def test_help_and_completion_know_the_long_flag(project: Project) -> None:
     assert "--n" in offered
 
 
-def test_the_list_imports_nothing_heavy(project: Project) -> None:
+@pytest.mark.process
+def test_the_list_imports_nothing_heavy() -> None:
     code = (
         "import sys; sys.argv = ['inv', '--list']\n"
         "from invoke import Program\n"
@@ -109,7 +115,7 @@ def test_the_list_imports_nothing_heavy(project: Project) -> None:
         "heavy = {'jinja2', 'cryptography', 'rich', 'dns', 'dotenv'} & set(sys.modules)\n"
         "sys.exit(f'imported: {heavy}' if heavy else 0)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=project.folder, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code], cwd=SOURCE, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 
 import pytest
@@ -86,24 +85,23 @@ def test_what_was_waited_for_is_told_and_what_runs_beside_it_comes_to_its_end(wo
     refuse_secrets(world, done)
 
 
+@pytest.mark.process
 def test_a_terminal_that_knows_ascii_alone_gets_plain_signs_and_a_question_mark_for_the_rest(world: World) -> None:
     world.env(K3D_KUBECONFIG_TARGET_DIR="~/é")
     world.fakes.answer("^k3d cluster create", "über\n", exit=1)
     ascii_alone = {"LANG": "C", "LC_ALL": "C", "PYTHONIOENCODING": "ascii"}
-    dry = world.inv("--dry", "k3d-cluster-setup", "--n", "1", **ascii_alone)
-    done = world.inv("--echo", "k3d-cluster-setup", "--n", "1", **ascii_alone)
+    dry = world.project.process("--dry", "k3d-cluster-setup", "--n", "1", environment=ascii_alone)
+    done = world.project.process("--echo", "k3d-cluster-setup", "--n", "1", environment=ascii_alone)
     assert dry.returncode == 0, dry.stderr
     assert f"--output '{world.project.home}/?/cl1'" in dry.stdout
     assert "\n?ber\nx cl1 cluster: failed" in done.stdout
     assert "cl1 cluster: k3d exited with code 1." in done.stderr and "ber" in done.stderr
 
 
+@pytest.mark.process
 def test_a_reader_that_has_read_enough_does_not_stop_the_work(world: World) -> None:
     world.fakes.answer("^k3d kubeconfig merge", exit=1)
-    running = subprocess.Popen(
-        [sys.executable, "-m", "invoke", "k3d-cluster-setup", "--n", "1"], cwd=world.project.folder,
-        env=world.project.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )
+    running = world.project.start("k3d-cluster-setup", "--n", "1")
     assert running.stdout and running.stderr
     running.stdout.close()
     assert "cl1 kubeconfig" in (said := running.stderr.read()) and "Broken pipe" not in said

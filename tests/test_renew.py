@@ -18,37 +18,39 @@ from conftest import Project
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
+from machine import become
 from pretend import ROOT, World, world_of
-
-from tasks.ca.root import load_identity
+from recording import Answer, Call
 
 pytestmark = pytest.mark.skipif(not shutil.which("openssl"), reason="openssl is not installed")
 
-# A cluster that keeps what is applied: `diff` compares with it, and the issuer's secret can be asked for.
-KEEPS = r"""
-import re as expressions
-if words[0] == "kubectl" and "--context" in words:
-    cluster = folder / words[words.index("--context") + 1]
-    cluster.mkdir(exist_ok=True)
-    given = [Path(words[at + 1]) for at, word in enumerate(words) if word == "-f"]
-    texts = [file.read_text() for path in given for file in (sorted(path.iterdir()) if path.is_dir() else [path])]
-    kept = {"-".join(expressions.findall(r"^(?:kind:|  name:) (.+)", text, 8)[:2]): text for text in texts}
-    if "apply" in words:
-        for name, text in kept.items():
-            (cluster / name).write_text(text)
-    elif "diff" in words:
-        sys.exit(not all((cluster / name).exists() and (cluster / name).read_text() == kept[name] for name in kept))
-    elif words[7:10] == ["get", "secret", "root-ca"]:
-        secret = cluster / "Secret-root-ca"
-        print(expressions.search(r"tls.crt: (\S+)", secret.read_text())[1] if secret.exists() else "")
-"""
 
-# Debian's, as far as it matters here.
-UPDATE = """
-if words[0] == "update-ca-certificates":
-    anchors = sorted(Path({anchors!r}).glob("*.crt"))
-    Path({bundle!r}).write_text("".join(file.read_text() for file in anchors))
-"""
+class Keeps:
+    """A cluster that keeps what is applied: `diff` compares with it, and the issuer's secret can be asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __call__(self, call: Call) -> Answer | None:
+        words = call.words
+        if "--context" not in words:
+            return None
+        cluster = self.folder / words[words.index("--context") + 1]
+        cluster.mkdir(exist_ok=True)
+        given = [Path(words[at + 1]) for at, word in enumerate(words) if word == "-f"]
+        texts = [file.read_text() for path in given for file in (sorted(path.iterdir()) if path.is_dir() else [path])]
+        kept = {"-".join(re.findall(r"^(?:kind:|  name:) (.+)", text, re.M)[:2]): text for text in texts}
+        if "apply" in words:
+            for name, text in kept.items():
+                (cluster / name).write_text(text)
+        elif "diff" in words:
+            same = all((cluster / name).exists() and (cluster / name).read_text() == kept[name] for name in kept)
+            return Answer(exit=0 if same else 1)
+        elif words[7:10] == ["get", "secret", "root-ca"]:
+            secret = cluster / "Secret-root-ca"
+            found = re.search(r"tls.crt: (\S+)", secret.read_text()) if secret.exists() else None
+            return Answer(f"{found[1] if found else ''}\n")
+        return None
 
 
 class Renewal:
@@ -64,9 +66,9 @@ class Renewal:
         self.fakes.rules = [rule for rule in self.fakes.rules if "diff" not in str(rule["match"])]
         self.fakes.add("update-ca-certificates")
         self.fakes.add_spies("install", "rm", "openssl")
-        world.add_to("update-ca-certificates", UPDATE.format(anchors=str(self.anchors), bundle=str(bundle)))
-        world.add_to("sudo", "os.execvp(sys.argv[1], sys.argv[1:])")
-        world.add_to("kubectl", KEEPS)
+        self.fakes.behave("update-ca-certificates", self.update)
+        self.fakes.behave("sudo", become)
+        self.fakes.behave("kubectl", Keeps(self.fakes.folder))
         world.env(TRUST_STORES="system")
         world.cluster_list(world.cluster(1))
         self.good("cert")
@@ -80,6 +82,12 @@ class Renewal:
         self.fakes.answer("^kubectl .*get deployment coredns", rules_hash)
         world.network(there=True)
         self.fakes.forget()
+
+    def update(self, _: Call) -> None:
+        """Debian's update-ca-certificates, as far as it matters here."""
+        anchors = sorted(self.anchors.glob("*.crt"))
+        bundle = self.project.root / "etc/ssl/certs/ca-certificates.crt"
+        bundle.write_text("".join(file.read_text() for file in anchors))
 
     def inv(self, *words: str) -> subprocess.CompletedProcess[str]:
         return self.project.inv(*words)
@@ -113,9 +121,9 @@ class Renewal:
 
     @property
     def chain(self) -> list[x509.Certificate]:
-        said = subprocess.run([*self.world.kubectl(1), "-n", "cert-manager", "get", "secret", "root-ca",
-                               "--ignore-not-found", "-o", "jsonpath="], env=self.project.environment(),
-                              capture_output=True, text=True, check=True).stdout
+        words = [*self.world.kubectl(1), "-n", "cert-manager", "get", "secret", "root-ca", "--ignore-not-found", "-o",
+                 "jsonpath="]
+        said = self.fakes.run(words, self.project.environment()).stdout
         return x509.load_pem_x509_certificates(base64.b64decode(said))
 
     def is_settled(self) -> None:
@@ -179,7 +187,7 @@ def test_a_new_key_takes_over_in_an_order_in_which_both_roots_are_trusted_first(
     assert stat.S_IMODE((renewal.folder / "internal-ca.key").stat().st_mode) == 0o600
     renewal.is_settled()
     done = [words for words in renewal.world.changes() if words[0] != "openssl"]
-    new, old = load_identity(renewal.folder / "internal-ca.crt").label, f"/{label(before, renewal.project.home)}.crt"
+    new, old = ca.root_in(renewal.folder / "internal-ca.crt").label, f"/{label(before, renewal.project.home)}.crt"
     story = [name for words in done for name, sign in (
         ("into the store", f"{new}.crt"), ("into the Bundle", "bundle.yaml"), ("intermediate", "issuer-secret.yaml"),
         ("out of the store", old)) if sign in " ".join(words)]
@@ -189,7 +197,7 @@ def test_a_new_key_takes_over_in_an_order_in_which_both_roots_are_trusted_first(
 def label(root: ca.Signed, folder: Path) -> str:
     file = folder / "root.crt"
     file.write_bytes(root.pem)
-    return load_identity(file).label
+    return ca.root_in(file).label
 
 
 def test_a_weak_root_of_the_original_is_followed_by_one_for_our_domains_alone(renewal: Renewal) -> None:
@@ -294,12 +302,15 @@ def test_no_other_command_of_a_renewal_changes_anything(renewal: Renewal) -> Non
     assert [line for line in lines if not any(re.search(command, line) for command in COMMANDS)] == []
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("command", ["ecparam", "req -x509"])
 def test_killed_while_openssl_works_the_next_run_begins_that_again(renewal: Renewal, command: str) -> None:
     before = renewal.root
+    (renewal.fakes.bin / "openssl").unlink()
     (renewal.fakes.bin / "openssl").write_text(
         f'#!/bin/sh\ncase "$*" in "{command}"*) kill -9 $PPID; exit 1; esac\nexec {shutil.which("openssl")} "$@"\n')
-    assert renewal.inv("cert-renew", "--new-key").returncode == -9
+    (renewal.fakes.bin / "openssl").chmod(0o755)
+    assert renewal.project.process("cert-renew", "--new-key").returncode == -9
     assert renewal.root.pem == before.pem
     (renewal.fakes.bin / "openssl").unlink()
     renewal.good("cert-renew")

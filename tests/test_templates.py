@@ -48,9 +48,10 @@ def test_the_client_with_the_bundle_trusts_it_whatever_its_image_says() -> None:
 def test_a_mistake_in_a_template_is_told_with_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from invoke import Exit
 
+    from tasks.core import setting_types
     from tasks.core import templates as rendering
 
-    monkeypatch.setattr(rendering, "PROJECT", tmp_path)
+    monkeypatch.setattr(setting_types, "SOURCE", tmp_path)
     rendering.templates.cache_clear()
     (tmp_path / "templates").mkdir()
     (tmp_path / "templates" / "a.yaml").write_text("fine\n{% if x %}\n")

@@ -21,7 +21,7 @@ from typing import Any
 
 import ca
 import pytest
-from conftest import Project
+from conftest import SOURCE, Project
 from pretend import serving
 
 K3D, HELM, KUBECTL = "v5.8.3", "v3.22.0", "v1.37.1"
@@ -371,10 +371,8 @@ def test_on_macos_homebrew_gets_what_is_missing_but_not_what_lies_in_tools_bin(l
     file = laptop.has_own("k3d", "k3d version v5.7.9")
     laptop.has(brew="5.0.0", helm=SAYS["helm"], kubectl=SAYS["kubectl"])
     for tool in ("helm", "kubectl"):
-        (laptop.fakes.bin / tool).rename(laptop.fakes.bin / f"{tool}.bottle")
-    with (laptop.fakes.bin / "brew").open("a") as brew:
-        brew.write("import shutil\nhere = Path(sys.argv[0]).parent\n"
-                   "for tool in sys.argv[2:]:\n    shutil.copy(here / f'{tool}.bottle', here / tool)\n")
+        (laptop.fakes.bin / tool).unlink()
+    laptop.fakes.behave("brew", lambda call: laptop.fakes.add(*call.words[2:]))
     done = laptop.inv("tools", "--install")
     assert done.returncode == 0, done.stdout + done.stderr
     assert laptop.fakes.calls("brew") == [["brew", "install", "helm", "kubectl"]]
@@ -401,20 +399,24 @@ def test_a_dry_run_prints_the_downloads_and_touches_nothing(laptop: Laptop) -> N
 OFFER = """
 import sys
 sys.path.insert(0, sys.argv[1])
+from pathlib import Path
 from invoke import Context
+from tasks import values
+values.PROJECT = Path(sys.argv[2])
 from tasks.settings import load
 from tasks.shell import Shell
 from tasks.tools import offer
 settings = load()
-offer(Shell(Context(), settings.environment), settings, yes=sys.argv[2:] == ["yes"])
+offer(Shell(Context(), settings.environment), settings, yes=sys.argv[3:] == ["yes"])
 print("went on")
 """
 QUESTION = f"Install k3d {K3D}, helm {HELM} into .tools/bin? [Y/n] "
 
 
 def offering(laptop: Laptop, *words: str, stdin: int = subprocess.DEVNULL) -> subprocess.Popen[str]:
-    return subprocess.Popen([sys.executable, "-c", OFFER, str(laptop.project.folder), *words], stdin=stdin, text=True,
-                            env=laptop.project.environment(laptop.environment), cwd=laptop.project.folder,
+    command = [sys.executable, "-c", OFFER, str(SOURCE), str(laptop.project.folder), *words]
+    return subprocess.Popen(command, stdin=stdin, text=True, cwd=laptop.project.folder,
+                            env=laptop.project.for_process(laptop.environment),
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
@@ -422,6 +424,7 @@ def installed(laptop: Laptop) -> list[str]:
     return sorted(file.name for file in (laptop.own / "bin").glob("*"))
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(("typed", "expected"), [
     ("\n", ["helm", "k3d"]), ("Y\n", ["helm", "k3d"]), ("n\n", []), ("what?\n", []), ("\x04", []),
 ], ids=["enter", "Y", "n", "anything else", "Ctrl-D"])
@@ -437,6 +440,7 @@ def test_on_a_terminal_the_user_is_asked_once(laptop: Laptop, typed: str, expect
     assert installed(laptop) == expected
 
 
+@pytest.mark.process
 def test_ctrl_c_at_the_question_ends_the_run(laptop: Laptop) -> None:
     laptop.has(kubectl=SAYS["kubectl"])
     ours, theirs = pty.openpty()
@@ -455,6 +459,7 @@ def test_ctrl_c_at_the_question_ends_the_run(laptop: Laptop) -> None:
     assert installed(laptop) == []
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(("words", "expected"), [((), []), (("yes",), ["helm", "k3d"])])
 def test_without_a_terminal_nobody_is_asked_and_only_yes_installs(
     laptop: Laptop, words: tuple[str, ...], expected: list[str]
@@ -466,6 +471,7 @@ def test_without_a_terminal_nobody_is_asked_and_only_yes_installs(
     assert installed(laptop) == expected
 
 
+@pytest.mark.process
 def test_where_nothing_is_missing_nothing_is_offered(laptop: Laptop) -> None:
     laptop.has(k3d=SAYS["k3d"], helm=SAYS["helm"], kubectl=SAYS["kubectl"])
     ours, theirs = pty.openpty()

@@ -15,18 +15,12 @@ import pytest
 from conftest import Project
 from cryptography import x509
 from cryptography.x509.oid import NameOID
+from inside import resolver
 from pretend import ROOT, World, pages_of, world_of, written_out
 
 HOST = "shop.cl1.k3d.internal"
 HOPS = ["host name", "resolver", "port", "load balancer", "Traefik", "Ingress", "Service", "endpoints", "certificate",
         "name constraint", "answer", "pod in cl1", "pod in cl2"]
-
-# What this machine's resolver answers is in a file of the test's.
-RESOLVER = """
-def addresses(name: str) -> set[str]:
-    return set((PROJECT / "resolver").read_text().split())
-from tasks.core.setting_types import PROJECT
-"""
 
 
 def common_name(name: str) -> x509.Name:
@@ -90,7 +84,6 @@ class App:
 
     def prepare(self) -> None:
         answer = self.world.fakes.answer
-        (self.world.project.folder / "resolver").write_text(self.resolver)
         self.world.cluster_list(*self.clusters)
         answer("^kubectl .*get nodes,namespaces", json.dumps({"items": self.objects()}))
         if self.api_error:
@@ -134,10 +127,9 @@ def condition(kind: str, so: bool, message: str = "") -> dict[str, Any]:
 
 @pytest.fixture
 def app(project: Project) -> Iterator[App]:
-    with (project.folder / "tasks" / "dns" / "resolver.py").open("a") as module:
-        module.write(RESOLVER)
     with world_of(project) as world:
         made = App(world)
+        project.patches.append(resolver(lambda name: made.resolver.split()))
         for number in (1, 2):
             made.pod(number, 0)
         yield made

@@ -14,8 +14,9 @@ import pytest
 from conftest import Project
 from machine import ROOT, USER, Machine, Run, as_root
 from pretend import Page, serving
+from recording import Call
 
-from tasks.ca import root as roots
+from tasks.ca.root import RootCA
 from tasks.trust.linux_system import FAMILIES, Family
 
 KEYCHAIN = "/Library/Keychains/System.keychain"
@@ -38,8 +39,8 @@ def linux(project: Project) -> Machine:
     return machine
 
 
-def root_of(machine: Machine) -> roots.RootIdentity:
-    return roots.load_identity(machine.certificate)
+def root_of(machine: Machine) -> RootCA:
+    return ca.root_in(machine.certificate)
 
 
 def commands(text: str) -> list[list[str]]:
@@ -136,7 +137,7 @@ def test_the_keychain_loses_those_roots_at_hand_that_lie_in_it_and_their_trust_s
     find = ["security", "find-certificate", "-a", "-Z", KEYCHAIN]
     mac.fakes.answer("^security find-certificate", f'SHA-256 hash: 00\nSHA-1 hash: AB12\nkeychain: "{KEYCHAIN}"\n')
     for file in files:
-        sha1 = roots.load_identity(file).sha1.upper()
+        sha1 = ca.root_in(file).sha1.upper()
         entry = f"SHA-1 hash: {sha1}\n"
         mac.fakes.answer(f"^{shlex.join(find)}$", entry, before=f"^security delete-certificate -Z {sha1} ")
         settings, certificate = (["security", "remove-trusted-cert", "-d", str(file)],
@@ -155,7 +156,7 @@ def test_a_root_of_others_beside_ours_keeps_its_place_in_the_keychain(mac: Machi
     file = mac.certificate.with_name("corp.example-ca.crt")
     file.write_bytes(others.pem)
     file.with_suffix(".key").write_bytes(others.key_pem())
-    mac.fakes.answer("^security find-certificate", roots.load_identity(file).sha1.upper())
+    mac.fakes.answer("^security find-certificate", ca.root_in(file).sha1.upper())
     assert mac.good("untrust").changes == []
 
 
@@ -189,13 +190,6 @@ def test_a_rehearsal_prints_the_trust_step_only_where_it_is_needed(mac: Machine)
 
 # --- Linux ------------------------------------------------------------------------------------------------------------
 
-# What the family's program does: the roots of the distribution, then every anchor, in one file.
-UPDATE = """
-out, anchors = Path({bundle!r}), sorted(Path({anchors!r}).glob("*.{ending}"))
-out.parent.mkdir(parents=True, exist_ok=True)
-out.write_text("".join(file.read_text() for file in [Path({shipped!r}), *anchors]))
-"""
-
 OTHERS = ca.authority("example.org", excluded=[])
 """What the distribution trusts."""
 
@@ -209,8 +203,14 @@ def become(machine: Machine, family: Family) -> Path:
     for file in (shipped, bundle):
         file.write_bytes(OTHERS.pem)
     machine.fakes.add(family.update[0])
-    machine.add_to(family.update[0], UPDATE.format(
-        bundle=str(bundle), anchors=str(anchors), ending=family.ending, shipped=str(shipped)))
+
+    def update(_: Call) -> None:
+        """What the family's program does: the roots of the distribution, then every anchor, in one file."""
+        bundle.parent.mkdir(parents=True, exist_ok=True)
+        files = [shipped, *sorted(anchors.glob(f"*.{family.ending}"))]
+        bundle.write_text("".join(file.read_text() for file in files))
+
+    machine.fakes.behave(family.update[0], update)
     return anchors
 
 
@@ -538,6 +538,7 @@ def trusting(linux: Machine, issuer: ca.Signed, name: str, variables: str) -> li
 @pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
 def test_the_variables_have_real_clients_trust_the_root_beside_all_that_they_trusted(linux: Machine) -> None:
     become(linux, DEBIAN)
+    linux.fakes.link("curl")
     company = ca.authority("example.net", excluded=[])
     own = linux.project.home / "it's our company's CA.pem"
     own.write_bytes(company.pem)

@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import ca
 import pytest
-from conftest import SOURCE, Fakes, Project
+from conftest import Project
 from invoke import Context
+from recording import Fakes
 
-from tasks.ca.root import RootIdentity
 from tasks.core import system_files
 from tasks.core.shell import Shell
 from tasks.trust import java
@@ -54,18 +53,15 @@ def originals(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def jdk(home: Path, original: Path, cacerts: str = "lib/security/cacerts") -> Path:
+def jdk(fakes: Fakes, home: Path, original: Path, cacerts: str = "lib/security/cacerts") -> Path:
     """A folder that looks like a JDK: recorders that run the real programs, and its own store."""
     store = home / cacerts
     store.parent.mkdir(parents=True)
     shutil.copy(original, store)
     programs = store.parents[2] / "bin"
     programs.mkdir()
-    body = (SOURCE / "tests" / "fakes" / "recorder.py").read_text()
     for name in ("java", "keytool"):
-        real = str(REAL / "bin" / name)
-        (programs / name).write_text(f"#!{sys.executable} -SE\n{body}os.execv({real!r}, [{real!r}, *sys.argv[1:]])\n")
-        (programs / name).chmod(0o755)
+        fakes.add_spies(name, real=str(REAL / "bin" / name), folder=programs)
     return store
 
 
@@ -86,9 +82,10 @@ def changes(project: Project) -> list[list[str]]:
     return [words for words in project.fakes.calls("keytool") if words[1] in ("-importcert", "-delete")]
 
 
+@pytest.mark.process
 def test_every_jdk_takes_the_root_is_proved_and_is_afterwards_as_before(linux: Project, originals: Path) -> None:
-    stores = [jdk(linux.root / "opt/it's a jdk", originals / "PKCS12"),
-              jdk(linux.root / "chosen", originals / "JKS", "jre/lib/security/cacerts")]
+    stores = [jdk(linux.fakes, linux.root / "opt/it's a jdk", originals / "PKCS12"),
+              jdk(linux.fakes, linux.root / "chosen", originals / "JKS", "jre/lib/security/cacerts")]
     chosen = {"JAVA_HOME": str(linux.root / "chosen")}
     before = [keytool(store, "-list") for store in stores]
 
@@ -159,10 +156,11 @@ def test_each_store_is_found_once_and_the_systems_own_is_left_to_the_system(
     assert found(outside) == {store.resolve() for store in stores if "on path" not in str(store)}
 
 
+@pytest.mark.process
 def test_a_java_without_a_compiler_is_asked_for_the_entry_that_signed_the_leaf(
     linux: Project, originals: Path
 ) -> None:
-    store = jdk(linux.root / "opt/jre", originals / "PKCS12")
+    store = jdk(linux.fakes, linux.root / "opt/jre", originals / "PKCS12")
     linux.fakes.answer("^java ", stderr="error: Module jdk.compiler not found\n", exit=1)
     assert inv(linux, "trust-verify").returncode == 1
     assert inv(linux, "trust").returncode == 0
@@ -178,9 +176,10 @@ def test_a_java_without_a_compiler_is_asked_for_the_entry_that_signed_the_leaf(
     assert inv(linux, "trust-verify").returncode == 1
 
 
+@pytest.mark.process
 def test_another_password_is_told_and_stops_no_other_store(linux: Project, originals: Path) -> None:
-    locked = jdk(linux.root / "opt/locked", originals / "LOCKED")
-    other = jdk(linux.root / "opt/other", originals / "PKCS12")
+    locked = jdk(linux.fakes, linux.root / "opt/locked", originals / "LOCKED")
+    other = jdk(linux.fakes, linux.root / "opt/other", originals / "PKCS12")
     before = locked.read_bytes()
     done = inv(linux, "trust")
     assert done.returncode == 1
@@ -189,11 +188,12 @@ def test_another_password_is_told_and_stops_no_other_store(linux: Project, origi
     assert "dev-cluster-tasks-" in keytool(other, "-list")
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(("task", "command"), [("trust", "keytool -importcert"), ("untrust", "keytool -delete")])
 def test_what_fails_is_told_and_the_next_run_finishes_it(
     linux: Project, originals: Path, task: str, command: str
 ) -> None:
-    store = jdk(linux.root / "opt/jdk", originals / "PKCS12")
+    store = jdk(linux.fakes, linux.root / "opt/jdk", originals / "PKCS12")
     if task == "untrust":
         assert inv(linux, "trust").returncode == 0
     linux.fakes.answer(f"^{command}", stderr="the disk is full\n", exit=1, before=f"^{command}")
@@ -204,28 +204,31 @@ def test_what_fails_is_told_and_the_next_run_finishes_it(
     assert ("dev-cluster-tasks-" in keytool(store, "-list")) == (task == "trust")
 
 
+@pytest.mark.process
 def test_a_dry_run_shows_the_command_and_changes_nothing(linux: Project, originals: Path) -> None:
-    store = jdk(linux.root / "opt/jdk", originals / "PKCS12")
+    store = jdk(linux.fakes, linux.root / "opt/jdk", originals / "PKCS12")
     dry = inv(linux, "trust", "--dry")
     assert dry.returncode == 0, dry.stderr
     assert "keytool" in dry.stdout and "-importcert -noprompt -alias dev-cluster-tasks-" in dry.stdout
     assert store.read_bytes() == (originals / "PKCS12").read_bytes()
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(("writable", "start"), [(True, []), (False, ["sudo"])])
 def test_root_is_asked_for_only_where_the_user_may_not_write(
     linux: Project, originals: Path, monkeypatch: pytest.MonkeyPatch, writable: bool, start: list[str]
 ) -> None:
-    store = jdk(linux.root / "opt/jdk", originals / "PKCS12")
+    store = jdk(linux.fakes, linux.root / "opt/jdk", originals / "PKCS12")
     linux.fakes.add("sudo")
     linux.fakes.answer("^keytool")
     for key, value in linux.environment().items():
         monkeypatch.setenv(key, value)
     monkeypatch.setattr(os, "geteuid", lambda: 501)
     monkeypatch.setattr(os, "access", lambda file, mode: writable)
-    root = RootIdentity(Path("/a root.crt"), "", "ab" * 32, "cd" * 20)
+    root = ca.root_in(linux.home / ".local-ca-certs" / "internal-ca.crt")
     java.install(Shell(Context(), {}), str(store), root)
     program = str(store.parents[2] / "bin" / "keytool") if start else "keytool"
     assert linux.fakes.calls()[-1] == [
-        *start, program, "-importcert", "-noprompt", "-alias", root.label, "-file", "/a root.crt", "-keystore",
+        *start, program, "-importcert", "-noprompt", "-alias", root.label, "-file",
+        str(root.files.certificate), "-keystore",
         str(store), "-storepass", "changeit"]

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import ca
 import pytest
-from conftest import Fakes, Project
+from conftest import Project
 from invoke import Context
+from recording import Fakes
 
 from tasks.core.shell import Shell
 from tasks.trust import nss as nss_module
@@ -234,7 +235,6 @@ def test_without_certutil_the_package_is_named_and_nothing_is_changed(
 ) -> None:
     make(linux.home / FIREFOX)
     (linux.fakes.bin / "certutil").unlink()
-    (linux.fakes.bin / "bash").symlink_to(str(shutil.which("bash")))
     if manager:
         linux.fakes.add(manager)
     state = files(linux.home)

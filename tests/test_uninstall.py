@@ -5,18 +5,16 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import ca
 import pytest
-from conftest import INV, Project
+from conftest import Project
+from machine import become
 
-from tasks.ca.root import load_identity
 from tasks.core import system_files
 
 NOTHING = "There is nothing of these tasks on this machine.\n"
@@ -52,7 +50,7 @@ class Machine:
         self.contexts("k3d-cl1", "k3d-cl3", "k3d-cl5", "k3d-x1", "cl7", "work")
         self.network()
         ca.put(self.certs, ca.authority("k3d.internal").pem, b"the key")
-        root = load_identity(self.certs / "internal-ca.crt")
+        root = ca.root_in(self.certs / "internal-ca.crt")
         self.anchor = self.anchors / f"{root.label}.crt"
         self.anchor.write_text(system_files.seal(root.pem))
         self.names.write_text(system_files.seal("address=/k3d.internal/127.0.0.1\n"))
@@ -173,18 +171,18 @@ def test_without_a_terminal_to_ask_on_nothing_goes(machine: Machine) -> None:
     assert done.stderr == "Nothing was changed. Without a terminal to ask on, say --yes.\n"
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(("answer", "goes"), [
     ("y\n", True), ("Yes\n", True), ("\n", False), ("n\n", False), ("\4", False)])
 def test_on_a_terminal_it_asks_and_only_yes_is_yes(machine: Machine, answer: str, goes: bool) -> None:
     machine.fill()
+    machine.fakes.add("sudo")  # for who is not root
+    machine.fakes.behave("sudo", become)
     before = machine.files()
     ours, terminal = os.openpty()
     try:
         os.write(ours, answer.encode())
-        done = subprocess.run(
-            [sys.executable, "-c", INV, str(machine.project.folder), str(machine.root), "uninstall"], text=True,
-            cwd=machine.project.folder, env=machine.project.environment(), capture_output=True, stdin=terminal,
-        )
+        done = machine.project.process("uninstall", stdin=terminal)
     finally:
         os.close(ours)
         os.close(terminal)
@@ -231,7 +229,6 @@ def test_without_k3d_the_clusters_that_docker_runs_are_left_and_said(machine: Ma
     machine.fill()
     (machine.fakes.bin / "k3d").unlink()
     machine.fakes.answer("^docker ps --all --filter label=app=k3d", "cl3\ncl1\ncl1\ncl1-of-others\nx1\n")
-    (machine.fakes.bin / "bash").symlink_to(shutil.which("bash") or "")  # Invoke runs commands with it
     done = machine.inv("--yes", PATH=str(machine.fakes.bin))
     assert done.returncode == 1
     why = "k3d, which deletes it, is not installed: inv tools --install"

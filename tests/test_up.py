@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from itertools import takewhile
 
 import pytest
 from conftest import Project
+from inside import resolver
+from machine import become
 from pretend import World, pages_of, world_of
 
-# The user is not root, and this machine's resolver knows what lies in /etc/resolver, and nothing else.
-THIS_MACHINE = """
-import os
-os.geteuid = lambda: 1000
-
-def addresses(name: str) -> set[str]:
-    from tasks.core import system_files as host
-
-    led = [file for file in (host.ROOT / "etc/resolver").glob("*") if f".{name}".endswith(f".{file.name}")]
-    return {"127.0.0.1"} if led else set()
-"""
+USER = 1000
 
 
 @pytest.fixture
 def world(project: Project) -> Iterator[World]:
-    with (project.folder / "tasks" / "dns" / "resolver.py").open("a") as module:
-        module.write(THIS_MACHINE)
+    """The user is not root, and this machine's resolver knows what lies in /etc/resolver, and nothing else."""
+    def known(name: str) -> list[str]:
+        led = [file for file in (project.root / "etc/resolver").glob("*") if f".{name}".endswith(f".{file.name}")]
+        return ["127.0.0.1"] if led else []
+
     with world_of(project) as world:
         world.impatient()
+        project.patches += [(os, "geteuid", lambda: USER), resolver(known)]
         yield world
 
 
@@ -36,7 +33,7 @@ def world(project: Project) -> Iterator[World]:
 def mac(world: World) -> World:
     """The same for macOS: recorders for what it brings along, and a root whose files lie in a folder of the test."""
     world.fakes.add("brew", "security", "dscacheutil")
-    world.add_to("sudo", "os.execvp(sys.argv[1], sys.argv[1:])")
+    world.fakes.behave("sudo", become)
     (world.project.root / "etc").mkdir()
     world.fakes.answer("^uname", "Darwin\n")
     world.fakes.answer("^brew --prefix", f"{world.project.home / 'homebrew'}\n")

@@ -1,4 +1,4 @@
-"""A cluster's intermediate: made here, kept in the cluster's secret only."""
+"""A cluster's intermediate: created here, kept only in the cluster's secret."""
 
 from __future__ import annotations
 
@@ -6,23 +6,29 @@ import shutil
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tasks.ca.constraints import excludes_addresses, permitted_domains
 from tasks.ca.openssl import ca_config, make_key
-from tasks.ca.root import RootFiles
+from tasks.ca.root import RootCA, RootFiles
+from tasks.ca.signatures import is_issued_by
+from tasks.core.problems import Problem, Reason, problem
 from tasks.core.settings import Cluster
 from tasks.core.shell import Shell
 from tasks.core.work_files import work_folder, write_file
 
-if TYPE_CHECKING:
-    from cryptography.x509 import Certificate
-
-
 INTERMEDIATE_DAYS = 730
-
-
 RENEW_DAYS = 30
+
+
+class IntermediateReason(Reason):
+    """Why a cluster's intermediate must be replaced."""
+
+    INTERMEDIATE_MISSING = "there was none"
+    INTERMEDIATE_IS_ROOT = "the root itself was in the cluster"
+    INTERMEDIATE_OF_OTHER_ROOT = "the old one was issued by another root"
+    INTERMEDIATE_FOR_OTHER_DOMAIN = "the old one was for other names"
+    INTERMEDIATE_CHAIN_INCOMPLETE = "the old chain did not end with the root"
+    INTERMEDIATE_EXPIRES = "the old one expires on {date}"
 
 
 @dataclass(frozen=True)
@@ -33,34 +39,34 @@ class Intermediate:
     key: str
 
 
-def why_not_kept(chain_pem: bytes, root: Certificate, cluster: Cluster) -> str:
-    """Why the intermediate in a cluster is to be replaced; empty when it is good for another RENEW_DAYS."""
+def find_reason_to_replace(chain_pem: bytes, root: RootCA, cluster: Cluster) -> Problem | None:
+    """Why the intermediate in a cluster must be replaced; None while it stays valid for RENEW_DAYS or more."""
     from cryptography import x509
-    from cryptography.exceptions import InvalidSignature
 
     if not chain_pem:
-        return "there was none"
+        return problem(IntermediateReason.INTERMEDIATE_MISSING)
     try:
         first, *rest = x509.load_pem_x509_certificates(chain_pem)
-        if first == root:
-            return "the root itself was in the cluster"
-        first.verify_directly_issued_by(root)
-    except (ValueError, TypeError, InvalidSignature):
-        return "the old one was of another root"
+    except ValueError:
+        return problem(IntermediateReason.INTERMEDIATE_OF_OTHER_ROOT)
+    if first == root.certificate:
+        return problem(IntermediateReason.INTERMEDIATE_IS_ROOT)
+    if not is_issued_by(first, root.certificate):
+        return problem(IntermediateReason.INTERMEDIATE_OF_OTHER_ROOT)
     if permitted_domains(first) != (cluster.domain,) or not excludes_addresses(first):
-        return "the old one was for other names"
-    if rest != [root]:
-        return "the old chain did not end in the root"
+        return problem(IntermediateReason.INTERMEDIATE_FOR_OTHER_DOMAIN)
+    if rest != [root.certificate]:
+        return problem(IntermediateReason.INTERMEDIATE_CHAIN_INCOMPLETE)
     if first.not_valid_after_utc < datetime.now(timezone.utc) + timedelta(days=RENEW_DAYS):
-        return f"the old one ends on {first.not_valid_after_utc:%Y-%m-%d}"
-    return ""
+        return problem(IntermediateReason.INTERMEDIATE_EXPIRES, date=f"{first.not_valid_after_utc:%Y-%m-%d}")
+    return None
 
 
-def make_intermediate(shell: Shell, cluster: Cluster) -> Intermediate:
+def make_intermediate(shell: Shell, cluster: Cluster, root: RootFiles) -> Intermediate:
     """Sign a new intermediate for this cluster's domain. Its key is read and its file removed at once."""
     import secrets
 
-    settings, files = cluster.settings, RootFiles(cluster.settings)
+    settings = cluster.settings
     folder = intermediate_folder(cluster)
     discard_intermediate(shell, cluster)
     if not shell.dry:
@@ -73,12 +79,12 @@ def make_intermediate(shell: Shell, cluster: Cluster) -> Intermediate:
         serial = write_file(shell, folder / "ca.srl", f"01{secrets.token_hex(15)}\n")
         make_key(shell, key)
         shell.change("openssl", "req", "-new", "-key", str(key), "-config", str(config), "-out", str(request))
-        shell.change("openssl", "x509", "-req", "-sha256", "-in", str(request), "-CA", str(files.certificate),
-                     "-CAkey", str(files.key), "-CAserial", str(serial), "-extfile", str(config),
+        shell.change("openssl", "x509", "-req", "-sha256", "-in", str(request), "-CA", str(root.certificate),
+                     "-CAkey", str(root.key), "-CAserial", str(serial), "-extfile", str(config),
                      "-extensions", "authority", "-days", str(INTERMEDIATE_DAYS), "-out", str(certificate))
         if shell.dry:
             return Intermediate("", "")
-        return Intermediate(certificate.read_text() + files.certificate.read_text(), key.read_text())
+        return Intermediate(certificate.read_text() + root.certificate.read_text(), key.read_text())
     finally:
         discard_intermediate(shell, cluster)
 

@@ -1,4 +1,4 @@
-"""Two throw-away leaves of the root: one inside of its name constraint, and one outside."""
+"""Two throw-away leaves issued by a root: one for a name that it may sign for, and one for another name."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
-from tasks.ca.root import RootFiles, load_key, load_root
+from tasks.ca.root import RootCA
 from tasks.core.settings import Settings
 
 OUTSIDE = "proof.example.com"
@@ -24,27 +24,23 @@ class Leaf:
 
 
 @dataclass(frozen=True)
-class Proof:
-    root: Path
-    inside: Leaf
+class ProbeLeaves:
+    permitted: Leaf
     outside: Leaf
 
 
 @contextmanager
-def throw_away_leaves(settings: Settings, retiring: bool = False) -> Iterator[Proof]:
-    """Sign both for an hour, in a folder that is gone afterwards. Exit when the root cannot be used.
-
-    `retiring`: by the root before this one.
-    """
+def issue_probe_leaves(root: RootCA, settings: Settings) -> Iterator[ProbeLeaves]:
+    """Sign both for an hour, in a folder that is removed afterwards."""
     with tempfile.TemporaryDirectory() as folder:
-        inside = Leaf(f"proof.{settings.cluster_domain(0)}", Path(folder) / "inside.crt")
+        permitted = Leaf(f"proof.{settings.cluster_domain(0)}", Path(folder) / "permitted.crt")
         outside = Leaf(OUTSIDE, Path(folder) / "outside.crt")
-        for leaf in (inside, outside):
-            leaf.file.write_bytes(sign(RootFiles(settings, retiring), leaf.name))
-        yield Proof(RootFiles(settings, retiring).certificate, inside, outside)
+        for leaf in (permitted, outside):
+            leaf.file.write_bytes(sign(root, leaf.name))
+        yield ProbeLeaves(permitted, outside)
 
 
-def sign(files: RootFiles, name: str) -> bytes:
+def sign(root: RootCA, name: str) -> bytes:
     """A leaf as a web server has it, in PEM. Not made by openssl: req(1) of macOS cannot sign with another key."""
     from cryptography import x509
     from cryptography.hazmat.primitives.asymmetric import ec
@@ -54,10 +50,9 @@ def sign(files: RootFiles, name: str) -> bytes:
     from cryptography.hazmat.primitives.serialization import Encoding
     from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-    root, issuer_key = load_root(files.settings, files.retiring), load_key(files)
     key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(timezone.utc)
     leaf = x509.CertificateBuilder(
-        issuer_name=root.subject,
+        issuer_name=root.certificate.subject,
         subject_name=x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "dev-cluster-tasks proof")]),
         public_key=key.public_key(),
         serial_number=x509.random_serial_number(),
@@ -70,8 +65,8 @@ def sign(files: RootFiles, name: str) -> bytes:
         (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), False),
         (x509.SubjectAlternativeName([x509.DNSName(name)]), False),
         (x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False),
-        (x509.AuthorityKeyIdentifier.from_issuer_public_key(root.public_key()), False),  # type: ignore[arg-type]
+        (x509.AuthorityKeyIdentifier.from_issuer_public_key(root.certificate.public_key()), False),  # type: ignore[arg-type]
     ):
         leaf = leaf.add_extension(extension, critical)
-    algorithm = None if isinstance(issuer_key, (Ed25519PrivateKey, Ed448PrivateKey)) else SHA256()
-    return leaf.sign(issuer_key, algorithm).public_bytes(Encoding.PEM)  # type: ignore[arg-type]
+    algorithm = None if isinstance(root.key, (Ed25519PrivateKey, Ed448PrivateKey)) else SHA256()
+    return leaf.sign(root.key, algorithm).public_bytes(Encoding.PEM)  # type: ignore[arg-type]

@@ -1,40 +1,49 @@
-"""What a root that works may still be weak in."""
+"""What is weak about a root that can be used."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from tasks.ca.constraints import excludes_addresses, permitted_domains
-from tasks.ca.root import RootFiles
+from tasks.ca.root import RootCA, RootFiles
+from tasks.core.problems import Problem, Reason, problem
 from tasks.core.settings import Settings
 
-if TYPE_CHECKING:
-    from cryptography.x509 import Certificate
+
+class Weakness(Reason):
+    NO_NAME_CONSTRAINT = "it may sign for every name on the Internet (no name constraint)"
+    CONSTRAINT_WITH_DOT = ("its name constraint starts with a dot, which is not a valid DNS name there and fails in "
+                           "some verifiers")
+    CONSTRAINT_TOO_WIDE = "it may sign for all of {permitted}, not only for {domains}"
+    ADDRESSES_ALLOWED = "it may sign for every IP address"
+    NO_KEY_IDENTIFIER = "it has no subject key identifier, which Python 3.13 and later require of its leaves' issuer"
+    READABLE_BY_OTHERS = "other users can read {file} (mode {mode}); fix: chmod {allowed} {file}"
 
 
-def find_weaknesses(root: Certificate, settings: Settings) -> Iterator[str]:
-    """What a root of the original, or of another tool, allows or lacks; each in a sentence."""
+def find_weaknesses(root: RootCA, settings: Settings) -> Iterator[Problem]:
+    """What a root of the original, or of another tool, allows or lacks."""
     from cryptography import x509
 
-    permitted = permitted_domains(root)
+    permitted = permitted_domains(root.certificate)
     if permitted is None:
-        yield "it may sign for every name on the Internet (no name constraint)"
+        yield problem(Weakness.NO_NAME_CONSTRAINT)
         permitted = ()
     if any(name.startswith(".") for name in permitted):
-        yield "its constraint begins with a dot, which is no valid form for a DNS name and fails in some verifiers"
+        yield problem(Weakness.CONSTRAINT_WITH_DOT)
     wide = [name for name in permitted if name.strip(".") not in settings.owned_domains]
     if wide:
-        yield f"it may sign for all of {', '.join(wide)}, not only for {', '.join(settings.owned_domains)}"
-    if not excludes_addresses(root):
-        yield "it may sign for every IP address"
-    if not any(isinstance(extension.value, x509.SubjectKeyIdentifier) for extension in root.extensions):
-        yield "it has no subject key identifier, which Python 3.13 and newer demand of its leaves"
+        yield problem(Weakness.CONSTRAINT_TOO_WIDE, permitted=", ".join(wide),
+                      domains=", ".join(settings.owned_domains))
+    if not excludes_addresses(root.certificate):
+        yield problem(Weakness.ADDRESSES_ALLOWED)
+    extensions = root.certificate.extensions
+    if not any(isinstance(extension.value, x509.SubjectKeyIdentifier) for extension in extensions):
+        yield problem(Weakness.NO_KEY_IDENTIFIER)
 
 
-def find_loose_permissions(files: RootFiles) -> Iterator[str]:
-    """Which of folder and key others may read, each in a sentence."""
+def find_loose_permissions(files: RootFiles) -> Iterator[Problem]:
+    """Which of the folder and the key other users can read."""
     for file, allowed in ((files.folder, 0o700), (files.key, 0o600)):
         mode = file.stat().st_mode & 0o777
         if mode & ~allowed:
-            yield f"others may read {file} (mode {mode:o}): chmod {allowed:o} {file}"
+            yield problem(Weakness.READABLE_BY_OTHERS, file=file, mode=f"{mode:o}", allowed=f"{allowed:o}")

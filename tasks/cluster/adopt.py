@@ -11,7 +11,7 @@ from pathlib import Path
 
 from invoke import Exit
 
-from tasks.ca.root import NEW_KEY
+from tasks.ca.root import NEW_KEY, Roots
 from tasks.cluster import changed_settings, lifecycle, selection, setup
 from tasks.core.progress import say
 from tasks.core.settings import Cluster, Settings, cluster_numbers
@@ -47,7 +47,7 @@ def has_own_network(cluster: Cluster, found: K3dCluster) -> bool:
     return found.network == f"k3d-{cluster.name}"
 
 
-def take_over(shell: Shell, cluster: Cluster, by_name: bool) -> bool:
+def take_over(shell: Shell, cluster: Cluster, roots: Roots, by_name: bool) -> bool:
     """Start and configure it; False, and as it was, when it is not the original's and was not named."""
     started = start(shell, cluster)
     with shell.step(cluster.name, "made by the original Taskfile") as this:
@@ -63,7 +63,7 @@ def take_over(shell: Shell, cluster: Cluster, by_name: bool) -> bool:
             this.warn(f"no: nothing in it is labelled {ORIGINAL}. It is left as it was. To take it over all the same: "
                       f"inv adopt --n {cluster.number}")
             return False
-    setup.configure(shell, cluster)
+    setup.configure(shell, cluster, roots)
     return True
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from invoke import Exit
-
+from tasks.core.problems import Problem, ProblemExit, Reason, describe, problem
 from tasks.core.settings import Cluster, Settings
 from tasks.core.shell import Shell
 from tasks.core.templates import short_hash
@@ -14,54 +13,72 @@ from tasks.engine import network, proxy
 from tasks.engine.clusters import K3dCluster
 
 
-def check_published_ports(cluster: Cluster, found: K3dCluster) -> None:
+class ChangedSetting(Reason):
+    """A setting that only a new cluster takes up, and what this one has instead."""
+
+    PORT_CHANGED = "{cluster} publishes its port {key} on {published}, but the settings say {wanted}."
+    IMAGE_CHANGED = "K3S_IMAGE={wanted}, but it runs {found}"
+    PORTS_OPEN_TO_NETWORK = ("its ports are open to the local network; the settings restrict them to this machine "
+                             "(K3D_BIND_ADDRESS)")
+    ADDRESSES_CHANGED = "its ports should be published on {wanted}, but are published on {found}"
+    COMPANY_CA_CHANGED = "ADDITIONAL_CA_BUNDLE_FILE={wanted}, but its nodes have {found} (its pods get the new one)"
+    REGISTRIES_CHANGED = "K3D_REGISTRY_CONFIG={wanted}, but it was created with a different one"
+    PROXY_CHANGED = "its nodes have a different proxy (HTTP_PROXY, HTTPS_PROXY, NO_PROXY)"
+
+
+def require_published_ports(cluster: Cluster, found: K3dCluster) -> None:
+    """Exit when the settings' ports are not the ones that the cluster publishes."""
+    if wrong := find_port_change(cluster, found):
+        raise ProblemExit(wrong, "Change the K3D_PORT_ keys in .env back, or recreate the cluster: "
+                                 f"{recreate_command(cluster)}")
+
+
+def find_port_change(cluster: Cluster, found: K3dCluster) -> Problem | None:
     for key, wanted in (("80/tcp", cluster.http_port), ("443/tcp", cluster.https_port)):
         published = found.ports.get(key, set())
         if str(wanted) not in published:
-            raise Exit(
-                f"{cluster.name} publishes its port {key} on {', '.join(sorted(published)) or 'no port'}, and the "
-                f"settings say {wanted}.\nChange the K3D_PORT_ keys in .env back, or make the cluster again: "
-                f"{recreate_command(cluster)}"
-            )
+            return problem(ChangedSetting.PORT_CHANGED, cluster=cluster.name, key=key, wanted=wanted,
+                           published=", ".join(sorted(published)) or "no port")
+    return None
 
 
 def warn_about_changed_settings(shell: Shell, cluster: Cluster, found: K3dCluster) -> None:
-    changed = list(find_changed_settings(shell, cluster, found))
+    changed = [*find_changed_settings(shell, cluster, found)]
     if changed:
         with shell.step(cluster.name, "settings") as this:
-            this.warn("\n".join(["some are for a new cluster only, and this one has others:",
-                                 *(f"    - {change}" for change in changed),
-                                 f"    To make it again: {recreate_command(cluster)}"]))
+            this.warn("\n".join(["these take effect only when a cluster is created, and differ from this one:",
+                                 *(f"    - {describe(change)}" for change in changed),
+                                 f"    To recreate it: {recreate_command(cluster)}"]))
 
 
 def recreate_command(cluster: Cluster) -> str:
     return f"inv k3d-cluster-delete --n {cluster.number} k3d-cluster-setup --n {cluster.number}"
 
 
-def find_changed_settings(shell: Shell, cluster: Cluster, found: K3dCluster) -> Iterator[str]:
-    """The settings that configure cannot bring to a cluster that exists, each with what it has instead."""
+def find_changed_settings(shell: Shell, cluster: Cluster, found: K3dCluster) -> Iterator[Problem]:
+    """The settings that `configure` cannot apply to an existing cluster."""
     settings = cluster.settings
     image = shell.look("docker", "inspect", "--format", "{{.Config.Image}}", *found.servers).stdout.split()
     if image and short_image(image[0]) != short_image(settings.k3s_image):
-        yield f"K3S_IMAGE={settings.k3s_image}, and it runs {image[0]}"
+        yield problem(ChangedSetting.IMAGE_CHANGED, wanted=settings.k3s_image, found=image[0])
     wanted = [address for address in network.publish_addresses(shell, settings) if not address.startswith("<")]
     if "0.0.0.0" in found.addresses and "0.0.0.0" not in wanted:
-        yield "its ports are open to the local network, and would be on this machine alone (K3D_BIND_ADDRESS)"
+        yield problem(ChangedSetting.PORTS_OPEN_TO_NETWORK)
     elif "0.0.0.0" not in found.addresses and not found.addresses.issuperset(wanted):
-        yield f"its ports would be on {', '.join(wanted)}, and are on {', '.join(sorted(found.addresses))}"
+        yield problem(ChangedSetting.ADDRESSES_CHANGED, wanted=", ".join(wanted),
+                      found=", ".join(sorted(found.addresses)))
     mounts = [volume.rpartition(":")[0] for volume in found.volumes if volume.split(":")[1:2] == [COMPANY_CA]]
     company = [str(settings.additional_ca_bundle_file)] if settings.additional_ca_bundle_file else []
     if mounts != company:
-        yield (f"ADDITIONAL_CA_BUNDLE_FILE={''.join(company)}, and its nodes have {', '.join(mounts) or 'none'} "
-               "(its pods get the new one)")
+        yield problem(ChangedSetting.COMPANY_CA_CHANGED, wanted="".join(company), found=", ".join(mounts) or "none")
     if found.registries != registries_hash(settings):
-        yield f"K3D_REGISTRY_CONFIG={settings.k3d_registry_config or ''}, and it was made with another one"
+        yield problem(ChangedSetting.REGISTRIES_CHANGED, wanted=settings.k3d_registry_config or "")
     if set(found.environment) != set(proxy.proxy_variables(shell, settings)):
-        yield "the proxy (HTTP_PROXY, HTTPS_PROXY, NO_PROXY) is another one than its nodes have"
+        yield problem(ChangedSetting.PROXY_CHANGED)
 
 
 def short_image(image: str) -> str:
-    """Without what Docker adds where a name has none: https://github.com/distribution/reference/blob/main/normalize.go"""
+    """Without the registry and path that Docker adds: https://github.com/distribution/reference/blob/main/normalize.go"""
     return image.removeprefix("docker.io/").removeprefix("library/")
 
 

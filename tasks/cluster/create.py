@@ -1,4 +1,4 @@
-"""Create a cluster with k3d."""
+"""Create a cluster with k3d, or start one that exists."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from invoke import Exit
 
-from tasks.cluster.changed_settings import check_published_ports, registries_hash, warn_about_changed_settings
+from tasks.cluster.changed_settings import registries_hash, require_published_ports, warn_about_changed_settings
 from tasks.core.settings import Cluster
 from tasks.core.shell import Shell
 from tasks.core.well_known import COMPANY_CA
@@ -18,41 +18,40 @@ from tasks.engine.ports import check_free_ports
 
 
 def ensure_running(shell: Shell, cluster: Cluster, found: K3dCluster | None, extra: list[str]) -> None:
-    """See to it that the cluster exists and runs."""
+    """Create the cluster where it is missing, start it where it is stopped."""
     with shell.step(cluster.name, "cluster") as this:
         marker, again = creation_marker(cluster), ""
         if marker.exists():
             shell.until_ended(f"k3d cluster create {cluster.name} ")
-            if marker.exists():  # else that command has ended well by now
+            if marker.exists():  # else that command has succeeded meanwhile
                 shell.change("k3d", "cluster", "delete", cluster.name)
-                again = ", after a half made one was deleted"
+                again = ", after deleting a partly created one"
             found = None if again else list_clusters(shell).get(cluster.name)
         if found:
-            check_published_ports(cluster, found)
+            require_published_ports(cluster, found)
             warn_about_changed_settings(shell, cluster, found)
         if found is None:
             create(shell, cluster, extra)
             this.outcome = f"created{again}"
         elif not found.running:
-            shell.change("k3d", "cluster", "start", cluster.name, "--wait", "--timeout",
-                         f"{cluster.settings.timeout_create}s")
+            start_containers(shell, cluster, found)
             this.outcome = "started"
         else:
             this.skip("already running")
         if found and extra:
-            this.warn(f"{this.outcome}; what is behind -- is for a new cluster only")
+            this.warn(f"{this.outcome}; arguments after -- apply only to a new cluster and were ignored")
 
 
 def create(shell: Shell, cluster: Cluster, extra: list[str]) -> None:
-    """Create the cluster, with the marker there until it is whole, or until k3d has undone it."""
+    """Create the cluster. The marker exists until the API answers, or until k3d has rolled back."""
     marker, publish = creation_marker(cluster), network.publish_addresses(shell, cluster.settings)
     check_free_ports(shell, cluster, publish)
-    write_file(shell, marker, "k3d cluster create was begun. This file goes when the API answers.\n")
+    write_file(shell, marker, "k3d cluster create has started. This file is removed once the API answers.\n")
     try:
         shell.change(*create_command(cluster, publish, proxy.k3d_arguments(shell, cluster.settings)), *extra,
-                     hint="k3d has undone what it had begun. inv doctor may tell why. Then run this task again.")
+                     hint="k3d rolled back. `inv doctor` may show why. Then run this task again.")
     except Exit:
-        with suppress(Exit):  # where k3d does not answer either, the mark stays
+        with suppress(Exit):  # where k3d does not answer either, the marker stays
             if cluster.name not in list_clusters(shell):
                 marker.unlink(missing_ok=True)
         raise
@@ -61,8 +60,20 @@ def create(shell: Shell, cluster: Cluster, extra: list[str]) -> None:
 
 
 def creation_marker(cluster: Cluster) -> Path:
-    """A file that is there from before `k3d cluster create` until the API answers: with it, a cluster is half made."""
+    """A file that exists from before `k3d cluster create` until the API answers: its cluster is partly created."""
     return work_folder(cluster) / "half-made"
+
+
+def require_complete(cluster: Cluster) -> None:
+    if creation_marker(cluster).exists():
+        raise Exit(f"{cluster.name} was only partly created (k3d cluster create was interrupted). "
+                   f"Create it again with: inv k3d-cluster-setup --n {cluster.number}")
+
+
+def start_containers(shell: Shell, cluster: Cluster, found: K3dCluster) -> None:
+    if found.state == "stopped":
+        check_free_ports(shell, cluster, sorted(found.addresses), there=True)
+    shell.change("k3d", "cluster", "start", cluster.name, "--wait", "--timeout", f"{cluster.settings.timeout_create}s")
 
 
 def create_command(cluster: Cluster, publish: list[str], proxied: list[str]) -> list[str]:

@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from invoke import Exit
 
 from tasks import in_cluster
-from tasks.cluster.changed_settings import check_published_ports, warn_about_changed_settings
-from tasks.cluster.create import creation_marker, ensure_running
+from tasks.ca.root import Roots
+from tasks.cluster.changed_settings import require_published_ports, warn_about_changed_settings
+from tasks.cluster.create import ensure_running, require_complete
 from tasks.core.progress import per_cluster
 from tasks.core.settings import Cluster, Settings
 from tasks.core.shell import Shell
@@ -17,8 +18,8 @@ from tasks.engine.clusters import K3dCluster, list_clusters
 from tasks.in_cluster import charts
 
 
-def setup(shell: Shell, clusters: list[Cluster], extra: list[str]) -> None:
-    """Create what is missing, start what is stopped, configure all; several clusters side by side."""
+def setup(shell: Shell, clusters: list[Cluster], roots: Roots, extra: list[str]) -> None:
+    """Create missing clusters, start stopped ones, configure all; several side by side."""
     settings = clusters[0].settings
     charts.check_source(settings)
     ensure_network(shell, settings, list_clusters(shell).values())
@@ -27,13 +28,13 @@ def setup(shell: Shell, clusters: list[Cluster], extra: list[str]) -> None:
         with shell.one_at_a_time("cluster", cluster.name):
             ensure_running(shell, cluster, list_clusters(shell).get(cluster.name), extra)
             kubeconfig.merge(shell, cluster)
-            in_cluster.configure(shell, cluster)
+            in_cluster.configure(shell, cluster, roots)
 
     per_cluster(clusters, one, at_once=not shell.dry)
 
 
-def configure(shell: Shell, cluster: Cluster, reinstall: bool = False) -> None:
-    """Configure a cluster that runs; Exit says how to bring it up where it does not."""
+def configure(shell: Shell, cluster: Cluster, roots: Roots, reinstall: bool = False) -> None:
+    """Configure a running cluster; Exit says how to bring it up where it does not run."""
     settings = cluster.settings
     with shell.one_at_a_time("cluster", cluster.name):
         clusters = list_clusters(shell)
@@ -41,24 +42,23 @@ def configure(shell: Shell, cluster: Cluster, reinstall: bool = False) -> None:
         charts.check_source(settings)
         ensure_network(shell, settings, clusters.values())  # one of the original Taskfile has a network of its own
         kubeconfig.merge(shell, cluster)
-        in_cluster.configure(shell, cluster, reinstall)
+        in_cluster.configure(shell, cluster, roots, reinstall)
 
 
 def require_running(shell: Shell, cluster: Cluster, found: K3dCluster | None) -> None:
     state = ""
     if not shell.dry and (found is None or not found.running):
         state = "does not exist" if found is None else f"is {found.state}"
-    elif creation_marker(cluster).exists():
-        state = "is half made: k3d cluster create was broken off"
     if state:
         raise Exit(f"{cluster.name} {state}. Bring it up with: inv k3d-cluster-setup --n {cluster.number}")
+    require_complete(cluster)
     if found:
-        check_published_ports(cluster, found)
+        require_published_ports(cluster, found)
         warn_about_changed_settings(shell, cluster, found)
 
 
 def ensure_network(shell: Shell, settings: Settings, found: Iterable[K3dCluster]) -> None:
-    """Make the shared network where it is missing, as the clusters on it knew it."""
+    """Create the shared network where it is missing, with the subnet that the clusters on it know."""
     on_it = [cluster for cluster in found if cluster.network == settings.k3d_network]
     with shell.one_at_a_time("network", settings.k3d_network):
         network.ensure(shell, settings, next((cluster.subnet for cluster in on_it), ""),

@@ -17,8 +17,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
+from tasks.core import setting_types
 from tasks.core.console import say
-from tasks.core.setting_types import PROJECT
 from tasks.core.templates import short_hash
 from tasks.core.well_known import MANAGER
 
@@ -43,7 +43,7 @@ def hold(kind: str, thing: str | Path, command: str, pause: Callable[[float], No
             told = True
         pause(PAUSE_SECONDS)
     with lock:
-        json.dump({"command": command, "process": os.getpid(), "folder": str(PROJECT)}, lock)
+        json.dump({"command": command, "process": os.getpid(), "folder": str(setting_types.PROJECT)}, lock)
         lock.flush()
         try:
             yield

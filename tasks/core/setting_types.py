@@ -8,7 +8,11 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
-PROJECT = Path(__file__).resolve().parents[2]
+SOURCE = Path(__file__).resolve().parents[2]
+"""Where the code lies, and the templates."""
+
+PROJECT = SOURCE
+"""Where .env, .work and .tools lie. Asked for as `values.PROJECT`: tests choose a folder of their own."""
 
 
 def text(value: str) -> str:

@@ -16,7 +16,6 @@ from typing import Any
 from invoke import Exit
 
 from tasks.core import setting_types
-from tasks.core.setting_types import PROJECT
 
 
 def cluster_numbers(text: str) -> list[int]:
@@ -236,9 +235,10 @@ NAME_KEYS = ["K3D_CLUSTER_NAME_PREFIX", "K3D_CLUSTER_DOMAIN_PREFIX", "K3D_SUBDOM
 # --- reading them -----------------------------------------------------------------------------------------------------
 
 
-def load(project: Path = PROJECT, environment: Mapping[str, str] = os.environ) -> Settings:
+def load(project: Path | None = None, environment: Mapping[str, str] = os.environ) -> Settings:
     """Read and check everything; Exit lists all that is wrong at once, each with its place, key and value."""
     problems: list[str] = []
+    project = project or setting_types.PROJECT
     defaults = read_file(project / ".default.env", problems)
     chosen = read_file(project / ".env", problems) if (project / ".env").exists() else {}
     problems += unknown_keys(chosen)

@@ -21,10 +21,9 @@ from invoke import Context, Exit
 from invoke.exceptions import CommandTimedOut
 from invoke.runners import Result
 
-from tasks.core import locks
+from tasks.core import locks, setting_types
 from tasks.core.console import running_steps, say
 from tasks.core.progress import Step, current_step, side_by_side, step
-from tasks.core.setting_types import PROJECT
 
 LOOK_SECONDS = 60
 
@@ -32,9 +31,6 @@ SLOW = ("The machine may be slow, or images may still be downloading. "
         "Increase TIMEOUT_READY in .env and run the task again.")
 
 AGAIN = "Fix the cause and run the task again; tasks are safe to repeat. Use --echo to see the full output."
-
-# Where `inv tools --install` puts programs; they win over the machine's.
-OWN_TOOLS = PROJECT / ".tools" / "bin"
 
 # Debian leaves these out of a user's PATH; dnsmasq and update-ca-certificates lie there.
 SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")
@@ -68,6 +64,11 @@ def _interrupt(*_: object) -> None:
     _interrupted = True
 
 
+def own_tools() -> Path:
+    """Where `inv tools --install` puts programs; they win over the machine's."""
+    return setting_types.PROJECT / ".tools" / "bin"
+
+
 class Shell:
     """The one door to other programs: an Invoke context and the environment that .env adds to it."""
 
@@ -75,7 +76,8 @@ class Shell:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, _interrupt)
         self.context = context
-        path = os.pathsep.join([str(OWN_TOOLS), environment.get("PATH") or os.environ.get("PATH", os.defpath), *SBIN])
+        users = environment.get("PATH") or os.environ.get("PATH", os.defpath)
+        path = os.pathsep.join([str(own_tools()), users, *SBIN])
         # What they say is looked at, such as why sudo refuses: https://www.gnu.org/software/gettext/manual/ (LANGUAGE)
         self.environment = {**environment, "LANGUAGE": "en", "PATH": path}
         self.root_refused = False

@@ -44,6 +44,8 @@ class Row:
     note: str
     command: str = ""
     """What to type where it is yellow or red."""
+    code: str = "ok"
+    """What is wrong, for programs; see tasks/core/problems.py."""
 
 
 def show(rows: list[Row], *headings: str) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from invoke import Exit
 
-from tasks.core.setting_types import PROJECT
+from tasks.core import setting_types
 from tasks.core.well_known import MANAGER, MARKER
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def templates() -> Environment:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
-        loader=FileSystemLoader(PROJECT / "templates"),
+        loader=FileSystemLoader(setting_types.SOURCE / "templates"),
         undefined=StrictUndefined,
         autoescape=False,
         trim_blocks=True,

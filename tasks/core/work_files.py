@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tasks.core.setting_types import PROJECT
+from tasks.core import setting_types
 from tasks.core.settings import Cluster
 from tasks.core.shell import Shell
 
@@ -23,9 +23,9 @@ def write_file(shell: Shell, file: Path, text: str, private: bool = False) -> Pa
 
 def work_file(name: str) -> Path:
     """Where a rendered file lies that is not a cluster's."""
-    return PROJECT / ".work" / name
+    return setting_types.PROJECT / ".work" / name
 
 
 def work_folder(cluster: Cluster) -> Path:
     """Where a cluster's rendered manifests lie, to be looked at. Nothing is read back from there."""
-    return PROJECT / ".work" / cluster.name
+    return setting_types.PROJECT / ".work" / cluster.name

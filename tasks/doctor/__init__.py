@@ -1,6 +1,6 @@
-"""Why does it not work: checks of this machine and of every cluster, each with its cause and what to do.
+"""The task `doctor`: checks of this machine and of every cluster, each with its likely cause and what to do.
 
-A check is a function in one of the files here, below a line with its id, level, cause and fix.
+A check is a function in one of the files here, under a line with its id, level, cause and fix.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ from typing import Any
 
 from invoke import Context, Exit, task
 
+from tasks.ca.root import load_root
 from tasks.core import settings as configuration
 from tasks.core.invoke_patches import PlainTask
+from tasks.core.problems import ProblemExit
 from tasks.core.progress import describe_os_error, say
 from tasks.core.settings import Cluster, Settings
 from tasks.core.shell import Shell
@@ -27,9 +29,7 @@ from tasks.probe.snapshot import ClusterSnapshot, take_snapshot, without_nulls
 
 OF_MACHINE = Checks([*machine.CHECKS, *ca.CHECKS, *dns.CHECKS, *bugs.MACHINE])
 
-
 OF_CLUSTER = Checks(clusters.CHECKS)
-
 
 OF_RUNNING = Checks([*clusters.RUNNING, *in_cluster.CHECKS, *workloads.CHECKS, *bugs.CLUSTER])
 
@@ -38,13 +38,13 @@ THIS_MACHINE = "this machine"
 
 @task(klass=PlainTask, help={
     **JSON_HELP,
-    "fix": "do what is safe of what is offered, and look again",
-    "checks": "list all checks, and look at nothing",
+    "fix": "apply the safe fixes, then check again",
+    "checks": "list all checks, and run none",
 })
 def doctor(context: Context, fix: bool = False, json: bool = False, checks: bool = False) -> None:
-    """Find out why it does not work, and what to do
+    """Find out why something does not work
 
-    Ends with 0 when all is well, 1 with warnings alone, 2 with an error.
+    Exits with 0 when all is well, 1 with only warnings, 2 with an error.
     """
     if checks:
         list_checks()
@@ -54,20 +54,20 @@ def doctor(context: Context, fix: bool = False, json: bool = False, checks: bool
     machine = inspect_machine(shell, settings)
     findings = [*examine_all(machine)]
     with redirect_stdout(sys.stderr) if json else nullcontext():
-        mended = fix and apply_fixes(findings)
-    if mended:
+        fixed = fix and apply_fixes(findings)
+    if fixed:
         machine = inspect_machine(shell, settings)
         findings = [*examine_all(machine)]
     if json:
         print_json([as_json(finding) for finding in findings])
     else:
-        show(findings, machine.patients)
+        show(findings, machine.views)
     states = {finding.state for finding in findings if finding.is_wrong}
     if states:
         raise Exit(code=2 if ERROR in states else 1)
 
 
-# --- looking ----------------------------------------------------------------------------------------------------------
+# --- checking ---------------------------------------------------------------------------------------------------------
 
 
 def examine_all(machine: Machine) -> Iterator[Finding]:
@@ -76,25 +76,29 @@ def examine_all(machine: Machine) -> Iterator[Finding]:
     yield from of_machine
     known = {finding.check.id: finding.state for finding in of_machine}
     checked = machine.shell.side_by_side([
-        partial(examine, machine.shell, Checks([*OF_CLUSTER, *(OF_RUNNING if patient.found.running else [])]),
-                patient.cluster.name, patient, known) for patient in machine.patients])
+        partial(examine, machine.shell, Checks([*OF_CLUSTER, *(OF_RUNNING if view.k3d_cluster.running else [])]),
+                view.cluster.name, view, known) for view in machine.views])
     for findings in checked:
         yield from findings
 
 
 def inspect_machine(shell: Shell, settings: Settings) -> Machine:
     subject = Machine(shell, settings)
+    try:
+        subject.root = load_root(settings)
+    except ProblemExit as error:
+        subject.root_problem = error.problem
     subject.engine = read_docker_info(shell)
     if subject.engine:
-        subject.found = list_clusters(shell)
-        subject.patients = shell.side_by_side([
+        subject.clusters = list_clusters(shell)
+        subject.views = shell.side_by_side([
             lambda cluster=cluster: inspect_cluster(subject, cluster)  # type: ignore[misc]
-            for cluster in own_clusters(settings, subject.found)])
+            for cluster in own_clusters(settings, subject.clusters)])
     return subject
 
 
 def read_docker_info(shell: Shell) -> dict[str, Any]:
-    """What `docker info` tells; empty when no engine answers."""
+    """What `docker info` reports; empty when no engine answers."""
     import json
 
     said = shell.look("docker", "info", "--format", "{{json .}}")
@@ -106,26 +110,26 @@ def read_docker_info(shell: Shell) -> dict[str, Any]:
 
 
 def inspect_cluster(subject: Machine, cluster: Cluster) -> ClusterView:
-    found = subject.found[cluster.name]
-    if not found.running:
-        return ClusterView(subject, cluster, found, ClusterSnapshot(cluster, f"it is {found.state}"))
-    seen, (host, reached) = subject.shell.side_by_side([
+    k3d_cluster = subject.clusters[cluster.name]
+    if not k3d_cluster.running:
+        return ClusterView(subject, cluster, k3d_cluster, ClusterSnapshot(cluster, f"it is {k3d_cluster.state}"))
+    snapshot, (host, reached) = subject.shell.side_by_side([
         lambda: take_snapshot(subject.shell, cluster), lambda: network.host_address(subject.shell, cluster)])
-    return ClusterView(subject, cluster, found, seen, host, reached)
+    return ClusterView(subject, cluster, k3d_cluster, snapshot, host, reached)
 
 
-# --- mending ----------------------------------------------------------------------------------------------------------
+# --- fixing -----------------------------------------------------------------------------------------------------------
 
 
 def apply_fixes(findings: list[Finding]) -> bool:
-    """Do each safe fix once, in the order of the checks. What fails is told; whether there was anything to do."""
+    """Apply each safe fix once, in the order of the checks, and report what fails. Whether there was anything to do."""
     todo = {(finding.where, finding.check.fix): finding for finding in findings
-            if finding.is_wrong and finding.check.fix.go}
+            if finding.is_wrong and finding.check.fix.run}
     for (where, fix), finding in todo.items():
         say(f"{where}: {finding.check.id}: {finding.fix}")
         try:
-            assert fix.go
-            fix.go(finding.subject)
+            assert fix.run
+            fix.run(finding.subject)
         except Exit as error:
             say(str(error.message))
         except OSError as error:
@@ -136,26 +140,30 @@ def apply_fixes(findings: list[Finding]) -> bool:
 # --- showing ----------------------------------------------------------------------------------------------------------
 
 
-def show(findings: list[Finding], patients: list[ClusterView]) -> None:
-    """What is wrong, why, and what to do; of what is well only how much."""
+def show(findings: list[Finding], views: list[ClusterView]) -> None:
+    """What is wrong, why, and what to do; of what works only how many."""
     wrong = [finding for finding in findings if finding.is_wrong]
     if wrong:
-        print_table(["", "where", "check", "found, why, and what to do"],
+        print_table(["", "where", "check", "what is wrong, likely cause, what to do"],
                     [cells for findings in group_findings(wrong) for cells in table_lines(findings)])
     skipped = sum(finding.state == "grey" for finding in findings)
     good = sum(finding.state == "green" for finding in findings)
     errors = sum(finding.state == ERROR for finding in wrong)
-    say(f"{good} checks are good, {errors} found an error, {len(wrong) - errors} a warning"
-        + (f", {skipped} were not asked because of another" if skipped else "") + "."
-        + (" What is safe of this is done by: inv doctor --fix" if any(f.check.fix.go for f in wrong) else ""))
-    for patient in patients:
-        if patient.found.state == "stopped":
-            say(f"{patient.cluster.name} is stopped, and was looked at from outside only. "
-                f"inv k3d-cluster-start --n {patient.cluster.number}")
+    say(f"{good} checks passed, {count(errors, 'error')}, {count(len(wrong) - errors, 'warning')}"
+        + (f", {skipped} skipped" if skipped else "") + "."
+        + (" Apply the safe fixes with: inv doctor --fix" if any(f.check.fix.run for f in wrong) else ""))
+    for view in views:
+        if view.k3d_cluster.state == "stopped":
+            say(f"{view.cluster.name} is stopped, so only its containers were checked. Start it with: "
+                f"inv k3d-cluster-start --n {view.cluster.number}")
+
+
+def count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def group_findings(wrong: list[Finding]) -> list[list[Finding]]:
-    """Those of one check in one place; and where it says the same of several clusters, those too."""
+    """The findings of one check in one place together; and of several places where they say the same."""
     places: dict[tuple[str, str], list[Finding]] = {}
     for finding in wrong:
         places.setdefault((finding.check.id, finding.where), []).append(finding)
@@ -179,14 +187,14 @@ def table_lines(findings: list[Finding]) -> Iterator[list[str | Cell]]:
 
 def as_json(finding: Finding) -> dict[str, Any]:
     check = finding.check
-    return {"id": check.id, "where": finding.where, "looks_at": check.looks_at, "state": finding.state,
-            "found": finding.what, "cause": finding.cause, "fix": finding.fix, "safe": check.fix.go is not None,
-            "link": check.link}
+    return {"id": check.id, "code": finding.code, "where": finding.where, "looks_at": check.looks_at,
+            "state": finding.state, "found": finding.what, "cause": finding.cause, "fix": finding.fix,
+            "safe": check.fix.run is not None, "link": check.link}
 
 
 def list_checks() -> None:
     every = [*OF_MACHINE, *OF_CLUSTER, *OF_RUNNING]
-    print_table(["check", "level", "looks at", "mended by --fix"], [
-        [check.id, "error" if check.level == ERROR else "warning", check.looks_at, "yes" if check.fix.go else ""]
+    print_table(["check", "level", "what must be true", "--fix"], [
+        [check.id, "error" if check.level == ERROR else "warning", check.looks_at, "yes" if check.fix.run else ""]
         for check in every])
     say(f"{len(every)} checks")

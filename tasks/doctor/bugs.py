@@ -62,8 +62,8 @@ def of_k3d(machine: Machine) -> Iterator[str]:
 
 @CLUSTER.check("bugs", WARNING, "Not mended yet in this version.",
                "A newer version in .env, then: inv k3d-cluster-configure --n {n}; for k3s a new cluster", needs=["api"])
-def in_cluster(patient: ClusterView) -> Iterator[str]:
+def in_cluster(view: ClusterView) -> Iterator[str]:
     """No known bug of its k3s and trust-manager matters here"""
-    for node in patient.seen.all("Node"):
+    for node in view.snapshot.all("Node"):
         yield from applying("k3s", kubelet_version(node), K3S)
-    yield from applying("trust-manager", patient.seen.version("trust-manager"), TRUST_MANAGER)
+    yield from applying("trust-manager", view.snapshot.version("trust-manager"), TRUST_MANAGER)

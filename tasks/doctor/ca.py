@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from datetime import datetime, timedelta, timezone
-
-from invoke import Exit
+from datetime import datetime, timezone
 
 from tasks import trust
-from tasks.ca.probe_leaves import throw_away_leaves
-from tasks.ca.root import RootFiles, known_roots, load_retiring, load_root
+from tasks.ca.probe_leaves import issue_probe_leaves
+from tasks.ca.root import ROOT_EXPIRES_SOON, known_roots
 from tasks.ca.weaknesses import find_loose_permissions, find_weaknesses
+from tasks.core.problems import Problem
 from tasks.core.well_known import MANAGER
 from tasks.doctor.check import ERROR, WARNING, Checks, Machine
 from tasks.doctor.fixes import CLOSE_AUTHORITY, TRUST
@@ -22,48 +21,47 @@ CHECKS = Checks()
 
 check = CHECKS.check
 
-SOON = timedelta(days=90)
 
 
 @check("ca", ERROR, "It was never made, has ended, was damaged, or the settings name other domains now.",
        "What is found says how. inv cert makes one where there is none, and replaces none.")
-def usable(machine: Machine) -> Iterator[str]:
+def usable(machine: Machine) -> Iterator[Problem]:
     """The root certificate and its key: there, whole, valid, and for these domains"""
-    try:
-        load_root(machine.settings)
-    except Exit as error:
-        yield " ".join(str(error.message).splitlines()[:2]).replace("Nothing was changed. ", "")
+    if machine.root_problem:
+        yield machine.root_problem
 
 
 @check("ca-ends", WARNING, "A root is good for ten years.", "inv cert-renew", needs=["ca"])
 def ends(machine: Machine) -> Iterator[str]:
     """The root is good for another 90 days"""
-    until = load_root(machine.settings).not_valid_after_utc
-    if until < datetime.now(timezone.utc) + SOON:
+    until = machine.usable_root.expires
+    if until < datetime.now(timezone.utc) + ROOT_EXPIRES_SOON:
         yield f"the root ends on {until:%Y-%m-%d}"
 
 
 @check("ca-retiring", WARNING, "inv cert-renew was broken off, or a cluster was stopped then.", "inv cert-renew",
        needs=["ca"])
-def renewal(machine: Machine) -> Iterator[str]:
+def renewal(machine: Machine) -> Iterator[str | Problem]:
     """No renewal of the root is half done"""
-    if load_retiring(machine.settings) is not None:
-        yield from (overlap.clusters_needing_old_root(machine.shell, machine.settings)
-                    or ["nothing is signed by the old root any more"])
+    if machine.roots.retiring:
+        holders = overlap.list_holders(machine.shell, machine.settings, machine.roots)
+        yield from (holder.why for holder in holders)
+        if not holders:
+            yield "nothing is issued by the former root any more"
 
 
 @check("ca-weak", WARNING, "It was made by the original Taskfile or another tool.", "inv cert-renew --new-key",
        needs=["ca"])
-def weak(machine: Machine) -> Iterator[str]:
+def weak(machine: Machine) -> Iterator[Problem]:
     """The root may sign for our domains only, and has what verifiers want"""
-    return find_weaknesses(load_root(machine.settings), machine.settings)
+    return find_weaknesses(machine.usable_root, machine.settings)
 
 
 @check("ca-open", ERROR, "Whoever reads the key can sign for our domains, and this machine believes it.",
        CLOSE_AUTHORITY, needs=["ca"])
-def readable_by_others(machine: Machine) -> Iterator[str]:
+def readable_by_others(machine: Machine) -> Iterator[Problem]:
     """Nobody else may read the root's key"""
-    return find_loose_permissions(RootFiles(machine.settings))
+    return find_loose_permissions(machine.usable_root.files)
 
 
 @check("company-ca", WARNING, "Your company has renewed its CA.", "Put the new one into ADDITIONAL_CA_BUNDLE_FILE, "
@@ -82,10 +80,11 @@ def company(machine: Machine) -> Iterator[str]:
 def trusted(machine: Machine) -> Iterator[str]:
     """Each trust store of TRUST_STORES accepts a certificate of the root"""
     shell, settings = machine.shell, machine.settings
-    with throw_away_leaves(settings) as proof:
+    root = machine.usable_root
+    with issue_probe_leaves(root, settings) as leaves:
         for store, place in trust.list_places(shell, trust.chosen_kinds(settings)):
-            if not store.accepts(shell, place, proof.inside):
-                yield f"{place} refuses it. {store.missing(shell, proof.root)}".strip()
+            if not store.accepts(shell, place, leaves.permitted):
+                yield f"{place} refuses it. {store.missing(shell, root.files.certificate)}".strip()
 
 
 @check("trust-wide", ERROR, "The store does not look at name constraints, or another root signs for everything.",
@@ -93,10 +92,11 @@ def trusted(machine: Machine) -> Iterator[str]:
 def too_much(machine: Machine) -> Iterator[str]:
     """Each of them refuses a certificate of the root for a name that is not ours"""
     shell, settings = machine.shell, machine.settings
-    with throw_away_leaves(settings) as proof:
+    root = machine.usable_root
+    with issue_probe_leaves(root, settings) as leaves:
         for store, place in trust.list_places(shell, trust.chosen_kinds(settings)):
-            if store.ENFORCES_CONSTRAINTS and store.accepts(shell, place, proof.outside):
-                yield f"{place} accepts {proof.outside.name}"
+            if store.ENFORCES_CONSTRAINTS and store.accepts(shell, place, leaves.outside):
+                yield f"{place} accepts {leaves.outside.name}"
 
 
 @check("trust-left", WARNING, "The root was replaced or deleted, and is still trusted.", "inv untrust trust")
@@ -115,7 +115,7 @@ def left_behind(machine: Machine) -> Iterator[str]:
        "Move the folder, and name it in CERT_FOLDER.", needs=["ca"])
 def synchronised(machine: Machine) -> Iterator[str]:
     """The root's key lies in no folder that a cloud copies"""
-    folder = RootFiles(machine.settings).folder.resolve()
+    folder = machine.usable_root.files.folder.resolve()
     clouds = ("Dropbox", "OneDrive", "Google Drive", "Mobile Documents", "Nextcloud")
     for part in folder.parts:
         if part.startswith(clouds):

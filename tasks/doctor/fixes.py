@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tasks import dns, trust
-from tasks.ca.root import RootFiles
+from tasks.ca.root import RootFiles, load_roots
 from tasks.cluster import lifecycle, setup
 from tasks.core.sudo import with_sudo_plan
 from tasks.doctor.check import ClusterView, Fix, Machine
@@ -16,7 +16,7 @@ def install_tools(machine: Machine) -> None:
 
 
 def close_authority(machine: Machine) -> None:
-    files = RootFiles(machine.settings)
+    files = RootFiles.of(machine.settings)
     for mode, file in (("700", files.folder), ("600", files.key)):
         machine.shell.change("chmod", mode, str(file))
 
@@ -30,31 +30,31 @@ def resolve_names(machine: Machine) -> None:
 
 
 def start_all(machine: Machine) -> None:
-    lifecycle.start_all(machine.shell, [patient.cluster for patient in machine.patients])
+    lifecycle.start_all(machine.shell, [view.cluster for view in machine.views])
 
 
-def start(patient: ClusterView) -> None:
-    lifecycle.start_all(patient.shell, [patient.cluster])
+def start(view: ClusterView) -> None:
+    lifecycle.start_all(view.shell, [view.cluster])
 
 
-def write_kubeconfig(patient: ClusterView) -> None:
-    kubeconfig.merge(patient.shell, patient.cluster)
+def write_kubeconfig(view: ClusterView) -> None:
+    kubeconfig.merge(view.shell, view.cluster)
 
 
-def configure(patient: ClusterView) -> None:
-    setup.configure(patient.shell, patient.cluster)
+def configure(view: ClusterView) -> None:
+    setup.configure(view.shell, view.cluster, load_roots(view.settings))
 
 
-def reinstall(patient: ClusterView) -> None:
-    setup.configure(patient.shell, patient.cluster, reinstall=True)
+def reinstall(view: ClusterView) -> None:
+    setup.configure(view.shell, view.cluster, load_roots(view.settings), reinstall=True)
 
 
 def wake(deployment: str) -> Fix:
     """For a Deployment of k3s that somebody has scaled to 0."""
     words = ("-n", "kube-system", "scale", f"deployment/{deployment}", "--replicas=1")
 
-    def go(patient: ClusterView) -> None:
-        shell, cluster, seconds = patient.shell, patient.cluster, patient.settings.timeout_ready
+    def go(view: ClusterView) -> None:
+        shell, cluster, seconds = view.shell, view.cluster, view.settings.timeout_ready
         with shell.step(cluster.name, deployment) as this:
             shell.change(*cluster.kubectl, *words)
             shell.wait(f"{deployment} to run", seconds, *cluster.kubectl, "-n", "kube-system", "rollout", "status",

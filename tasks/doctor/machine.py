@@ -9,6 +9,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from tasks.core import system_files
+from tasks.core.problems import Problem
 from tasks.doctor.check import ERROR, WARNING, Checks, Machine
 from tasks.doctor.fixes import INSTALL_TOOLS, START_ALL
 from tasks.engine import network
@@ -29,7 +30,7 @@ CLUSTER_NETWORKS = ("10.42.0.0/16", "10.43.0.0/16")
 
 
 @check("tools", ERROR, "A tool is missing, or older than these tasks need.", INSTALL_TOOLS)
-def needed_tools(machine: Machine) -> Iterator[str]:
+def needed_tools(machine: Machine) -> Iterator[Problem]:
     """docker, k3d, helm, kubectl and openssl: there, and new enough"""
     for tool in required.VERSION_COMMANDS:
         if tool != "docker" or not machine.shell.find("docker"):  # its engine is the next check
@@ -40,10 +41,10 @@ def needed_tools(machine: Machine) -> Iterator[str]:
 
 @check("engine", ERROR, "Docker is not started, or DOCKER_HOST or the Docker context names another engine.",
        "Start Docker. Which one is asked: docker context ls", needs=["tools"])
-def engine_answers(machine: Machine) -> Iterator[str]:
+def engine_answers(machine: Machine) -> Iterator[str | Problem]:
     """The engine answers"""
     if not machine.engine:
-        yield required.find_problem(machine.shell, "docker") or "docker info says nothing"
+        yield required.find_problem(machine.shell, "docker") or "docker info returned nothing"
 
 
 @check("engine-rootless", WARNING, "Pods of a rootless engine cannot reach this host's ports.",
@@ -105,7 +106,7 @@ def inotify(machine: Machine) -> Iterator[str]:
 def shared_network(machine: Machine) -> Iterator[str]:
     """The Docker network that the clusters share"""
     name = machine.settings.k3d_network
-    on_it = [patient.cluster.name for patient in machine.patients if patient.found.network == name]
+    on_it = [view.cluster.name for view in machine.views if view.k3d_cluster.network == name]
     if on_it and not network.gateway(machine.shell, machine.settings):
         yield f"there is no network {name}, and {', '.join(on_it)} cannot start without it"
 

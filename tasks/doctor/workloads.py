@@ -21,8 +21,8 @@ ISSUER = "cert-manager.io/cluster-issuer"
 USAGES = "cert-manager.io/usages"
 
 
-def ingresses(patient: ClusterView) -> Iterator[tuple[str, Object]]:
-    for found in patient.seen.all("Ingress"):
+def ingresses(view: ClusterView) -> Iterator[tuple[str, Object]]:
+    for found in view.snapshot.all("Ingress"):
         yield f"{found['metadata']['namespace']}/{found['metadata']['name']}", found
 
 
@@ -41,43 +41,43 @@ def annotation(ingress: Object, key: str) -> str:
        "The intermediate may not sign for it. cert-manager does so all the same, and every client refuses that.",
        "Give the Ingress a host below the cluster's domain.", needs=["api"],
        link="https://datatracker.ietf.org/doc/html/rfc5280#section-4.2.1.10")
-def hosts(patient: ClusterView) -> Iterator[str]:
+def hosts(view: ClusterView) -> Iterator[str]:
     """Every host that wants a certificate of root-ca is below the cluster's domain"""
-    for name, ingress in ingresses(patient):
+    for name, ingress in ingresses(view):
         if annotation(ingress, ISSUER) == "root-ca":
             for host in (host for entry in ingress["spec"].get("tls") or [] for host in entry.get("hosts") or []):
-                if not covers((patient.cluster.domain,), host.removeprefix("*.")):
-                    yield f"{name}: {host} is not below {patient.cluster.domain}"
+                if not covers((view.cluster.domain,), host.removeprefix("*.")):
+                    yield f"{name}: {host} is not below {view.cluster.domain}"
 
 
 @check("ingress-usages", WARNING, "cert-manager leaves out \"server auth\", which macOS and iOS demand.",
        'Annotate it with cert-manager.io/usages: "server auth,digital signature,key encipherment"', needs=["api"],
        link="https://support.apple.com/en-us/103769")
-def usages(patient: ClusterView) -> Iterator[str]:
+def usages(view: ClusterView) -> Iterator[str]:
     """Certificates of Ingresses are for servers, as macOS wants to be told"""
-    for name, ingress in ingresses(patient):
+    for name, ingress in ingresses(view):
         if annotation(ingress, ISSUER) == "root-ca" and "server auth" not in annotation(ingress, USAGES):
             yield f"{name} has no annotation {USAGES} with \"server auth\""
 
 
 @check("ingress-backend", WARNING, "The Service was renamed, its selector fits no pod, or its pods are not ready.",
        "kubectl --context {context} get ingress,service,pods -A", needs=["api"])
-def backends(patient: ClusterView) -> Iterator[str]:
+def backends(view: ClusterView) -> Iterator[str]:
     """Every Ingress leads to a Service with pods that are ready"""
-    for name, ingress in ingresses(patient):
+    for name, ingress in ingresses(view):
         namespace = ingress["metadata"]["namespace"]
         for service in {path.get("backend", {}).get("service", {}).get("name", "") for _, path in paths(ingress)}:
-            if service and not patient.seen.one("Service", service, namespace):
+            if service and not view.snapshot.one("Service", service, namespace):
                 yield f"{name}: there is no Service {namespace}/{service}"
-            elif service and not patient.seen.ready_endpoints(service, namespace):
+            elif service and not view.snapshot.ready_endpoints(service, namespace):
                 yield f"{name}: the Service {namespace}/{service} has no pod that is ready"
 
 
 @check("ingress-twice", WARNING, "An Ingress was copied.", "Change one of them.", needs=["api"])
-def twice(patient: ClusterView) -> Iterator[str]:
+def twice(view: ClusterView) -> Iterator[str]:
     """No two Ingresses want the same host and path"""
     wanted = defaultdict(list)
-    for name, ingress in ingresses(patient):
+    for name, ingress in ingresses(view):
         for host, path in paths(ingress):
             wanted[host, path.get("path", "/")].append(name)
     for (host, path), names in wanted.items():
@@ -87,11 +87,11 @@ def twice(patient: ClusterView) -> Iterator[str]:
 
 @check("namespace-bundle", WARNING, "trust-manager brings the bundle only where it is asked to.", CONFIGURE,
        needs=["bundle"])
-def without_bundle(patient: ClusterView) -> Iterator[str]:
+def without_bundle(view: ClusterView) -> Iterator[str]:
     """The bundle is in every namespace with the label trust: enabled"""
-    for found in patient.seen.all("Namespace"):
+    for found in view.snapshot.all("Namespace"):
         name = found["metadata"]["name"]
-        if (found["metadata"].get("labels") or {}).get("trust") == "enabled" and name not in patient.seen.with_bundle:
+        if (found["metadata"].get("labels") or {}).get("trust") == "enabled" and name not in view.snapshot.with_bundle:
             yield f"{name} has no ConfigMap default-ca-bundle"
 
 
@@ -100,9 +100,9 @@ def without_bundle(patient: ClusterView) -> Iterator[str]:
        "ADDITIONAL_CA_BUNDLE_FILE, HTTPS_PROXY or K3D_REGISTRY_CONFIG in .env, then a new cluster; "
        "or: k3d image import IMAGE --cluster {name}", needs=["api"],
        link="https://github.com/k3d-io/k3d/issues/535")
-def images(patient: ClusterView) -> Iterator[str]:
+def images(view: ClusterView) -> Iterator[str]:
     """Every image could be pulled"""
-    for pod in patient.seen.all("Pod"):
+    for pod in view.snapshot.all("Pod"):
         for kind in ("initContainerStatuses", "containerStatuses"):
             for status in pod["status"].get(kind, []):
                 waiting = status.get("state", {}).get("waiting", {})

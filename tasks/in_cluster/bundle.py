@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from datetime import datetime, timezone
 
-from tasks.ca.root import RootFiles, load_retiring, load_root
+from tasks.ca.root import Roots
 from tasks.core.settings import Cluster, Settings
 from tasks.core.shell import Shell
 from tasks.core.templates import short_hash
@@ -17,13 +17,13 @@ IN_PODS_SECONDS = 100
 """The kubelet looks at each pod's volumes every 60 to 90 s: syncFrequency, and half of it by chance."""
 
 
-def configure(shell: Shell, cluster: Cluster, with_retiring: bool = True) -> None:
-    """The chart and the Bundle. `with_retiring`: while the root is renewed, the one before it is in it too."""
+def configure(shell: Shell, cluster: Cluster, roots: Roots) -> None:
+    """Install the chart, and apply the Bundle with these roots."""
     hand_webhook_to_helm(shell, cluster)
     charts.install(shell, cluster, "trust-manager")
     settings = cluster.settings
     with shell.step(cluster.name, "trust bundle default-ca-bundle") as this:
-        values = bundle_sources(shell, settings, with_retiring)
+        values = bundle_sources(settings, roots)
         apply_admitted(shell, cluster, "trust-manager", manifest(cluster, "in_cluster/root-ca.yaml", **values),
                        manifest(cluster, "in_cluster/bundle.yaml", **values))
         shell.wait("the Bundle", settings.timeout_ready, *cluster.kubectl, "wait", "bundle/default-ca-bundle",
@@ -31,13 +31,12 @@ def configure(shell: Shell, cluster: Cluster, with_retiring: bool = True) -> Non
         this.outcome = "synced"
 
 
-def wait_for_pods(shell: Shell, cluster: Cluster) -> None:
-    """Wait until the pods that have the bundle mounted see what was last changed in it: the kubelet tells nobody.
+def wait_for_pods(shell: Shell, cluster: Cluster, roots: Roots) -> None:
+    """Wait until pods that mount the bundle have its last change: the kubelet reports that to nobody.
 
-    Where both roots have one key, the old one is enough for them.
+    Where both roots have one key, the former one is enough for them.
     """
-    old = load_retiring(cluster.settings)
-    if old is None or old.public_key() == load_root(cluster.settings).public_key():
+    if roots.retiring is None or roots.have_one_key:
         return
     kubectl = (*cluster.kubectl, "get")
     volumes = shell.look(*kubectl, "pods", "-A", "-o", "jsonpath={.items[*].spec.volumes[*].configMap.name} "
@@ -58,13 +57,9 @@ def unix_time(timestamp: str) -> float:
     return datetime.strptime(timestamp, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc).timestamp()
 
 
-def bundle_sources(shell: Shell, settings: Settings, with_retiring: bool = True) -> dict[str, str]:
+def bundle_sources(settings: Settings, roots: Roots) -> dict[str, str]:
     """What the bundle holds besides the public CAs, as PEM, and a hash that changes with it."""
-    from cryptography.hazmat.primitives.serialization import Encoding
-
-    there = not shell.dry or RootFiles(settings).certificate.exists()  # `inv --dry up` has made none
-    roots = [load_root(settings), load_retiring(settings) if with_retiring else None] if there else []
-    root = "".join(dict.fromkeys(root.public_bytes(Encoding.PEM).decode() for root in roots if root))
+    root = "".join(dict.fromkeys(root.pem for root in roots if root))
     company = company_pem(settings)
     return {"root_pem": root, "company_pem": company, "sources_hash": short_hash(root + company)}
 

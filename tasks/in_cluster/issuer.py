@@ -1,10 +1,17 @@
-"""cert-manager, the ClusterIssuer `root-ca` with its intermediate, and leaves that an earlier one has signed."""
+"""cert-manager, the ClusterIssuer `root-ca` with its intermediate, and leaves that a former one issued."""
 
 from __future__ import annotations
 
-from tasks.ca.intermediate import discard_intermediate, intermediate_folder, make_intermediate, why_not_kept
-from tasks.ca.root import load_root
-from tasks.ca.signatures import is_issued_by
+from tasks.ca.intermediate import (
+    IntermediateReason,
+    discard_intermediate,
+    find_reason_to_replace,
+    intermediate_folder,
+    make_intermediate,
+)
+from tasks.ca.root import RootFiles, Roots
+from tasks.ca.signatures import leaf_belongs_to
+from tasks.core.problems import describe, problem
 from tasks.core.settings import Cluster
 from tasks.core.shell import Shell
 from tasks.core.templates import render
@@ -15,57 +22,58 @@ from tasks.probe.requests import tls_trusting_all
 from tasks.probe.tls import handshake
 
 
-def configure(shell: Shell, cluster: Cluster) -> None:
+def configure(shell: Shell, cluster: Cluster, roots: Roots) -> None:
     charts.install(shell, cluster, "cert-manager")
-    present = ensure_intermediate(shell, cluster)
+    chain = ensure_intermediate(shell, cluster, roots)
     with shell.step(cluster.name, "issuer root-ca") as this:
         wanted = manifest(cluster, "in_cluster/issuer.yaml")
         apply_admitted(shell, cluster, "cert-manager-webhook", wanted)
         shell.wait("the issuer", cluster.settings.timeout_ready, *cluster.kubectl, "wait", "clusterissuer/root-ca",
                    "--for=condition=Ready", f"--timeout={cluster.settings.timeout_ready}s")
         this.outcome = "ready"
-    renew_leaves(shell, cluster, present)
+    reissue_leaves(shell, cluster, chain)
 
 
-def ensure_intermediate(shell: Shell, cluster: Cluster) -> bytes:
-    """Keep the intermediate while it is good, else replace it. Returns its chain; under --dry a new one's is empty."""
+def ensure_intermediate(shell: Shell, cluster: Cluster, roots: Roots) -> bytes:
+    """Keep the intermediate while it is valid, else replace it. Returns its chain; under --dry a new one's is empty."""
     with shell.step(cluster.name, "intermediate certificate") as this:
         discard_intermediate(shell, cluster)  # a killed run may have left its key
         present = require_chain(shell, cluster)
-        reason = why_not_kept(present, load_root(cluster.settings), cluster) if present else "there was none"
-        if not reason:
+        reason = (find_reason_to_replace(present, roots.current, cluster) if roots.current
+                  else problem(IntermediateReason.INTERMEDIATE_MISSING))
+        if reason is None:
             this.skip("kept")
             return present
-        made = make_intermediate(shell, cluster)
+        made = make_intermediate(shell, cluster, RootFiles.of(cluster.settings))
         apply_private(shell, cluster, intermediate_folder(cluster) / "issuer-secret.yaml",
                       render("in_cluster/issuer-secret.yaml", intermediate=made))
-        this.outcome = f"made, {reason}"
+        this.outcome = f"created: {describe(reason)}"
         return made.chain.encode()
 
 
-def renew_leaves(shell: Shell, cluster: Cluster, present: bytes) -> None:
-    """Have cert-manager make those leaves again that an earlier intermediate signed: it does not do so by itself.
+def reissue_leaves(shell: Shell, cluster: Cluster, chain: bytes) -> None:
+    """Have cert-manager reissue the leaves that a former intermediate signed: it does not do so by itself.
 
-    The secrets stay until then, and so does what is served: a leaf whose secret names another issuer is made again.
+    It reissues a leaf whose secret names another issuer; until then the secret stays, and is served.
     https://cert-manager.io/docs/usage/certificate/#issuance-triggers
     """
-    stale = {place: leaf for place, leaf in list_leaves(shell, cluster).items() if not is_issued_by(leaf, present)}
+    stale = {place: leaf for place, leaf in list_leaves(shell, cluster).items() if not leaf_belongs_to(leaf, chain)}
     if not stale:
         return
-    with shell.step(cluster.name, "certificates of an earlier issuer") as this:
+    with shell.step(cluster.name, "certificates of a former issuer") as this:
         for namespace, name in stale:
             shell.change(*cluster.kubectl, "-n", namespace, "annotate", "secret", name, "--overwrite",
                          "cert-manager.io/issuer-name=an-earlier-one")
-        shell.until("cert-manager to make them again", cluster.settings.timeout_ready,
-                    lambda: renewed(shell, cluster, [*stale], present))
+        shell.until("cert-manager to reissue them", cluster.settings.timeout_ready,
+                    lambda: are_reissued(shell, cluster, [*stale], chain))
         shell.until("Traefik to serve them", cluster.settings.timeout_ready,
                     lambda: not any(is_served(cluster, leaf) for leaf in stale.values()))
-        this.outcome = "made again: " + ", ".join("/".join(leaf) for leaf in stale)
+        this.outcome = "reissued: " + ", ".join("/".join(leaf) for leaf in stale)
 
 
-def renewed(shell: Shell, cluster: Cluster, places: list[tuple[str, str]], present: bytes) -> bool:
+def are_reissued(shell: Shell, cluster: Cluster, places: list[tuple[str, str]], chain: bytes) -> bool:
     found = list_leaves(shell, cluster)
-    return all(place in found and is_issued_by(found[place], present) for place in places)
+    return all(place in found and leaf_belongs_to(found[place], chain) for place in places)
 
 
 def is_served(cluster: Cluster, leaf_pem: bytes) -> bool:

@@ -1,115 +1,169 @@
-"""Every connection between this machine and the clusters: the N x N probe."""
+"""The N x N probe: every connection between this machine and the clusters, by the examples' page.
+
+`inv matrix` prints it, the examples end with it, and the doctor asks it last.
+"""
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
+from tasks.core.problems import Problem, Reason, describe, problem
 from tasks.core.settings import Cluster
 from tasks.core.shell import Shell
 from tasks.core.table import Row
-from tasks.probe.example_page import example_url
-from tasks.probe.requests import Answer, ExamplesMissing, ask_from_host, ask_from_pod
-
-
-def trace_command(address: str) -> str:
-    return f"inv trace {shlex.quote(address)}"
+from tasks.probe.example_page import example_url, is_page_of
+from tasks.probe.requests import (
+    CERTIFICATE_REFUSED,
+    CONNECTION_REFUSED,
+    NAME_NOT_FOUND,
+    TIMED_OUT,
+    Answer,
+    ExamplesMissing,
+    ask_from_host,
+    ask_from_pod,
+)
 
 HOST = "this machine"
-
-
 SCHEMES = ("http", "https")
 
-Connections = dict[tuple[str, str, str], Row]
-"""What each way has given, by from, to and scheme: `this machine` or a cluster's name, a cluster's name, `http`."""
+
+class ConnectionReason(Reason):
+    """Why a page did not come back."""
+
+    EXAMPLES_MISSING = "the examples are not installed in {cluster}: {command}"
+    NAME_NOT_RESOLVED = "CoreDNS of {source} does not resolve the name"
+    CONNECTION_REFUSED = "{route}: the connection is refused"
+    NO_ANSWER_IN_TIME = "{route}: no answer in time; is a firewall in the way?"
+    CERTIFICATE_NOT_TRUSTED = "the pod's trust bundle does not verify the certificate ({error})"
+    REQUEST_FAILED = "{route}: {error}"
+    POD_UNREACHABLE = "the pod cannot be reached: {error}"
+    HOST_REQUEST_FAILED = "{error}"
+    WRONG_PAGE = "got a different page than {target}'s: {body!r}"
 
 
-def probe_all(shell: Shell, clusters: list[Cluster]) -> Connections:
-    """All at once, with one `kubectl exec` for each cluster."""
-    jobs: list[Callable[[], Connections]] = [partial(from_host, target) for target in clusters]
-    jobs += [partial(from_pod, shell, source, clusters) for source in clusters]
-    ways = {key: row for found in shell.side_by_side(jobs) for key, row in found.items()}
-    return {(source.name if source else HOST, target.name, scheme): in_view_of_others(ways, source, target, scheme)
-            for source in (None, *clusters) for target in clusters for scheme in SCHEMES}
+@dataclass(frozen=True)
+class Connection:
+    """From this machine, or from a pod of `source`, to the page of `target`."""
+
+    source: Cluster | None
+    target: Cluster
+    scheme: str
+
+    def __hash__(self) -> int:  # settings hold a dictionary
+        return hash((self.source_name, self.target.name, self.scheme))
+
+    @property
+    def source_name(self) -> str:
+        return self.source.name if self.source else HOST
+
+    @property
+    def url(self) -> str:
+        return example_url(self.target, self.scheme)
+
+    def row(self, state: str, note: str, command: str = "", code: str = "ok") -> Row:
+        where = f"pod in {self.source.name}" if self.source else HOST
+        return Row(where, self.url, state, note, command, code)
 
 
-def from_host(target: Cluster) -> Connections:
-    return {(HOST, target.name, scheme): judge(HOST, target, scheme, ask_from_host(target, scheme))
-            for scheme in SCHEMES}
+Connections = dict[Connection, Row]
+"""What came of each."""
 
 
-def from_pod(shell: Shell, source: Cluster, targets: list[Cluster]) -> Connections:
-    where, wanted = f"pod in {source.name}", [(target, scheme) for target in targets for scheme in SCHEMES]
+def all_connections(clusters: list[Cluster]) -> list[Connection]:
+    return [Connection(source, target, scheme)
+            for source in (None, *clusters) for target in clusters for scheme in SCHEMES]
+
+
+def probe(shell: Shell, connections: list[Connection]) -> Connections:
+    """Try these connections side by side, with one `kubectl exec` for each cluster that asks."""
+    jobs: list[Callable[[], Connections]] = [
+        partial(probe_from_host, connection) for connection in connections if connection.source is None]
+    by_source: dict[str, list[Connection]] = {}
+    for connection in connections:
+        if connection.source:
+            by_source.setdefault(connection.source_name, []).append(connection)
+    jobs += [partial(probe_from_pod, shell, asked) for asked in by_source.values()]
+    rows = {connection: row for found in shell.side_by_side(jobs) for connection, row in found.items()}
+    return {connection: compare(rows, connection) for connection in connections}
+
+
+def probe_from_host(connection: Connection) -> Connections:
+    answer = ask_from_host(connection.target, connection.scheme)
+    return {connection: judge(connection, answer)}
+
+
+def probe_from_pod(shell: Shell, connections: list[Connection]) -> Connections:
+    """These all have one source."""
+    source = connections[0].source
+    assert source
     try:
-        answers = ask_from_pod(shell, source, *(example_url(target, scheme) for target, scheme in wanted))
+        answers = ask_from_pod(shell, source, *(connection.url for connection in connections))
     except ExamplesMissing:
-        note = examples_missing(source)
-        return {(source.name, target.name, scheme): Row(where, example_url(target, scheme), "grey", note)
-                for target, scheme in wanted}
-    ways = {}
-    for (target, scheme), answer in zip(wanted, answers, strict=True):
-        row = judge(where, target, scheme, answer)
-        if answer.error:
-            note, command = explain_failure(source, target, answer)
-            row = replace(row, note=note, command=command)
-        ways[source.name, target.name, scheme] = row
-    return ways
+        return {connection: without_examples(connection, source) for connection in connections}
+    return {connection: judge(connection, answer) for connection, answer in zip(connections, answers, strict=True)}
 
 
-def in_view_of_others(ways: Connections, source: Cluster | None, target: Cluster, scheme: str) -> Row:
-    """A row in view of the others: what its reason is and what to type, where it is red."""
-    where = source.name if source else HOST
-    row = ways[where, target.name, scheme]
-    if row.state != "red":
-        return row
-    if ways[target.name, target.name, scheme].state == "grey":
-        return replace(row, state="grey", note=examples_missing(target), command="")
-    if row.command and ways[HOST, target.name, scheme].state == "green":
-        return row
-    # Not this pod's way alone: the walk to the target tells.
-    both = ways[where, target.name, "https"].state == "red"
-    return replace(row, command=trace_command(example_url(target, "https" if both else scheme)))
-
-
-def judge(source: str, target: Cluster, scheme: str, answer: Answer) -> Row:
+def judge(connection: Connection, answer: Answer) -> Row:
     """A row for what came back: it must be the page of that very cluster."""
-    if answer.error:
-        return Row(source, example_url(target, scheme), "red", answer.error)
-    if f"Hello from {target.domain}<" not in answer.body:
-        return Row(source, example_url(target, scheme), "red", f"not the page of {target.name}: {answer.body[:60]!r}")
-    return Row(source, example_url(target, scheme), "green", f"page of {target.name}" + verified(scheme))
+    target = connection.target
+    if not answer.error and is_page_of(target, answer.body):
+        verified = ", certificate verified" if connection.scheme == "https" else ""
+        return connection.row("green", f"page of {target.name}{verified}")
+    why, command = ((problem(ConnectionReason.WRONG_PAGE, target=target.name, body=answer.body[:60]), "")
+                    if not answer.error else explain_failure(connection.source, target, answer))
+    return connection.row("red", describe(why), command, why.code)
 
 
-def verified(scheme: str) -> str:
-    return ", certificate verified" if scheme == "https" else ""
-
-
-def examples_missing(cluster: Cluster) -> str:
-    return f"no examples there yet: inv k3d-cluster-examples --n {cluster.number}"
-
-
-NO_NAME, NO_CONNECTION, NO_ANSWER = (5, 6), (7,), (28,)
-
-
-NOT_TRUSTED = (60, 77)
-"""Exit codes of curl: https://curl.se/libcurl/c/libcurl-errors.html"""
-
-
-def explain_failure(source: Cluster, target: Cluster, answer: Answer) -> tuple[str, str]:
-    """For a pod that got no answer: the hop of its way that is broken, and the command that mends it."""
+def explain_failure(source: Cluster | None, target: Cluster, answer: Answer) -> tuple[Problem, str]:
+    """Why no answer came: the hop that is broken, and the command that fixes it where one is known."""
+    if source is None:
+        return problem(ConnectionReason.HOST_REQUEST_FAILED, error=answer.error), ""
     configure = f"inv k3d-cluster-configure --n {source.number}"
-    way = f"traefik-internal of {target.name}" if source == target else f"{target.name} through this host"
-    if answer.code in NO_NAME:
-        return f"CoreDNS of {source.name} does not find the name", configure
-    if answer.code in NO_CONNECTION:
-        return f"{way}: the connection is refused", configure
-    if answer.code in NO_ANSWER:
-        return f"{way}: no answer in time; a firewall?", configure
-    if answer.code in NOT_TRUSTED:
-        return (f"the pod's trust bundle does not verify the certificate ({answer.error})",
+    route = f"traefik-internal of {target.name}" if source == target else f"{target.name} through this host"
+    if answer.code in NAME_NOT_FOUND:
+        return problem(ConnectionReason.NAME_NOT_RESOLVED, source=source.name), configure
+    if answer.code in CONNECTION_REFUSED:
+        return problem(ConnectionReason.CONNECTION_REFUSED, route=route), configure
+    if answer.code in TIMED_OUT:
+        return problem(ConnectionReason.NO_ANSWER_IN_TIME, route=route), configure
+    if answer.code in CERTIFICATE_REFUSED:
+        return (problem(ConnectionReason.CERTIFICATE_NOT_TRUSTED, error=answer.error),
                 f"{configure} k3d-cluster-examples --n {source.number}")
     if answer.code:
-        return f"{way}: {answer.error}", configure
-    return answer.error, f"inv k3d-cluster-start --n {source.number} k3d-cluster-examples --n {source.number}"
+        return problem(ConnectionReason.REQUEST_FAILED, route=route, error=answer.error), configure
+    return (problem(ConnectionReason.POD_UNREACHABLE, error=answer.error),
+            f"inv k3d-cluster-start --n {source.number} k3d-cluster-examples --n {source.number}")
+
+
+def without_examples(connection: Connection, cluster: Cluster) -> Row:
+    why = examples_missing(cluster)
+    return connection.row("grey", describe(why), code=why.code)
+
+
+def examples_missing(cluster: Cluster) -> Problem:
+    return problem(ConnectionReason.EXAMPLES_MISSING, cluster=cluster.name,
+                   command=f"inv k3d-cluster-examples --n {cluster.number}")
+
+
+def compare(rows: Connections, connection: Connection) -> Row:
+    """A red row in view of the others: grey where its target has no examples, and what to type."""
+    row, target = rows[connection], connection.target
+    if row.state != "red":
+        return row
+    if any(other.source == target and rows[other].state == "grey" for other in rows):
+        return without_examples(connection, target)
+    from_host = rows.get(Connection(None, target, connection.scheme))
+    if row.command and (from_host is None or from_host.state == "green"):
+        return row
+    # Not only this pod's route is broken: a trace to the target shows where.
+    https = rows.get(replace(connection, scheme="https"))
+    scheme = "https" if https and https.state == "red" else connection.scheme
+    return replace(row, command=trace_command(example_url(target, scheme)))
+
+
+def trace_command(url: str) -> str:
+    import shlex
+
+    return f"inv trace {shlex.quote(url)}"

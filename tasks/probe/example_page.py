@@ -1,4 +1,4 @@
-"""The examples' page, which says whose it is."""
+"""The examples' page, which shows what cluster it is of."""
 
 from __future__ import annotations
 
@@ -9,9 +9,13 @@ def example_host(cluster: Cluster) -> str:
     return f"example-nginx.{cluster.domain}"
 
 
-def port(cluster: Cluster, scheme: str) -> int:
-    return cluster.https_port if scheme == "https" else cluster.http_port
-
-
 def example_url(cluster: Cluster, scheme: str) -> str:
     return f"{scheme}://{example_host(cluster)}:{port(cluster, scheme)}/"
+
+
+def is_page_of(cluster: Cluster, body: str) -> bool:
+    return f"Hello from {cluster.domain}<" in body
+
+
+def port(cluster: Cluster, scheme: str) -> int:
+    return cluster.https_port if scheme == "https" else cluster.http_port

@@ -1,4 +1,4 @@
-"""What a cluster's issuer holds and has signed."""
+"""What a cluster's issuer holds, and what it issued."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ CHAIN_QUERY = ("-n", CERT_MANAGER, "get", "secret", ISSUER, "--ignore-not-found"
 
 
 def require_chain(shell: Shell, cluster: Cluster) -> bytes:
-    """The certificates in the issuer's secret, as PEM; empty when there is none. Exit when the cluster does not say."""
+    """The certificates in the issuer's secret, as PEM; empty when there is none. Exit when nothing answers."""
     found = query_chain(shell, cluster)
-    if not found.ok and not shell.dry:  # to take that for "none" would replace an intermediate that is good
+    if not found.ok and not shell.dry:  # to take that for "none" would replace a valid intermediate
         fail((*cluster.kubectl, *CHAIN_QUERY), found)
     return base64.b64decode(found.stdout) if found.ok else b""
 
 
-def read_chain(shell: Shell, cluster: Cluster) -> bytes:
-    """The same for those who only look: empty when the cluster does not say."""
+def read_chain(shell: Shell, cluster: Cluster) -> bytes | None:
+    """The same for those who only look: None when the cluster does not answer."""
     found = query_chain(shell, cluster)
-    return base64.b64decode(found.stdout) if found.ok else b""
+    return base64.b64decode(found.stdout) if found.ok else None
 
 
 def query_chain(shell: Shell, cluster: Cluster) -> Result:
-    """The secret's key is not asked for."""
+    """Ask for the certificates alone, not for the secret's key."""
     return shell.look(*cluster.kubectl, *CHAIN_QUERY)
 
 
 def list_leaves(shell: Shell, cluster: Cluster) -> dict[tuple[str, str], bytes]:
-    """The certificates of our issuer, by namespace and name of their secret.
+    """The certificates that our issuer issued, by namespace and name of their secret.
 
-    cert-manager leaves the secret of a deleted Certificate behind; such a one is not ours to renew.
+    cert-manager leaves the secret of a deleted Certificate behind; such a one is not ours to reissue.
     """
     wanted = r"{.metadata.namespace} {.spec.secretName} {.spec.issuerRef.kind}/{.spec.issuerRef.name}"
     alive = {(row[0], row[1]) for row in list_columns(shell, cluster, "certificates", wanted)

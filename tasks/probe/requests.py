@@ -1,4 +1,4 @@
-"""One URL, asked for from this machine and from pods; and the page of the examples, which says whose it is."""
+"""Request a URL from this machine and from pods."""
 
 from __future__ import annotations
 
@@ -21,15 +21,14 @@ if TYPE_CHECKING:
 SECONDS = 10
 """For one answer."""
 
-TRAEFIKS_OWN = "404 page not found\n"
-"""What Traefik says itself where no router matches."""
+TRAEFIK_NOT_FOUND = "404 page not found\n"
+"""What Traefik itself answers where no router matches."""
+
+# Exit codes of curl: https://curl.se/libcurl/c/libcurl-errors.html
+NAME_NOT_FOUND, CONNECTION_REFUSED, TIMED_OUT, CERTIFICATE_REFUSED = (5, 6), (7,), (28,), (60, 77)
 
 SEPARATOR = "---- dev-cluster-tasks ----"
-
-
 WRITE_OUT = rf"\n{SEPARATOR}%{{exitcode}} %{{http_code}} %{{errormsg}}\n"
-
-
 WRITTEN_OUT = re.compile(rf"(.*?)\n{SEPARATOR}(\d+) (\d+) (.*?)\n", re.DOTALL)
 
 
@@ -44,14 +43,14 @@ class Answer:
 
 
 class ExamplesMissing(Exception):
-    """The pod that would ask is not there."""
+    """The pod that would ask does not exist."""
 
 
 # --- from this machine ------------------------------------------------------------------------------------------------
 
 
 def ask_from_host(cluster: Cluster, scheme: str, host: str = "", path: str = "/") -> Answer:
-    """Ask 127.0.0.1 for the name, whatever this machine's DNS and trust stores say; without a host the examples'."""
+    """Ask 127.0.0.1 for the name, regardless of this machine's DNS and trust stores; without a host the examples'."""
     try:
         return http_get(cluster, scheme, host or example_host(cluster), path, tls_trusting_root)
     except OSError as error:
@@ -75,10 +74,10 @@ def http_get(cluster: Cluster, scheme: str, host: str, path: str, trust: Callabl
 
 
 def tls_trusting_root(cluster: Cluster) -> ssl.SSLContext:
-    """TLS that accepts what our root has signed, and nothing else; OSError when the root cannot be read."""
+    """TLS that accepts only what our root signed; OSError when the root cannot be read."""
     import ssl
 
-    file = RootFiles(cluster.settings).certificate
+    file = RootFiles.of(cluster.settings).certificate
     try:
         return ssl.create_default_context(cafile=str(file))
     except OSError as error:  # which does not name the file
@@ -106,15 +105,15 @@ def curl_in_pod(shell: Shell, cluster: Cluster, deployment: str, *words: str, se
 def ask_from_pod(shell: Shell, cluster: Cluster, *urls: str) -> list[Answer]:
     """Ask for these URLs, one after another, from the pod `curl`, which has the bundle.
 
-    :raises NoExamples: when there is no such pod.
+    :raises ExamplesMissing: when there is no such pod.
     """
     said = curl_in_pod(shell, cluster, "curl", "--globoff", "--connect-timeout", "5", "--write-out", WRITE_OUT, *urls,
-                seconds=max(LOOK_SECONDS, (SECONDS + 1) * len(urls)))
-    answers = [Answer(int(status), body, int(code), error or f"curl ended with {code}" if int(code) else "")
+                       seconds=max(LOOK_SECONDS, (SECONDS + 1) * len(urls)))
+    answers = [Answer(int(status), body, int(code), error or f"curl exited with code {code}" if int(code) else "")
                for body, code, status, error in WRITTEN_OUT.findall(said.stdout)]
     if len(answers) == len(urls):
         return answers
-    reason = (said.stderr.strip() or f"kubectl ended with {said.exited}").splitlines()[-1]
+    reason = (said.stderr.strip() or f"kubectl exited with code {said.exited}").splitlines()[-1]
     if "(NotFound)" in reason:
         raise ExamplesMissing
-    return [Answer(error=f"the pod cannot be asked: {reason}")] * len(urls)
+    return [Answer(error=reason)] * len(urls)

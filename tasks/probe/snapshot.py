@@ -86,7 +86,7 @@ def take_snapshot(shell: Shell, cluster: Cluster) -> ClusterSnapshot:
         partial(get, KUBERNETES, *WITHOUT_BUNDLES), partial(get, OTHERS),
         partial(issued.read_chain, shell, cluster), partial(issued.list_leaves, shell, cluster),
         partial(issued.list_columns, shell, cluster, "configmaps", "{.metadata.namespace}", *BUNDLES)])
-    return ClusterSnapshot(cluster, error, objects + others, chain, leaves, [row[0] for row in bundles])
+    return ClusterSnapshot(cluster, error, objects + others, chain or b"", leaves, [row[0] for row in bundles])
 
 
 def normalize(found: Object) -> Object:

@@ -20,7 +20,7 @@ PERMITTED_VIOLATION, EXCLUDED_VIOLATION = 47, 48
 
 @dataclass(frozen=True)
 class ServedCertificate:
-    """A leaf, and what OpenSSL says to it and to the chain that came with it, when it trusts our root alone."""
+    """A leaf, and OpenSSL's verdict on it and the chain that came with it, when it trusts only our root."""
 
     leaf: Certificate
     code: int
@@ -29,7 +29,7 @@ class ServedCertificate:
 
     @property
     def by_traefik(self) -> bool:
-        """Whether it is the one that Traefik makes for itself where it has no other."""
+        """Whether it is the one that Traefik creates where it has no other."""
         return "TRAEFIK DEFAULT CERT" in self.leaf.issuer.rfc4514_string()
 
     @property
@@ -38,7 +38,7 @@ class ServedCertificate:
 
 
 def fetch_certificate(cluster: Cluster, host: str) -> ServedCertificate:
-    """Ask 127.0.0.1 for it, without verification and with it; OSError when there is no TLS."""
+    """Fetch it from 127.0.0.1, without verification and with it; OSError when there is no TLS."""
     import ssl
 
     from cryptography import x509
@@ -60,7 +60,7 @@ def handshake(cluster: Cluster, host: str, context: ssl.SSLContext) -> bytes:
 
 
 def issuer_name(certificate: Certificate) -> str:
-    """The common name of who has signed it."""
+    """The common name of its issuer."""
     from cryptography.x509.oid import NameOID
 
     found = certificate.issuer.get_attributes_for_oid(NameOID.COMMON_NAME)

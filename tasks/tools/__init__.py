@@ -6,6 +6,7 @@ from invoke import Context, Exit, task
 
 from tasks.core import settings as configuration
 from tasks.core.invoke_patches import PlainTask
+from tasks.core.problems import describe
 from tasks.core.settings import Settings
 from tasks.core.shell import Shell
 from tasks.core.table import Row, show
@@ -24,7 +25,7 @@ def tools(context: Context, install: bool = False) -> None:
     show(rows, "needed", "found")
     unusable = [tool for tool, row in zip(VERSION_COMMANDS, rows, strict=True) if row.state == "red"]
     if unusable and not shell.dry:
-        raise Exit(f"Not ready to be used: {', '.join(unusable)}.")
+        raise Exit(f"Not usable: {', '.join(unusable)}.")
 
 
 def tool_row(shell: Shell, settings: Settings, tool: str) -> Row:
@@ -32,8 +33,9 @@ def tool_row(shell: Shell, settings: Settings, tool: str) -> Row:
     path, wrong = shell.find(tool), find_any_problem(shell, tool)
     found = f"{read_version(shell, tool)} {path}".strip() if path else ""
     if wrong:
-        return Row(needed, found, "red", wrong)
+        return Row(needed, found, "red", describe(wrong), code=wrong.code)
     if is_outdated(shell, settings, tool):
-        return Row(needed, found, "yellow", f"{pinned_version(settings, tool)} is pinned", "inv tools --install")
+        return Row(needed, found, "yellow", f"{pinned_version(settings, tool)} is pinned", "inv tools --install",
+                   "tool-outdated")
     note = f"pinned: {pinned_version(settings, tool)}" if tool in DOWNLOADS else ""
     return Row(needed, found, "green", "its engine answers" if tool == "docker" else note)

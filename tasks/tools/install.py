@@ -16,7 +16,7 @@ from invoke import Exit
 from tasks.core.operating_system import is_macos
 from tasks.core.progress import confirm
 from tasks.core.settings import Settings
-from tasks.core.shell import OWN_TOOLS, Shell
+from tasks.core.shell import Shell, own_tools
 from tasks.tools.required import (
     INSTALL_HINTS,
     OLDEST_VERSIONS,
@@ -58,7 +58,7 @@ def is_pinned(settings: Settings, tool: str, version: str) -> bool:
 
 def is_outdated(shell: Shell, settings: Settings, tool: str) -> bool:
     """Whether it is one that these tasks have installed, in another version than the pinned one."""
-    ours = shell.find(tool) == str(OWN_TOOLS / tool)
+    ours = shell.find(tool) == str(own_tools() / tool)
     return ours and not is_pinned(settings, tool, read_version(shell, tool))
 
 
@@ -96,7 +96,7 @@ def install_missing(shell: Shell, settings: Settings) -> None:
 
 def is_for_brew(shell: Shell, tool: str) -> bool:
     """Not where one of ours is: that would win over Homebrew's."""
-    return is_macos(shell) and bool(shell.find("brew")) and not (OWN_TOOLS / tool).exists()
+    return is_macos(shell) and bool(shell.find("brew")) and not (own_tools() / tool).exists()
 
 
 def detect_platform(shell: Shell) -> tuple[str, str]:
@@ -111,8 +111,8 @@ def detect_platform(shell: Shell) -> tuple[str, str]:
 @contextmanager
 def download_folder(shell: Shell) -> Iterator[Path]:
     """A folder on the disk of .tools/bin, for this run alone; what a killed run has left there goes first."""
-    folder = OWN_TOOLS.parent / "download"
-    with shell.one_at_a_time("folder", OWN_TOOLS.parent):
+    folder = own_tools().parent / "download"
+    with shell.one_at_a_time("folder", own_tools().parent):
         try:
             if not shell.dry:
                 shutil.rmtree(folder, ignore_errors=True)
@@ -139,7 +139,7 @@ def download(shell: Shell, settings: Settings, tool: str, system: str, machine: 
             shell.change(*CURL, "--output", str(target), url,
                          hint=f"Is there such a version for {system} on {machine}? {tool.upper()}_VERSION and "
                               f"{tool.upper()}_SOURCE in .env choose another one or a mirror, HTTPS_PROXY a proxy.")
-        shell.note(f"compare the checksum of {file.name}, and move {tool} to {OWN_TOOLS}")
+        shell.note(f"compare the checksum of {file.name}, and move {tool} to {own_tools()}")
         if shell.dry:
             return
         verify_checksum(file, address, checksums, checksums_address)
@@ -149,8 +149,8 @@ def download(shell: Shell, settings: Settings, tool: str, system: str, machine: 
         if not is_pinned(settings, tool, answer):
             raise Exit(f"{address}: the checksum is right, but asked for its version, the program says "
                        f"{answer or 'nothing'}. Nothing was installed.")
-        OWN_TOOLS.mkdir(parents=True, exist_ok=True)
-        program.replace(OWN_TOOLS / tool)
+        own_tools().mkdir(parents=True, exist_ok=True)
+        program.replace(own_tools() / tool)
         this.outcome = f"{wanted} installed in .tools/bin"
 
 

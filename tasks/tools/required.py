@@ -7,6 +7,7 @@ import shlex
 
 from invoke import Exit
 
+from tasks.core.problems import Problem, Reason, describe, problem
 from tasks.core.shell import Shell
 
 INSTALL_HINTS = {
@@ -38,31 +39,41 @@ def require(shell: Shell, *tools: str) -> None:
     """Exit names every tool that is missing or too old, with the way to get it."""
     problems = [wrong for tool in tools if (wrong := find_problem(shell, tool))]
     if problems:
-        raise Exit("Before this can run:\n" + "\n".join(f"  {problem}" for problem in problems))
+        raise Exit("Before this can run:\n" + "\n".join(f"  {describe(wrong)}" for wrong in problems))
 
 
-def find_problem(shell: Shell, tool: str) -> str:
-    """Why this tool cannot be used, and the way to get it; empty where it can."""
+class ToolReason(Reason):
+    TOOL_MISSING = "{tool} is not installed: {hint}"
+    TOOL_TOO_OLD = "{tool} {oldest} or newer is needed, and this is {version}: {hint}"
+    TOOL_SILENT = "{tool} does not report its version (try: {command}): {hint}"
+    ENGINE_NOT_ANSWERING = "docker is installed, but its engine does not answer ({error}): start Docker"
+
+
+def find_problem(shell: Shell, tool: str) -> Problem | None:
+    """Why this tool cannot be used, with the way to get it; None where it can."""
     if not shell.find(tool):
-        return f"{tool} is not installed: {INSTALL_HINTS[tool]}"
+        return problem(ToolReason.TOOL_MISSING, tool=tool, hint=INSTALL_HINTS[tool])
     if tool in OLDEST_VERSIONS:
         said = next(iter(shell.look(*VERSION_COMMANDS[tool]).stdout.splitlines()), "")
         if parse_version(said) < OLDEST_VERSIONS[tool]:
-            oldest = format_version(OLDEST_VERSIONS[tool])
-            return f"{tool} {oldest} or newer is needed, and this is {said or 'unknown'}: {INSTALL_HINTS[tool]}"
+            return problem(ToolReason.TOOL_TOO_OLD, tool=tool, oldest=format_version(OLDEST_VERSIONS[tool]),
+                           version=said or "unknown", hint=INSTALL_HINTS[tool])
     if tool == "docker":
         engine = shell.look(*VERSION_COMMANDS[tool])
         if not engine.ok:
             said = (engine.stderr.strip() or "no answer").splitlines()[-1]
-            return f"docker is installed, but its engine does not answer ({said}): start Docker"
-    return ""
+            return problem(ToolReason.ENGINE_NOT_ANSWERING, error=said)
+    return None
 
 
-def find_any_problem(shell: Shell, tool: str) -> str:
-    """The problem, and also that a tool is there but does not run, as a wrapper of asdf or mise for none."""
-    silent = "" if read_version(shell, tool) else (
-        f"{tool} does not say its version (try: {shlex.join(VERSION_COMMANDS[tool])}): {INSTALL_HINTS[tool]}")
-    return find_problem(shell, tool) or silent
+def find_any_problem(shell: Shell, tool: str) -> Problem | None:
+    """The problem, and also that a tool is there but does not run, as an asdf or mise wrapper without a version."""
+    if wrong := find_problem(shell, tool):
+        return wrong
+    if read_version(shell, tool):
+        return None
+    return problem(ToolReason.TOOL_SILENT, tool=tool, command=shlex.join(VERSION_COMMANDS[tool]),
+                   hint=INSTALL_HINTS[tool])
 
 
 def read_version(shell: Shell, tool: str, program: str = "") -> str:

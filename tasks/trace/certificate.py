@@ -1,105 +1,141 @@
-"""The certificate that is served for the name, and what it may be for."""
+"""The hops of HTTPS: the certificate that is served for the name, and what it may be for."""
 
 from __future__ import annotations
 
 from datetime import datetime, timezone
-
-from invoke import Exit
+from typing import TYPE_CHECKING
 
 from tasks.ca.constraints import covers, permitted_domains
-from tasks.ca.root import load_root
-from tasks.ca.signatures import is_issued_by
+from tasks.ca.root import RENEW, RootReason
+from tasks.ca.signatures import is_issued_by, load_chain
+from tasks.core.problems import Problem, ProblemExit, Reason, problem
 from tasks.probe.ingress_routes import covers_host
 from tasks.probe.snapshot import read_condition
-from tasks.probe.tls import ServedCertificate, dns_names, issuer_name
-from tasks.trace.context import Broken, Found, TraceContext
+from tasks.probe.tls import dns_names, issuer_name
+from tasks.trace.context import Broken, Found, TraceContext, broken
+
+if TYPE_CHECKING:
+    from cryptography.x509 import Certificate
 
 
-def certificate(walk: TraceContext) -> Found:
-    """What is served for the name is for it, in time, and of this cluster's intermediate and our root."""
-    host, chain = walk.address.host, walk.seen.chain
-    try:
-        load_root(walk.cluster.settings)
-        leaf = walk.served.leaf
-    except Exit as error:
-        raise Broken(host, str(error.message).splitlines()[0], "inv cert") from None
-    except OSError as error:
-        raise Broken(host, f"no TLS: {error}", walk.kubectl("-n kube-system logs deployment/traefik --tail=20")
-                     ) from None
-    if walk.served.by_traefik:
-        raise Broken(host, *explain_default_certificate(walk))
-    if not any(covers_host(name, host) for name in dns_names(walk.served.leaf)):
-        raise Broken(host, f"the certificate is for {', '.join(dns_names(walk.served.leaf)) or 'no name'}",
-                     walk.mend(f"edit ingress {walk.route.name}" if walk.route else "get ingresses"))
+class CertificateReason(Reason):
+    NO_TLS = "no TLS: {error}"
+    CERTIFICATE_FOR_OTHER_NAMES = "the certificate is for {names}"
+    CERTIFICATE_EXPIRED = "the certificate expired on {date} UTC"
+    CERTIFICATE_NOT_YET_VALID = "the certificate is not valid until {date} UTC"
+    CERTIFICATE_OF_OTHER_ISSUER = "the certificate was issued by {issuer}, not by {cluster}'s intermediate{missing}"
+    CHAIN_BROKEN = "the chain does not lead to the root: {error}"
+    NAME_OUTSIDE_CONSTRAINT = "outside of what the {authority} may sign for: {permitted}"
+    OTHER_NAME_OUTSIDE_CONSTRAINT = ("the certificate also names it, and it is outside of what the {authority} may "
+                                     "sign for: {permitted}")
+    CONSTRAINT_VIOLATED = "{error}"
+
+
+class DefaultCertificateReason(Reason):
+    """Why Traefik has no certificate for the name, and serves its own."""
+
+    NO_INGRESS = "Traefik serves its default certificate: it has none for this name"
+    NO_TLS_SECTION = "Traefik serves its default certificate: the Ingress {ingress} has no `tls` for this host"
+    NO_CERTIFICATE = ("Traefik serves its default certificate: nothing creates the secret {secret} of the Ingress "
+                      "{ingress}")
+    CERTIFICATE_NOT_READY = ("Traefik serves its default certificate: the Certificate {certificate} is not ready: "
+                             "{message}")
+    NO_SECRET = "Traefik serves its default certificate: the secret {secret} does not exist. Does cert-manager run?"
+    SECRET_FOR_OTHER_NAMES = "Traefik serves its default certificate: the secret {secret} is for {names}"
+
+
+def certificate(trace: TraceContext) -> Found:
+    """The certificate is for this name, valid now, and issued by this cluster's intermediate and our root."""
+    host = trace.url.host
+    leaf = load_served(trace)
+    if trace.served.by_traefik:
+        why, command = explain_default_certificate(trace)
+        raise Broken(host, why, command)
+    if not any(covers_host(name, host) for name in dns_names(leaf)):
+        raise broken(host, trace.fix(f"edit ingress {trace.route.name}" if trace.route else "get ingresses"),
+                     CertificateReason.CERTIFICATE_FOR_OTHER_NAMES, names=", ".join(dns_names(leaf)) or "no name")
     now = datetime.now(timezone.utc)
-    if not leaf.not_valid_before_utc <= now <= leaf.not_valid_after_utc:
-        ended = leaf.not_valid_after_utc < now
-        raise Broken(host, f"the certificate ended on {leaf.not_valid_after_utc:%Y-%m-%d %H:%M} UTC" if ended else
-                     f"the certificate begins on {leaf.not_valid_before_utc:%Y-%m-%d %H:%M} UTC", reissue_command(walk))
-    if not is_issued_by(to_pem(walk.served), chain):
-        missing = "" if chain else ", which is missing"
-        raise Broken(host, f"the certificate is signed by {issuer_name(leaf)}, and not by {walk.cluster.name}'s "
-                     f"intermediate{missing}", walk.inv("configure"))
-    if walk.served.code and not walk.served.breaks_a_constraint:
-        raise Broken(host, f"the chain does not lead to the root: {walk.served.error}", walk.inv("configure"))
-    return Found(host, f"signed by {issuer_name(leaf)}, until {leaf.not_valid_after_utc:%Y-%m-%d}")
+    if leaf.not_valid_after_utc < now:
+        raise broken(host, reissue_command(trace), CertificateReason.CERTIFICATE_EXPIRED,
+                     date=f"{leaf.not_valid_after_utc:%Y-%m-%d %H:%M}")
+    if leaf.not_valid_before_utc > now:
+        raise broken(host, reissue_command(trace), CertificateReason.CERTIFICATE_NOT_YET_VALID,
+                     date=f"{leaf.not_valid_before_utc:%Y-%m-%d %H:%M}")
+    chain = load_chain(trace.snapshot.chain)
+    if not chain or not is_issued_by(leaf, chain[0]):
+        raise broken(host, trace.inv("configure"), CertificateReason.CERTIFICATE_OF_OTHER_ISSUER,
+                     issuer=issuer_name(leaf), cluster=trace.cluster.name,
+                     missing="" if chain else ", which is missing")
+    if trace.served.code and not trace.served.breaks_a_constraint:
+        raise broken(host, trace.inv("configure"), CertificateReason.CHAIN_BROKEN, error=trace.served.error)
+    return Found(host, f"issued by {issuer_name(leaf)}, valid until {leaf.not_valid_after_utc:%Y-%m-%d}")
 
 
-def explain_default_certificate(walk: TraceContext) -> tuple[str, str]:
-    """Why Traefik has no certificate for the name and serves its own: what is missing for it, and what to type."""
-    from cryptography import x509
+def load_served(trace: TraceContext) -> Certificate:
+    try:
+        _ = trace.root  # what is served is verified against it
+        return trace.served.leaf
+    except ProblemExit as error:
+        missing = error.problem.reason == RootReason.ROOT_MISSING
+        raise Broken(trace.url.host, error.problem, "inv cert" if missing else RENEW) from None
+    except OSError as error:
+        raise broken(trace.url.host, trace.traefik_log, CertificateReason.NO_TLS, error=error) from None
 
-    own, route = "Traefik serves its own default certificate: ", walk.route
+
+def explain_default_certificate(trace: TraceContext) -> tuple[Problem, str]:
+    """What is missing for the name's certificate, and what to type."""
+    route = trace.route
     if route is None:
-        return f"{own}it has none for this name", walk.kubectl("get certificates -A")
+        return problem(DefaultCertificateReason.NO_INGRESS), trace.kubectl("get certificates -A")
     if route.secret is None:
-        return f"{own}the Ingress {route.name} has no `tls` for this host", walk.mend(f"edit ingress {route.name}")
-    found = next((entry for entry in walk.seen.all("Certificate") if entry["spec"].get("secretName") == route.secret
+        return (problem(DefaultCertificateReason.NO_TLS_SECTION, ingress=route.name),
+                trace.fix(f"edit ingress {route.name}"))
+    found = next((entry for entry in trace.snapshot.all("Certificate")
+                  if entry["spec"].get("secretName") == route.secret
                   and entry["metadata"]["namespace"] == route.namespace), None)
     if found is None:
-        return (f"{own}nothing makes the secret {route.secret} of the Ingress {route.name}",
-                walk.mend(f"annotate ingress {route.name} cert-manager.io/cluster-issuer=root-ca"))
+        return (problem(DefaultCertificateReason.NO_CERTIFICATE, secret=route.secret, ingress=route.name),
+                trace.fix(f"annotate ingress {route.name} cert-manager.io/cluster-issuer=root-ca"))
     ready, message = read_condition(found, "Ready")
     name = found["metadata"]["name"]
     if not ready:
-        return f"{own}the Certificate {name} is not ready: {message}", walk.in_namespace(f"describe certificate {name}")
-    secret = walk.seen.leaves.get((route.namespace, route.secret))
+        return (problem(DefaultCertificateReason.CERTIFICATE_NOT_READY, certificate=name, message=message),
+                trace.in_namespace(f"describe certificate {name}"))
+    secret = trace.snapshot.leaves.get((route.namespace, route.secret))
     if secret is None:
-        return (f"{own}there is no secret {route.secret}. Does cert-manager run?",
-                walk.kubectl("-n cert-manager get pods"))
-    names = ", ".join(dns_names(x509.load_pem_x509_certificate(secret)))
-    return f"{own}the secret {route.secret} is for {names}", reissue_command(walk)
+        return (problem(DefaultCertificateReason.NO_SECRET, secret=route.secret),
+                trace.kubectl("-n cert-manager get pods"))
+    names = ", ".join(name for leaf in load_chain(secret)[:1] for name in dns_names(leaf))
+    return (problem(DefaultCertificateReason.SECRET_FOR_OTHER_NAMES, secret=route.secret, names=names),
+            reissue_command(trace))
 
 
-def reissue_command(walk: TraceContext) -> str:
-    """The secret goes, and cert-manager makes a new one."""
-    secret = walk.route.secret if walk.route else None
-    return walk.in_namespace(f"delete secret {secret}" if secret else "get certificates")
+def reissue_command(trace: TraceContext) -> str:
+    """Delete the secret: cert-manager creates a new one."""
+    secret = trace.route.secret if trace.route else None
+    return trace.in_namespace(f"delete secret {secret}" if secret else "get certificates")
 
 
-def to_pem(found: ServedCertificate) -> bytes:
-    from cryptography.hazmat.primitives.serialization import Encoding
-
-    return found.leaf.public_bytes(Encoding.PEM)
-
-
-def name_constraint(walk: TraceContext) -> Found:
+def name_constraint(trace: TraceContext) -> Found:
     """All names of the certificate are inside of what intermediate and root may sign for."""
-    from cryptography import x509
-
-    chain = {"intermediate": x509.load_pem_x509_certificates(walk.seen.chain)[0],
-             "root": load_root(walk.cluster.settings)}
-    permitted = {whose: permitted_domains(authority) for whose, authority in chain.items()}
-    for whose, domains in permitted.items():
-        for name in (walk.address.host, *dns_names(walk.served.leaf)):
+    authorities = {"intermediate": load_chain(trace.snapshot.chain)[0], "root": trace.root.certificate}
+    permitted = {name: permitted_domains(authority) for name, authority in authorities.items()}
+    for authority, domains in permitted.items():
+        for name in (trace.url.host, *dns_names(trace.served.leaf)):
             if not covers(domains, name.removeprefix("*.")):
-                allowed = f"outside of what the {whose} may sign for: {', '.join(domains or ())}"
-                if name == walk.address.host:
-                    raise Broken(name, allowed, walk.inv("configure"))
-                raise Broken(name, f"the certificate names it too, and it is {allowed}",
-                             walk.mend(f"edit ingress {walk.route.name}") if walk.route and name in walk.route.names
-                             else reissue_command(walk))
-    if walk.served.code:
-        raise Broken(walk.address.host, walk.served.error, reissue_command(walk))
-    return Found(walk.address.host, "; ".join(
-        f"{whose} for {', '.join(domains or ('every name',))}" for whose, domains in permitted.items()))
+                raise explain_violation(trace, name, authority, domains or ())
+    if trace.served.code:
+        raise broken(trace.url.host, reissue_command(trace), CertificateReason.CONSTRAINT_VIOLATED,
+                     error=trace.served.error)
+    return Found(trace.url.host, "; ".join(
+        f"{authority} for {', '.join(domains or ('every name',))}" for authority, domains in permitted.items()))
+
+
+def explain_violation(trace: TraceContext, name: str, authority: str, domains: tuple[str, ...]) -> Broken:
+    permitted, route = ", ".join(domains), trace.route
+    if name == trace.url.host:
+        return broken(name, trace.inv("configure"), CertificateReason.NAME_OUTSIDE_CONSTRAINT, authority=authority,
+                      permitted=permitted)
+    command = trace.fix(f"edit ingress {route.name}") if route and name in route.names else reissue_command(trace)
+    return broken(name, command, CertificateReason.OTHER_NAME_OUTSIDE_CONSTRAINT, authority=authority,
+                  permitted=permitted)

@@ -1,107 +1,134 @@
-"""From Traefik to the pods: what is in the cluster."""
+"""The hops in the cluster, from Traefik to the pods."""
 
 from __future__ import annotations
 
 import difflib
 
 from tasks.cluster.changed_settings import recreate_command
+from tasks.core.problems import Reason
 from tasks.probe.example_page import example_host
 from tasks.probe.ingress_routes import covers_host, deployment_of, has_port, list_routes
-from tasks.probe.requests import TRAEFIKS_OWN, http_get, tls_trusting_all
+from tasks.probe.requests import TRAEFIK_NOT_FOUND, http_get, tls_trusting_all
 from tasks.probe.snapshot import read_condition
-from tasks.trace.context import Broken, Found, TraceContext
+from tasks.trace.context import Broken, Found, TraceContext, broken
 
 
-def traefik(walk: TraceContext) -> Found:
-    """It is available, and behind its Services for this machine and for pods."""
+class ClusterReason(Reason):
+    CLUSTER_NOT_RUNNING = "{cluster} is {state}"
+    API_NOT_ANSWERING = "the API of {cluster} does not answer: {error}"
+    TRAEFIK_MISSING = "the Deployment does not exist. Was the cluster created with --disable=traefik?"
+    TRAEFIK_SCALED_DOWN = "the Deployment has 0 replicas"
+    TRAEFIK_UNAVAILABLE = "the Deployment is not available: {message}"
+    TRAEFIK_WITHOUT_ENDPOINTS = "no pod is behind the Service {service}"
+    INGRESS_MISSING = ("no Ingress that Traefik reads has this host{suggestion} (IngressRoutes and HTTPRoutes are not "
+                       "read here)")
+    PATH_MISSING = ("no Ingress that Traefik reads has a path for {path}, only for {paths} (IngressRoutes and "
+                    "HTTPRoutes are not read here)")
+    ENTRY_POINT_EXCLUDED = "its annotation router.entrypoints excludes {scheme}"
+    SERVICE_MISSING = "the Service does not exist, but the Ingress {ingress} points to it"
+    SERVICE_PORT_MISSING = "has port {ports}, but the Ingress {ingress} points to {port}"
+    NO_ENDPOINTS = "no pod is behind it, and no Deployment has pods with its labels ({selector})"
+    DEPLOYMENT_SCALED_DOWN = "the Deployment {deployment} has 0 replicas"
+    NO_READY_POD = "no pod of the Deployment {deployment} is ready: {message}"
+
+
+def traefik(trace: TraceContext) -> Found:
+    """Traefik is available, and behind its Services for this machine and for pods."""
     at = "kube-system/traefik"
-    if not walk.found.running:  # its API would keep us waiting
-        raise Broken(at, f"{walk.cluster.name} is {walk.found.state}", walk.inv("start"))
-    seen = walk.seen
-    if seen.error:
-        raise Broken(at, f"the API of {walk.cluster.name} does not answer: {seen.error}", walk.inv("restart"))
-    deployment = seen.one("Deployment", "traefik", "kube-system")
+    if not trace.k3d_cluster.running:  # waiting for its API would take long
+        raise broken(at, trace.inv("start"), ClusterReason.CLUSTER_NOT_RUNNING, cluster=trace.cluster.name,
+                     state=trace.k3d_cluster.state)
+    snapshot = trace.snapshot
+    if snapshot.error:
+        raise broken(at, trace.inv("restart"), ClusterReason.API_NOT_ANSWERING, cluster=trace.cluster.name,
+                     error=snapshot.error)
+    deployment = snapshot.one("Deployment", "traefik", "kube-system")
     if deployment is None:
-        raise Broken(at, "there is no such Deployment. Was the cluster made with --disable=traefik?",
-                     recreate_command(walk.cluster))
+        raise broken(at, recreate_command(trace.cluster), ClusterReason.TRAEFIK_MISSING)
     if deployment["spec"].get("replicas") == 0:
-        raise Broken(at, "the Deployment has 0 replicas",
-                     walk.kubectl("-n kube-system scale deployment/traefik --replicas=1"))
+        raise broken(at, trace.kubectl("-n kube-system scale deployment/traefik --replicas=1"),
+                     ClusterReason.TRAEFIK_SCALED_DOWN)
     available, message = read_condition(deployment, "Available")
     if not available:
-        raise Broken(at, f"the Deployment is not available: {message}",
-                     walk.kubectl("-n kube-system describe pods -l app.kubernetes.io/name=traefik"))
-    for service, mend in (("traefik", walk.kubectl("-n kube-system describe service traefik")),
-                          ("traefik-internal", walk.inv("configure"))):
-        if not seen.ready_endpoints(service, "kube-system"):
-            raise Broken(at, f"no pod is behind the Service {service}", mend)
+        raise broken(at, trace.kubectl("-n kube-system describe pods -l app.kubernetes.io/name=traefik"),
+                     ClusterReason.TRAEFIK_UNAVAILABLE, message=message)
+    for service, command in (("traefik", trace.kubectl("-n kube-system describe service traefik")),
+                             ("traefik-internal", trace.inv("configure"))):
+        if not snapshot.ready_endpoints(service, "kube-system"):
+            raise broken(at, command, ClusterReason.TRAEFIK_WITHOUT_ENDPOINTS, service=service)
     return Found(at, "available, behind the Services traefik and traefik-internal")
 
 
-def ingress(walk: TraceContext) -> Found:
-    """There is one for host and path, or something else answers."""
-    host, route = walk.address.host, walk.route
+def ingress(trace: TraceContext) -> Found:
+    """There is an Ingress for host and path, or something else answers."""
+    route = trace.route
     if route is None:
-        if answers_by_other_means(walk):
-            return Found(host, "no Ingress; an IngressRoute or HTTPRoute answers, which are not read here", "grey")
-        hosts = sorted({found.host for found in list_routes(walk.seen) if found.host})
-        near = difflib.get_close_matches(host, hosts, n=3, cutoff=0.8)
-        same = [found.path for found in list_routes(walk.seen) if covers_host(found.host, host)]
-        why = (f"has a path for {walk.address.path}, only for {', '.join(same)}" if same
-               else "has this host" + (f"; did you mean {' or '.join(near)}?" if near else ""))
-        raise Broken(host, f"no Ingress that Traefik reads {why} (IngressRoutes and HTTPRoutes are not read here)",
-                     walk.inv("examples") if host == example_host(walk.cluster)
-                     else walk.kubectl("get ingresses -A"))
+        if answers_anyway(trace):
+            return Found(trace.url.host, "no Ingress; an IngressRoute or HTTPRoute answers, which are not read here",
+                         "grey")
+        raise explain_missing_route(trace)
     at = f"{route.namespace}/{route.name}"
-    if not route.is_served_at(walk.address.scheme):
-        raise Broken(at, f"its annotation router.entrypoints leaves {walk.address.scheme} out",
-                     walk.mend(f"edit ingress {route.name}"))
+    if not route.is_served_at(trace.url.scheme):
+        raise broken(at, trace.fix(f"edit ingress {route.name}"), ClusterReason.ENTRY_POINT_EXCLUDED,
+                     scheme=trace.url.scheme)
     return Found(at, f"{route.host or 'every host'}, path {route.path}")
 
 
-def answers_by_other_means(walk: TraceContext) -> bool:
-    """Whether something does answer: Traefik reads more than Ingresses."""
+def answers_anyway(trace: TraceContext) -> bool:
+    """Whether something answers: Traefik reads more than Ingresses."""
     try:
-        answer = http_get(walk.cluster, walk.address.scheme, walk.address.host, walk.address.path, tls_trusting_all)
+        answer = http_get(trace.cluster, trace.url.scheme, trace.url.host, trace.url.path, tls_trusting_all)
     except OSError:
         return False
-    return answer.body != TRAEFIKS_OWN
+    return answer.body != TRAEFIK_NOT_FOUND
 
 
-def service(walk: TraceContext) -> Found:
-    """The one that the Ingress names is there, with that port."""
-    route = walk.route
+def explain_missing_route(trace: TraceContext) -> Broken:
+    host, routes = trace.url.host, [*list_routes(trace.snapshot)]
+    command = (trace.inv("examples") if host == example_host(trace.cluster)
+               else trace.kubectl("get ingresses -A"))
+    paths = [route.path for route in routes if covers_host(route.host, host)]
+    if paths:
+        return broken(host, command, ClusterReason.PATH_MISSING, path=trace.url.path, paths=", ".join(paths))
+    hosts = sorted({route.host for route in routes if route.host})
+    near = difflib.get_close_matches(host, hosts, n=3, cutoff=0.8)
+    return broken(host, command, ClusterReason.INGRESS_MISSING,
+                  suggestion=f"; did you mean {' or '.join(near)}?" if near else "")
+
+
+def service(trace: TraceContext) -> Found:
+    """The Service that the Ingress names exists, with that port."""
+    route = trace.route
     if route is None:
         return Found("", "not known without an Ingress", "grey")
     at = f"{route.namespace}/{route.service}"
-    if walk.service is None:
-        raise Broken(at, f"there is no such Service, and the Ingress {route.name} leads to it",
-                     walk.mend("get services"))
-    if not has_port(walk.service, route.port):
-        ports = ", ".join(str(entry["port"]) for entry in walk.service["spec"].get("ports") or [])
-        raise Broken(at, f"has port {ports}, and the Ingress {route.name} leads to {route.port}",
-                     walk.mend(f"edit ingress {route.name}"))
+    if trace.service is None:
+        raise broken(at, trace.fix("get services"), ClusterReason.SERVICE_MISSING, ingress=route.name)
+    if not has_port(trace.service, route.port):
+        ports = ", ".join(str(entry["port"]) for entry in trace.service["spec"].get("ports") or [])
+        raise broken(at, trace.fix(f"edit ingress {route.name}"), ClusterReason.SERVICE_PORT_MISSING, ports=ports,
+                     ingress=route.name, port=route.port)
     return Found(at, f"port {route.port}")
 
 
-def endpoints(walk: TraceContext) -> Found:
+def endpoints(trace: TraceContext) -> Found:
     """A ready pod is behind the Service."""
-    route = walk.route
-    if route is None or walk.service is None:
+    route = trace.route
+    if route is None or trace.service is None:
         return Found("", "not known without an Ingress", "grey")
     at = f"{route.namespace}/{route.service}"
-    if walk.service["spec"].get("type") == "ExternalName":
-        return Found(at, f"leads to {walk.service['spec'].get('externalName')}, outside of the cluster", "grey")
-    ready = walk.seen.ready_endpoints(route.service, route.namespace)
+    if trace.service["spec"].get("type") == "ExternalName":
+        return Found(at, f"points to {trace.service['spec'].get('externalName')}, outside the cluster", "grey")
+    ready = trace.snapshot.ready_endpoints(route.service, route.namespace)
     if ready:
         return Found(at, f"ready: {', '.join(ready)}")
-    selector = ",".join(f"{key}={value}" for key, value in (walk.service["spec"].get("selector") or {}).items())
-    deployment = deployment_of(walk.seen, walk.service)
+    selector = ",".join(f"{key}={value}" for key, value in (trace.service["spec"].get("selector") or {}).items())
+    deployment = deployment_of(trace.snapshot, trace.service)
     if deployment is None:
-        raise Broken(at, f"no pod is behind it, and no Deployment has pods with its labels ({selector or 'none'})",
-                     walk.mend("get pods --show-labels"))
+        raise broken(at, trace.fix("get pods --show-labels"), ClusterReason.NO_ENDPOINTS, selector=selector or "none")
     name = deployment["metadata"]["name"]
     if deployment["spec"].get("replicas") == 0:
-        raise Broken(at, f"the Deployment {name} has 0 replicas", walk.mend(f"scale deployment/{name} --replicas=1"))
-    raise Broken(at, f"no pod of the Deployment {name} is ready: {read_condition(deployment, 'Available')[1]}",
-                 walk.in_namespace(f"describe pods -l {selector}"))
+        raise broken(at, trace.fix(f"scale deployment/{name} --replicas=1"), ClusterReason.DEPLOYMENT_SCALED_DOWN,
+                     deployment=name)
+    raise broken(at, trace.in_namespace(f"describe pods -l {selector}"), ClusterReason.NO_READY_POD, deployment=name,
+                 message=read_condition(deployment, "Available")[1])

@@ -1,6 +1,6 @@
 """The hops of a URL, in the order in which a request takes them. To add one: a function, and a line in HOPS.
 
-Each looks at the real thing and says what it has found, or raises Broken with the command that mends it.
+Each checks the real thing and returns what it found, or raises Broken with the command that fixes or shows it.
 """
 
 from __future__ import annotations
@@ -25,6 +25,4 @@ HOPS: dict[str, Callable[[TraceContext], Found]] = {
     "name constraint": name_constraint,
     "answer": answer,
 }
-
-
-OF_HTTPS = (certificate, name_constraint)
+HTTPS_HOPS = (certificate, name_constraint)

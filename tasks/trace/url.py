@@ -22,7 +22,7 @@ class ClusterUrl:
     scheme: str
     host: str
     path: str
-    """With the query, as it is asked for."""
+    """With the query, as it is requested."""
 
     @property
     def port(self) -> int:
@@ -37,24 +37,25 @@ def parse_url(settings: Settings, text: str) -> ClusterUrl:
     """The URL, checked; Exit says what is wrong with it and what to type instead."""
     example = f"For example: {trace_command(example_url(settings.cluster(0), 'https'))}"
     if not text:
-        raise Exit(f"Say which URL. {example}")
+        raise Exit(f"Name a URL. {example}")
     if not text.isascii() or not text.isprintable() or " " in text:
-        raise Exit(f"{text!r} is no URL: only printable ASCII is, without spaces; write others as %20. {example}")
+        raise Exit(f"{text!r} is not a valid URL: use printable ASCII and percent-encode the rest (a space is %20). "
+                   f"{example}")
     scheme, separator, _ = text.partition("://")
     if not separator or scheme.lower() not in ("http", "https"):
-        raise Exit(f"{text!r} does not begin with http:// or https://. {example}")
+        raise Exit(f"{text!r} does not start with http:// or https://. {example}")
     try:
         parts = urlsplit(text)
         given = parts.port or {"http": 80, "https": 443}[parts.scheme]
     except ValueError as error:
-        raise Exit(f"{text!r} is no URL: {error}. {example}") from None
+        raise Exit(f"{text!r} is not a valid URL: {error}. {example}") from None
     host = (parts.hostname or "").removesuffix(".")
     if "@" in parts.netloc:
-        raise Exit(f"Leave user and password out of the URL: they would be shown. {example}")
+        raise Exit(f"Leave user and password out of the URL: they would be displayed. {example}")
     if is_address(host):
-        raise Exit(f"{host} is an IP address. Clusters are told apart, and certified, by names only. {example}")
+        raise Exit(f"{host} is an IP address. Clusters are told apart, and certified, only by name. {example}")
     if not all(is_label(label) for label in host.split(".")):
-        raise Exit(f"{host!r} is no host name: allowed are a-z, 0-9 and - inside, with dots between labels. {example}")
+        raise Exit(f"{host!r} is not a valid host name: use a-z, 0-9 and - inside, with dots between labels. {example}")
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     return check_port(ClusterUrl(find_cluster(settings, host, example), parts.scheme, host, path), given)
 
@@ -72,7 +73,7 @@ def find_cluster(settings: Settings, host: str, example: str) -> Cluster:
         if f".{host}".endswith(f".{cluster.domain}"):
             return cluster
     first, last = (settings.cluster_domain(number) for number in (settings.numbers[0], settings.numbers[-1]))
-    raise Exit(f"{host} is a name of no cluster: theirs end in {first} to {last}. {example}")
+    raise Exit(f"{host} does not belong to any cluster: their names end with {first} to {last}. {example}")
 
 
 def check_port(address: ClusterUrl, given: int) -> ClusterUrl:
@@ -85,5 +86,6 @@ def check_port(address: ClusterUrl, given: int) -> ClusterUrl:
             if given == port(other, scheme):
                 whose = "" if other == cluster else f", and {address.host} is a name of {cluster.name}"
                 what = f", and the URL says {address.scheme}" if scheme != address.scheme else ""
-                raise Exit(f"Port {given} is {other.name}'s for {scheme}{what}{whose}. Type: {right}")
-    raise Exit(f"Port {given} is no cluster's: {cluster.name} has {address.port} for {address.scheme}. Type: {right}")
+                raise Exit(f"Port {given} is {other.name}'s port for {scheme}{what}{whose}. Type: {right}")
+    raise Exit(f"Port {given} does not belong to any cluster: {cluster.name} has {address.port} for {address.scheme}. "
+               f"Type: {right}")

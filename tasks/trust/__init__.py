@@ -8,8 +8,8 @@ from typing import Protocol
 
 from invoke import Context, Exit, task
 
-from tasks.ca.probe_leaves import Leaf, Proof, throw_away_leaves
-from tasks.ca.root import RootFiles, RootIdentity, known_roots, load_identity, load_retiring, load_root, roots_to_trust
+from tasks.ca.probe_leaves import Leaf, ProbeLeaves, issue_probe_leaves
+from tasks.ca.root import RootCA, RootFiles, known_roots, load_retiring, load_root, roots_to_trust
 from tasks.core import settings as configuration
 from tasks.core.invoke_patches import PlainTask
 from tasks.core.settings import Settings
@@ -34,13 +34,13 @@ class Store(Protocol):
     def accepts(self, shell: Shell, place: str, leaf: Leaf) -> bool:
         """Whether a program that reads this place accepts the leaf for its name: a look."""
 
-    def install(self, shell: Shell, place: str, root: RootIdentity) -> None:
+    def install(self, shell: Shell, place: str, root: RootCA) -> None:
         """Have it trust the root. Exit when that failed."""
 
-    def found(self, shell: Shell, place: str, roots: list[RootIdentity]) -> list[str]:
+    def found(self, shell: Shell, place: str, roots: list[RootCA]) -> list[str]:
         """The entries in it that these tasks made, for whichever root; `roots` are those that are at hand."""
 
-    def entry(self, shell: Shell, place: str, root: RootIdentity) -> str:
+    def entry(self, shell: Shell, place: str, root: RootCA) -> str:
         """The one of those that holds this very root; empty when there is none."""
 
     def remove(self, shell: Shell, place: str, entry: str) -> None:
@@ -78,9 +78,10 @@ def trust_verify(context: Context, stores: str = "") -> None:
     It must accept what the root may sign for, and nothing else.
     """
     shell, settings = open_shell(context)
-    with throw_away_leaves(settings) as proof:
+    root = load_root(settings)
+    with issue_probe_leaves(root, settings) as leaves:
         places = list_places(shell, chosen_kinds(settings, stores))
-        rows = [verify(shell, store, place, proof) for store, place in places]
+        rows = [verify(shell, store, place, root, leaves) for store, place in places]
     if not rows:
         raise Exit("There is no such trust store on this machine.")
     show(rows, "store", "certificate for")
@@ -123,16 +124,16 @@ def install(shell: Shell, settings: Settings, kinds: list[str] | None = None) ->
 
     While the root is renewed, the one before it is trusted too.
     """
-    certificate = RootFiles(settings).certificate
+    certificate = RootFiles.of(settings).certificate
     if shell.dry and not certificate.exists():  # a run would have made it by now
         shell.note(f"trust {certificate} in: {', '.join(chosen_kinds(settings) if kinds is None else kinds)}")
         return
     failures, two = [], load_retiring(settings) is not None
-    for files in roots_to_trust(settings):
-        with throw_away_leaves(settings, files.retiring) as proof:
+    for root in roots_to_trust(settings):
+        with issue_probe_leaves(root, settings) as leaves:
             for store, place in list_places(shell, chosen_kinds(settings) if kinds is None else kinds):
                 try:
-                    install_in(shell, store, place, load_identity(files.certificate), proof, by_entry=two)
+                    install_in(shell, store, place, root, leaves, by_entry=two)
                 except Exit as error:
                     failures.append(str(error.message))
     if failures:
@@ -140,43 +141,44 @@ def install(shell: Shell, settings: Settings, kinds: list[str] | None = None) ->
 
 
 def install_in(
-    shell: Shell, store: Store, place: str, root: RootIdentity, proof: Proof, by_entry: bool = False
+    shell: Shell, store: Store, place: str, root: RootCA, leaves: ProbeLeaves, by_entry: bool = False
 ) -> None:
     """Have one store trust a root. `by_entry`: another root of the same key may be why the store accepts its leaf."""
-    which = ", the root before this one" if root.file.name.endswith(".retiring.crt") else ""
+    which = ", the root before this one" if root.files.retiring else ""
     with shell.step("", f"trust in {place}{which}") as this:
-        if store.accepts(shell, place, proof.inside) and (not by_entry or store.entry(shell, place, root)):
+        if store.accepts(shell, place, leaves.permitted) and (not by_entry or store.entry(shell, place, root)):
             this.skip("already there")
             return
-        missing = store.missing(shell, proof.root)
+        missing = store.missing(shell, root.files.certificate)
         if missing:
             this.warn(f"left out: {missing}")
             return
         store.install(shell, place, root)
-        if not shell.dry and not store.accepts(shell, place, proof.inside):
+        if not shell.dry and not store.accepts(shell, place, leaves.permitted):
             raise Exit(f"The root is in {place} now, and a certificate of it is refused there all the same.\n"
                        f"Look at it with: inv trust-verify")
         this.outcome = "the root is trusted now"
 
 
-def verify(shell: Shell, store: Store, place: str, proof: Proof) -> Row:
-    if not store.accepts(shell, place, proof.inside):
-        why = store.missing(shell, proof.root) or "a certificate of the root is refused"
-        return Row(place, proof.inside.name, "red", why)
-    if not store.accepts(shell, place, proof.outside):
-        return Row(place, proof.inside.name, "green", f"accepted; one for {proof.outside.name} is refused")
+def verify(shell: Shell, store: Store, place: str, root: RootCA, leaves: ProbeLeaves) -> Row:
+    if not store.accepts(shell, place, leaves.permitted):
+        why = store.missing(shell, root.files.certificate) or "a certificate of the root is refused"
+        return Row(place, leaves.permitted.name, "red", why)
+    if not store.accepts(shell, place, leaves.outside):
+        return Row(place, leaves.permitted.name, "green", f"accepted; one for {leaves.outside.name} is refused")
     if store.ENFORCES_CONSTRAINTS:
-        return Row(place, proof.outside.name, "red", "accepted, though the root may not sign for it")
-    return Row(place, proof.inside.name, "green",
+        return Row(place, leaves.outside.name, "red", "accepted, though the root may not sign for it")
+    return Row(place, leaves.permitted.name, "green",
                "accepted. Does not look at a root's name constraint, only at the clusters' intermediates'")
 
 
-def trust_rows(shell: Shell, settings: Settings) -> list[Row]:
+def trust_rows(shell: Shell, settings: Settings, root: RootCA) -> list[Row]:
     """For each store whether it trusts the root, for a table of other things."""
-    with throw_away_leaves(settings) as proof:
+    with issue_probe_leaves(root, settings) as leaves:
         return [
-            Row("this machine's trust store", place, "green", "trusted") if store.accepts(shell, place, proof.inside)
-            else Row("this machine's trust store", place, "yellow", "not trusted", "inv trust")
+            Row("this machine's trust store", place, "green", "trusted")
+            if store.accepts(shell, place, leaves.permitted)
+            else Row("this machine's trust store", place, "yellow", "not trusted", "inv trust", "root-not-trusted")
             for store, place in list_places(shell, chosen_kinds(settings))
         ]
 
@@ -188,7 +190,7 @@ def remove(shell: Shell, settings: Settings, kinds: list[str]) -> None:
                            for entry in store.found(shell, place, at_hand)))
 
 
-def remove_root(shell: Shell, root: RootIdentity) -> None:
+def remove_root(shell: Shell, root: RootCA) -> None:
     """Remove this very root from all stores, of whichever kind, as above."""
     found = ((store, place, store.entry(shell, place, root)) for store, place in list_places(shell, list(KINDS)))
     remove_entries(shell, ((store, place, entry) for store, place, entry in found if entry), "old root")

@@ -14,9 +14,9 @@ from invoke import Exit
 from invoke.runners import Result
 
 from tasks.ca.probe_leaves import Leaf
-from tasks.ca.root import RootIdentity
+from tasks.ca.root import RootCA
 from tasks.core import system_files
-from tasks.core.setting_types import PROJECT
+from tasks.core.setting_types import SOURCE
 from tasks.core.shell import Shell
 from tasks.core.well_known import MANAGER
 
@@ -39,7 +39,7 @@ GENERATED = (
 PASSWORD = "changeit"
 """Of every cacerts, unless somebody has changed it. It protects nothing: who may write the file may trust a root."""
 
-VERIFY = PROJECT / "templates" / "trust" / "Accepts.java"
+VERIFY = SOURCE / "templates" / "trust" / "Accepts.java"
 
 
 REFUSED = 3
@@ -97,17 +97,17 @@ def holds_issuer(shell: Shell, place: str, leaf: Leaf) -> bool:
     return False
 
 
-def install(shell: Shell, place: str, root: RootIdentity) -> None:
-    change(shell, place, "-importcert", "-noprompt", "-alias", root.label, "-file", str(root.file),
+def install(shell: Shell, place: str, root: RootCA) -> None:
+    change(shell, place, "-importcert", "-noprompt", "-alias", root.label, "-file", str(root.files.certificate),
            why="trust the root in Java's store")
 
 
-def found(shell: Shell, place: str, roots: list[RootIdentity]) -> list[str]:
+def found(shell: Shell, place: str, roots: list[RootCA]) -> list[str]:
     listed = keytool(shell, place, "-list").stdout.splitlines()
     return [line.split(",")[0] for line in listed if line.startswith(f"{MANAGER}-")]
 
 
-def entry(shell: Shell, place: str, root: RootIdentity) -> str:
+def entry(shell: Shell, place: str, root: RootCA) -> str:
     return root.label if root.label in found(shell, place, []) else ""
 
 

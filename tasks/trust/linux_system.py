@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tasks.ca.probe_leaves import Leaf
-from tasks.ca.root import RootIdentity
+from tasks.ca.root import RootCA
 from tasks.core import system_files
 from tasks.core.operating_system import is_macos
 from tasks.core.shell import Shell
@@ -68,19 +68,19 @@ def accepts(shell: Shell, place: str, leaf: Leaf) -> bool:
                            "-CAfile", str(system_files.ROOT / known().bundle), str(leaf.file)).ok)
 
 
-def install(shell: Shell, place: str, root: RootIdentity) -> None:
+def install(shell: Shell, place: str, root: RootCA) -> None:
     system_files.install(shell, anchor(place, root), root.pem, why="trust the root in the system's store")
     shell.sudo(*known().update, why="have the system take up what has changed in its store")
 
 
-def found(shell: Shell, place: str, roots: list[RootIdentity]) -> list[str]:
+def found(shell: Shell, place: str, roots: list[RootCA]) -> list[str]:
     """Our files; and the bundle, where it still holds a root whose file is gone, because the update was broken off."""
     files = [str(file) for file in system_files.own_files(*sorted(Path(place).glob(f"{MANAGER}-*")))]
     lost = [root for root in roots if in_bundle(root) and not is_of_others(root, Path(place))]
     return files + ([str(system_files.ROOT / known().bundle)] if lost and not files else [])
 
 
-def entry(shell: Shell, place: str, root: RootIdentity) -> str:
+def entry(shell: Shell, place: str, root: RootCA) -> str:
     """Its file; or the bundle, where the update was broken off that would have dropped it."""
     file = anchor(place, root)
     if system_files.own_files(file):
@@ -89,16 +89,16 @@ def entry(shell: Shell, place: str, root: RootIdentity) -> str:
     return str(system_files.ROOT / known().bundle) if lost else ""
 
 
-def in_bundle(root: RootIdentity) -> bool:
+def in_bundle(root: RootCA) -> bool:
     bundle = system_files.ROOT / known().bundle
     return bundle.is_file() and root.pem in bundle.read_text(errors="replace")
 
 
-def anchor(place: str, root: RootIdentity) -> Path:
+def anchor(place: str, root: RootCA) -> Path:
     return Path(place) / f"{root.label}.{known().ending}"
 
 
-def is_of_others(root: RootIdentity, anchors: Path) -> bool:
+def is_of_others(root: RootCA, anchors: Path) -> bool:
     """Whether somebody has put the same root there, in a file of their own."""
     return any(root.pem in file.read_text(errors="replace")
                for file in anchors.rglob("*") if os.access(file, os.R_OK) and file.is_file())

@@ -8,7 +8,7 @@ from invoke import Exit
 from invoke.runners import Result
 
 from tasks.ca.probe_leaves import Leaf
-from tasks.ca.root import RootIdentity, load_identity
+from tasks.ca.root import RootCA, read_certificate
 from tasks.core.operating_system import is_macos
 from tasks.core.shell import Shell
 
@@ -30,22 +30,22 @@ def accepts(shell: Shell, place: str, leaf: Leaf) -> bool:
     return bool(verify_cert(shell, "-p", "ssl", "-n", leaf.name, "-c", str(leaf.file)).ok)
 
 
-def install(shell: Shell, place: str, root: RootIdentity) -> None:
+def install(shell: Shell, place: str, root: RootCA) -> None:
     """Since version 11 macOS asks a person for this, so it may be refused: the next run tries again."""
     try:
-        shell.sudo("security", "add-trusted-cert", "-d", "-r", "trustRoot", "-k", place, str(root.file),
+        shell.sudo("security", "add-trusted-cert", "-d", "-r", "trustRoot", "-k", place, str(root.files.certificate),
                    why="trust the root in the system keychain")
     except Exit as error:
         raise Exit(f"{error.message}\nThe root is not trusted by macOS yet. Try again with: inv trust") from None
 
 
-def found(shell: Shell, place: str, roots: list[RootIdentity]) -> list[str]:
+def found(shell: Shell, place: str, roots: list[RootCA]) -> list[str]:
     """The files of those roots at hand that lie in it: a keychain has no name of ours for an entry."""
     listed = shell.look("security", "find-certificate", "-a", "-Z", place).stdout.lower()
-    return [str(root.file) for root in roots if root.sha1 in listed]
+    return [str(root.files.certificate) for root in roots if root.sha1 in listed]
 
 
-def entry(shell: Shell, place: str, root: RootIdentity) -> str:
+def entry(shell: Shell, place: str, root: RootCA) -> str:
     return "".join(found(shell, place, [root]))
 
 
@@ -58,7 +58,14 @@ def remove(shell: Shell, place: str, entry: str) -> None:
     why = "take the root out of the system keychain"
     if trusted(shell, entry):
         shell.sudo("security", "remove-trusted-cert", "-d", entry, why=why)
-    shell.sudo("security", "delete-certificate", "-Z", load_identity(Path(entry)).sha1.upper(), place, why=why)
+    shell.sudo("security", "delete-certificate", "-Z", fingerprint(Path(entry)), place, why=why)
+
+
+def fingerprint(certificate: Path) -> str:
+    """Its SHA-1, as `security` takes it."""
+    from cryptography.hazmat.primitives.hashes import SHA1
+
+    return read_certificate(certificate).fingerprint(SHA1()).hex().upper()
 
 
 def trusted(shell: Shell, root: str) -> bool:

@@ -17,7 +17,7 @@ from invoke import Exit
 from invoke.runners import Result
 
 from tasks.ca.probe_leaves import Leaf
-from tasks.ca.root import RootIdentity
+from tasks.ca.root import RootCA
 from tasks.core.operating_system import is_macos
 from tasks.core.shell import Shell
 from tasks.core.well_known import MANAGER
@@ -117,8 +117,8 @@ def accepts(shell: Shell, place: str, leaf: Leaf) -> bool:
                 and certutil(shell, folder, "-V", "-u", "V", "-n", leaf.name).ok)
 
 
-def install(shell: Shell, place: str, root: RootIdentity) -> None:
-    words = ("certutil", "-d", f"sql:{place}", "-A", "-t", "C,,", "-n", root.label, "-i", str(root.file))
+def install(shell: Shell, place: str, root: RootCA) -> None:
+    words = ("certutil", "-d", f"sql:{place}", "-A", "-t", "C,,", "-n", root.label, "-i", str(root.files.certificate))
     if not complete(Path(place)):
         make(shell, Path(place))
     elif "SEC_ERROR_BAD_PASSWORD" in certutil(shell, place, "-K").stderr and not shell.dry:
@@ -142,7 +142,7 @@ def make(shell: Shell, database: Path) -> None:
     shell.change("certutil", "-d", f"sql:{database}", "-N", "--empty-password")
 
 
-def found(shell: Shell, place: str, roots: list[RootIdentity]) -> list[str]:
+def found(shell: Shell, place: str, roots: list[RootCA]) -> list[str]:
     """Our labels; and the database itself, where these tasks made it and nothing else is in it."""
     listed = certutil(shell, place, "-L").stdout.splitlines()
     entries = [line for line in listed if line.strip()][2:]  # two are the heading
@@ -159,7 +159,7 @@ def nobody_uses(shell: Shell, database: Path) -> bool:
         not complete(database) or "no keys found" in certutil(shell, str(database), "-K").stdout)
 
 
-def entry(shell: Shell, place: str, root: RootIdentity) -> str:
+def entry(shell: Shell, place: str, root: RootCA) -> str:
     return root.label if root.label in found(shell, place, []) else ""
 
 

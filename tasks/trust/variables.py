@@ -8,7 +8,7 @@ from pathlib import Path
 
 from invoke import Context, Exit, task
 
-from tasks.ca.root import RootFiles, load_root, roots_to_trust
+from tasks.ca.root import RootCA, roots_to_trust
 from tasks.core import settings as configuration
 from tasks.core.invoke_patches import PlainTask
 from tasks.core.settings import Settings
@@ -29,18 +29,18 @@ def trust_env(context: Context) -> None:
     curl, OpenSSL, Go, Python and Node trust the root after: eval "$(inv trust-env)"
     """
     settings = configuration.load()
-    load_root(settings)
+    roots = roots_to_trust(settings)
     bundle = work_file("ca-bundle.pem")
     bundle.parent.mkdir(exist_ok=True)
     new = bundle.with_suffix(".new")
-    new.write_bytes(b"\n".join(file.read_bytes() for file in sources(settings)))
+    new.write_bytes(b"\n".join(file.read_bytes() for file in sources(settings, roots)))
     new.replace(bundle)
-    root = RootFiles(settings).certificate if len(roots_to_trust(settings)) == 1 else bundle  # Node takes one file
+    root = roots[0].files.certificate if len(roots) == 1 else bundle  # Node takes one file
     for name, file in [*((name, bundle) for name in WITH_ALL), *((name, root) for name in WITH_OURS)]:
         print(f"export {name}={shlex.quote(str(file))}")
 
 
-def sources(settings: Settings) -> list[Path]:
+def sources(settings: Settings, roots: list[RootCA]) -> list[Path]:
     """What this machine trusts, your company's CA where you named it, and the root; while it is renewed, two."""
     here = linux_system.bundle()
     system = here if here and here.is_file() else Path(ssl.get_default_verify_paths().openssl_cafile)
@@ -48,4 +48,4 @@ def sources(settings: Settings) -> list[Path]:
         raise Exit(f"There is no file with what this machine trusts ({system}). On Linux it comes with the package "
                    "ca-certificates.")
     own = settings.additional_ca_bundle_file
-    return [system, *([own] if own else []), *(files.certificate for files in roots_to_trust(settings))]
+    return [system, *([own] if own else []), *(root.files.certificate for root in roots)]

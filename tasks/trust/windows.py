@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from tasks.ca.probe_leaves import Leaf
-from tasks.ca.root import RootIdentity
+from tasks.ca.root import RootCA
 from tasks.core.operating_system import is_macos, is_wsl
 from tasks.core.progress import say
-from tasks.core.setting_types import PROJECT
+from tasks.core.setting_types import SOURCE
 from tasks.core.shell import Shell
 
 ENFORCES_CONSTRAINTS = True
@@ -19,7 +19,7 @@ PLACE = "Windows, for you (CurrentUser\\Root)"
 ADD = ("certutil.exe", "-user", "-addstore", "Root")
 
 
-VERIFY = PROJECT / "templates" / "trust" / "windows-verify.ps1"
+VERIFY = SOURCE / "templates" / "trust" / "windows-verify.ps1"
 
 
 def places(shell: Shell) -> list[str]:
@@ -42,25 +42,26 @@ def accepts(shell: Shell, place: str, leaf: Leaf) -> bool:
                            "-File", windows_path(shell, VERIFY), windows_path(shell, leaf.file)).ok)
 
 
-def install(shell: Shell, place: str, root: RootIdentity) -> None:
+def install(shell: Shell, place: str, root: RootCA) -> None:
     """Windows may ask a person, so it may be refused: the next run tries again.
 
     https://learn.microsoft.com/windows-server/administration/windows-commands/certutil#-addstore
     """
     if not shell.dry:
         say(f"Windows may ask in a window of its own: answer Yes. This is the same as, in PowerShell:\n"
-            f"    {in_powershell(shell, root.file)}")
-    shell.change(*ADD, windows_path(shell, root.file), hint="Was the question refused? Try again with: inv trust")
+            f"    {in_powershell(shell, root.files.certificate)}")
+    shell.change(*ADD, windows_path(shell, root.files.certificate),
+                 hint="Was the question refused? Try again with: inv trust")
 
 
-def found(shell: Shell, place: str, roots: list[RootIdentity]) -> list[str]:
+def found(shell: Shell, place: str, roots: list[RootCA]) -> list[str]:
     """The SHA-1 of those roots at hand that Windows has: it knows an entry by that."""
     if not shell.find("certutil.exe"):
         return []
     return [root.sha1 for root in roots if shell.look("certutil.exe", "-user", "-store", "Root", root.sha1).ok]
 
 
-def entry(shell: Shell, place: str, root: RootIdentity) -> str:
+def entry(shell: Shell, place: str, root: RootCA) -> str:
     return "".join(found(shell, place, [root]))
 
 

@@ -1,48 +1,26 @@
-"""Stands in for a program: writes down the words it received, and answers as the test has said.
+"""Stands in for a program in a real process: tells the test what words it received, and does what the test answers.
 
-The test's rules are a list of {match, exit, stdout, stderr, after, before, kill}: the last one whose regular expression
-matches the whole command answers; `after` and `before` are expressions for commands that must, or must not, have been
-received earlier; with both, not since the one that must. A rule with `kill` gives no answer: it ends the leader of the
-process group, as `kill -9` does, where this command has not been received before. Without a rule the program succeeds
-and says nothing.
+See tests/recording.py, which is asked over TCP.
 """
 
-import fcntl
 import json
 import os
-import re
-import shlex
+import signal
+import socket
 import sys
-from pathlib import Path
 
-folder = Path(os.environ["FAKES"])
-words = [Path(sys.argv[0]).name, *sys.argv[1:]]
-command = shlex.join(words)
-with (folder / "log").open("a+") as log:
-    fcntl.flock(log, fcntl.LOCK_EX)  # tools run side by side
-    log.seek(0)
-    earlier = [shlex.join(json.loads(line)["words"]) for line in log]
-    log.write(json.dumps({"words": words, "environment": dict(os.environ)}) + "\n")
-
-
-def applies(rule: dict[str, str]) -> bool:
-    since = earlier
-    if rule["after"]:
-        first = next((n for n, line in enumerate(earlier) if re.search(rule["after"], line)), None)
-        if first is None:
-            return False
-        since = earlier[first:]
-    return (re.search(rule["match"], command) is not None
-            and not (rule["before"] and any(re.search(rule["before"], line) for line in since)))
-
-
-for rule in reversed(json.loads((folder / "rules.json").read_text())):
-    if not applies(rule):
-        continue
-    if rule["kill"]:
-        if command not in earlier:
-            os.kill(os.getpgrp(), 9)
-    else:
-        sys.stdout.write(rule["stdout"])
-        sys.stderr.write(rule["stderr"])
-        sys.exit(rule["exit"])
+port, _, fakes = os.environ["FAKES"].partition("/")
+received = {"fakes": fakes, "words": [os.path.basename(sys.argv[0]), *sys.argv[1:]], "environment": dict(os.environ)}  # noqa: PTH119
+with socket.create_connection(("127.0.0.1", int(port))) as test:
+    test.sendall(json.dumps(received).encode() + b"\n")
+    answer = json.loads(test.makefile().readline())
+if answer["kill"]:
+    os.kill(os.getpgrp(), signal.SIGKILL)
+if answer["run"]:
+    os.execvp(answer["run"][0], answer["run"])
+sys.stdout.write(answer["stdout"])
+sys.stderr.write(answer["stderr"])
+if answer["holds"]:
+    sys.stdout.flush()
+    signal.pause()
+sys.exit(answer["exit"])

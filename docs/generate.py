@@ -1,0 +1,160 @@
+"""Write the generated parts of docs/settings.md, docs/tasks.md and docs/errors.md: `python -m docs.generate`.
+
+A generated part lies between two marks in its page. What is around it is written by hand and stays as it is.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import textwrap
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import tasks
+from tasks.doctor import OF_CLUSTER, OF_MACHINE, OF_RUNNING
+
+DOCS = Path(__file__).resolve().parent
+SOURCE = DOCS.parent
+
+BEGIN = "<!-- Begin of the generated part. Write it again with: python -m docs.generate -->\n"
+END = "<!-- End of the generated part. -->\n"
+
+PLACEHOLDERS = {"n": "N", "name": "clN", "context": "k3d-clN"}
+
+
+# --- settings: from .default.env --------------------------------------------------------------------------------------
+
+
+def settings() -> Iterator[str]:
+    """A table for each section of .default.env: a comment explains the keys below it, up to the next comment."""
+    _, *sections = re.split(r"^# --- (.+?) -+\n", (SOURCE / ".default.env").read_text(), flags=re.MULTILINE)
+    for title, body in zip(sections[::2], sections[1::2], strict=True):
+        yield f"## {title[0].upper()}{title[1:]}\n\n| setting | default | meaning |\n|---|---|---|\n"
+        for comment, keys in re.findall(r"((?:^# .*\n)*)((?:^[A-Z0-9_]+=.*\n)+)", body, re.MULTILINE):
+            pairs = [line.split("=", 1) for line in keys.splitlines()]
+            meaning = " ".join(line.removeprefix("# ") for line in comment.splitlines())
+            names = "<br>".join(f"`{key}`" for key, _ in pairs)
+            values = "<br>".join(f"`{value}`" if value else "empty" for _, value in pairs)
+            yield f"| {names} | {values} | {cell(meaning)} |\n"
+        yield "\n"
+
+
+# --- tasks: from their own help ---------------------------------------------------------------------------------------
+
+
+def task_list() -> Iterator[str]:
+    """Every task in the order and the groups of tasks/__init__.py, with its docstring and its flags."""
+    contexts = {context.name: context for context in tasks.ns.to_contexts()}
+    for group, names in groups():
+        yield f"## {group[0].upper()}{group[1:]}\n\n"
+        for name in names:
+            first, _, rest = inspect.cleandoc(tasks.ns[name].__doc__ or "").partition("\n")
+            yield f"### `inv {name}`\n\n{plain(first)}.\n\n"
+            if rest.strip():
+                yield f"{plain(rest.strip())}\n\n"
+            flags = contexts[name].help_tuples()
+            if flags:
+                yield "| flag | meaning |\n|---|---|\n"
+                yield from (f"| `{flag}` | {cell(meaning or '')} |\n" for flag, meaning in flags)
+                yield "\n"
+
+
+def groups() -> Iterator[tuple[str, list[str]]]:
+    """The comments in the list of tasks/__init__.py, each with the tasks below it."""
+    listed = (SOURCE / "tasks" / "__init__.py").read_text().partition("Collection(\n")[2]
+    group, names = "everything at once", list[str]()
+    for line in listed.splitlines():
+        if heading := re.match(r"    # (.+)", line):
+            yield group, names
+            group, names = heading[1], []
+        elif entry := re.match(r"    (?:\w+\.)*(\w+),", line):
+            names.append(tasks.ns.transform(entry[1]))
+    yield group, names
+
+
+# --- errors: from the doctor's checks ---------------------------------------------------------------------------------
+
+
+def errors() -> Iterator[str]:
+    """Every check of the doctor, with the messages that its code can give."""
+    parts = {"this machine": OF_MACHINE, "every cluster": OF_CLUSTER, "running clusters": OF_RUNNING}
+    for title, checks in parts.items():
+        yield f"## Checks of {title}\n\n"
+        for check in checks:
+            level = "error" if check.level == "red" else "warning"
+            yield f"### `{check.id}`\n\n{plain(check.looks_at)}.\n\n"
+            for message in messages(check.find):
+                yield f"- Message: `{message}`\n"
+            yield f"- Level: {level}\n- Likely cause: {text(check.cause)}\n- Fix: {text(check.fix.text)}\n"
+            yield f"- Fixed by `inv doctor --fix`: {'yes' if check.fix.run else 'no'}\n"
+            if check.link:
+                yield f"- More: <{check.link}>\n"
+            yield "\n"
+
+
+def messages(function: Any) -> list[str]:
+    """The sentences that a check, or a function of its module that it yields from, can give; `…` stands for a value."""
+    found: list[str] = []
+    for node in ast.walk(ast.parse(textwrap.dedent(inspect.getsource(function)))):
+        if isinstance(node, ast.Yield) and node.value is not None:
+            sentence = without_values(node.value)
+            if re.search("[a-z]{3}", sentence):
+                found.append(re.sub(r"\s+", " ", sentence).strip())
+        match node:
+            case ast.YieldFrom(value=ast.Call(func=ast.Name(id=name))):
+                other = function.__globals__.get(name)
+                if inspect.isfunction(other) and other.__module__ == function.__module__:
+                    found += messages(other)
+    return list(dict.fromkeys(found))
+
+
+def without_values(node: ast.expr) -> str:
+    """The literal text of an expression."""
+    if isinstance(node, ast.Constant):
+        return str(node.value)
+    if isinstance(node, ast.JoinedStr):
+        return "".join(map(without_values, node.values))
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        return without_values(node.left) + without_values(node.right)
+    return "…"
+
+
+# --- pages ------------------------------------------------------------------------------------------------------------
+
+
+def text(template: str) -> str:
+    """A text of a check for any cluster; a command alone is set as code."""
+    sentence = template.format(**PLACEHOLDERS)
+    return f"`{sentence}`" if re.fullmatch(r"(inv|kubectl) ([^(,;:]|,\b)+", sentence) else plain(sentence)
+
+
+def plain(sentence: str) -> str:
+    """Markdown would take <TLD> for a tag, and two asterisks for emphasis."""
+    return sentence.replace("<", "&lt;").replace("*", "\\*")
+
+
+def cell(sentence: str) -> str:
+    return plain(sentence).replace("|", "\\|")
+
+
+PAGES = {"settings.md": settings, "tasks.md": task_list, "errors.md": errors}
+
+
+def page(name: str) -> str:
+    """The whole page, with its generated part made anew."""
+    before, _, rest = (DOCS / name).read_text().partition(BEGIN)
+    after = rest.partition(END)[2]
+    return f"{before}{BEGIN}\n{joined(PAGES[name]())}{END}{after}"
+
+
+def joined(parts: Iterable[str]) -> str:
+    return "".join(parts)
+
+
+if __name__ == "__main__":
+    for name in PAGES:
+        (DOCS / name).write_text(page(name))
+        print(f"docs/{name}")
