@@ -69,7 +69,7 @@ def take_over(shell: Shell, cluster: Cluster, roots: Roots, by_name: bool) -> bo
 
 def start(shell: Shell, cluster: Cluster) -> bool:
     """See to it that it runs; whether it had to be started."""
-    with shell.one_at_a_time(cluster.name), shell.step(cluster.name, "cluster") as this:
+    with shell.one_at_a_time("cluster", cluster.name), shell.step(cluster.name, "cluster") as this:
         found = selection.require_existing(cluster, list_clusters(shell))
         if found.running:
             this.skip("already running")
@@ -111,8 +111,9 @@ def reach_others(shell: Shell, cluster: Cluster) -> None:
     nodes = found[cluster.name].workers
     with shell.step(cluster.name, "way from its pods to other clusters") as this:
         if shell.dry:
-            return shell.note(f"connect {', '.join(nodes)} to the network {settings.k3d_network}, where this host is "
-                              "not reached from them")
+            shell.note(f"connect {', '.join(nodes)} to the network {settings.k3d_network}, where this host is not "
+                       "reached from them")
+            return
         host, reached = network.host_address(shell, cluster)
 
         def reaches_all() -> bool:

@@ -85,7 +85,8 @@ def install(shell: Shell, settings: Settings) -> None:
     ours = [name for name, method in METHODS.items() if method.found(shell)]
     if not ours and not settings.dns_method and all(map(resolves, settings.proof_names)):
         with shell.step("", f"names below {', '.join(settings.owned_domains)}") as this:
-            return this.skip("resolved already, and not by these tasks")
+            this.skip("resolved already, and not by these tasks")
+            return
     reasons = []
     # First what is in use, so that a second run keeps it, also where an earlier one of the list has failed.
     for name in [settings.dns_method] if settings.dns_method else dict.fromkeys([*ours, *METHODS]):
@@ -115,7 +116,7 @@ def why_not(shell: Shell, settings: Settings, method: Method) -> str:
                         lambda: before <= other_names(shell, settings), hint="")
             this.outcome = f"finds names below {', '.join(settings.owned_domains)}, others as before"
     except Exit as error:
-        if shell.refused:
+        if shell.root_refused:
             raise
         if method.found(shell):
             method.remove(shell)

@@ -22,7 +22,8 @@ def install(shell: Shell, cluster: Cluster, name: str) -> None:
         values = render(f"in_cluster/{name}-values.yaml", cluster=cluster, settings=cluster.settings)
         wanted = short_hash(version + values)
         if wanted == deployed_hash(shell, cluster, name):
-            return this.skip("already installed")
+            this.skip("already installed")
+            return
         remove_broken_off(shell, cluster, name)
         file = write_file(shell, work_folder(cluster) / f"{name}-values.yaml", values)
         shell.change(

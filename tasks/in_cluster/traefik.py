@@ -21,8 +21,9 @@ def configure(shell: Shell, cluster: Cluster) -> None:
         there = shell.look(*kubectl, "get", "helmchartconfig", "traefik", "--ignore-not-found", "-o",
                            r"jsonpath={.metadata.name} {.metadata.labels.app\.kubernetes\.io/managed-by}")
         if there.stdout.strip() and there.stdout.split()[-1] not in MAKERS:
-            return this.warn("left as it is: the HelmChartConfig traefik is not ours. "
-                             "Add --accesslog=true to its additionalArguments.")
+            this.warn("left as it is: the HelmChartConfig traefik is not ours. "
+                      "Add --accesslog=true to its additionalArguments.")
+            return
         apply(shell, cluster, manifest(cluster, "in_cluster/traefik.yaml"))
         shell.until("k3s to give Traefik its access log", cluster.settings.timeout_ready,
                     lambda: "--accesslog=true" in shell.look(

@@ -75,7 +75,7 @@ def change_stores(shell: Shell, settings: Settings) -> None:
 def begin_renewal(shell: Shell, settings: Settings, new_key: bool) -> bool:
     """Keep the root as the former one, and put a new one in its place. False under --dry, which creates none."""
     files, old = RootFiles.of(settings), RootFiles.of(settings, retiring=True)
-    with shell.step("", "new root") as this, shell.one_at_a_time():
+    with shell.step("", "new root") as this, shell.one_at_a_time("CA folder", settings.cert_folder):
         if load_retiring(settings) is None:
             keep_old_root(shell, settings, new_key)
         elif new_key and not old.key.exists() and is_same_key(files, load_retiring(settings)):
@@ -194,5 +194,5 @@ def rotate(shell: Shell, clusters: list[Cluster], roots: Roots) -> None:
 
 
 def trust_both(shell: Shell, cluster: Cluster, roots: Roots) -> None:
-    with shell.one_at_a_time(cluster.name):
+    with shell.one_at_a_time("cluster", cluster.name):
         bundle.configure(shell, cluster, roots)

@@ -126,7 +126,8 @@ def install(shell: Shell, settings: Settings, kinds: list[str] | None = None) ->
     """
     certificate = RootFiles.of(settings).certificate
     if shell.dry and not certificate.exists():  # a run would have made it by now
-        return shell.note(f"trust {certificate} in: {', '.join(chosen_kinds(settings) if kinds is None else kinds)}")
+        shell.note(f"trust {certificate} in: {', '.join(chosen_kinds(settings) if kinds is None else kinds)}")
+        return
     failures, two = [], load_retiring(settings) is not None
     for root in roots_to_trust(settings):
         with issue_probe_leaves(root, settings) as leaves:
@@ -146,10 +147,12 @@ def install_in(
     which = ", the root before this one" if root.files.retiring else ""
     with shell.step("", f"trust in {place}{which}") as this:
         if store.accepts(shell, place, leaves.permitted) and (not by_entry or store.entry(shell, place, root)):
-            return this.skip("already there")
+            this.skip("already there")
+            return
         missing = store.missing(shell, root.files.certificate)
         if missing:
-            return this.warn(f"left out: {missing}")
+            this.warn(f"left out: {missing}")
+            return
         store.install(shell, place, root)
         if not shell.dry and not store.accepts(shell, place, leaves.permitted):
             raise Exit(f"The root is in {place} now, and a certificate of it is refused there all the same.\n"

@@ -709,7 +709,7 @@ def test_odd_values_reach_the_tools_as_they_are_and_nothing_is_run(project: Proj
 
     done = project.inv("cert", "k3d-cluster-setup", "--n", "0", "--", "--k3s-arg", ODD)
     assert done.returncode == 1
-    assert "k3d ended with 1" in done.stderr
+    assert "k3d exited with code 1" in done.stderr
     mounted = str(bundle).replace("@", r"\@")  # or k3d takes what follows for a node filter
     assert project.fakes.calls("k3d", "cluster", "create") == [[
         "k3d", "cluster", "create", "cl0", "--image", "docker.io/rancher/k3s:v1.36.4-k3s1",
