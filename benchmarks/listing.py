@@ -1,4 +1,4 @@
-"""Compares `inv --list` here with `inv --list` of a file with one empty task, in processor time and on the clock.
+"""Compare `inv --list` here with `inv --list` of a file with one empty task, in processor time and on the clock.
 
 python -m benchmarks.listing [--repeat 20]
 """
