@@ -66,6 +66,7 @@ def on_terminal(*words: str, **extra: str) -> str:
     return shown.decode()
 
 
+@pytest.mark.process
 def test_in_a_pipe_each_step_is_one_plain_line_and_a_message_is_no_markup() -> None:
     lines = in_pipe().splitlines()
     assert sorted(re.sub(r" +[0-9.]+ s$", "", line) for line in lines[:2]) == [
@@ -74,12 +75,14 @@ def test_in_a_pipe_each_step_is_one_plain_line_and_a_message_is_no_markup() -> N
     assert lines[3].startswith("→ names: no. Check its owner") and len(lines) == 4
 
 
+@pytest.mark.process
 def test_forced_colours_draw_nothing_in_a_pipe_that_only_a_terminal_can_take_back() -> None:
     coloured = in_pipe(FORCE_COLOR="1")
     assert "\033[32m✓\033[0m cl1" in coloured and "\033[31m✗\033[0m names" in coloured
     assert re.findall(r"\033\[[^m]*[A-Zln-z]", coloured) == []
 
 
+@pytest.mark.process
 def test_on_a_terminal_running_steps_are_shown_below_and_nothing_of_them_is_left() -> None:
     shown = on_terminal()
     assert "  cl1 cluster 0 s" in shown and "  cl2 cluster 0 s" in shown
@@ -89,12 +92,15 @@ def test_on_a_terminal_running_steps_are_shown_below_and_nothing_of_them_is_left
     assert len(re.findall(r"\033\[\?25l\033\[\?25h|\033\[\?25l[^?]{0,400}\033\[\?25h", shown)) >= 1
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("extra", [{"TERM": "dumb"}, {"CI": "1", "NO_COLOR": "1"}], ids=["dumb", "CI"])
 def test_where_nothing_can_be_redrawn_there_are_plain_lines(extra: dict[str, str]) -> None:
     shown = on_terminal(**extra)
     assert "\033" not in shown and shown.count("✓ cl1 │ cluster: ") == 1
 
 
+@pytest.mark.process
+@pytest.mark.process
 @pytest.mark.parametrize("columns", ["0", "1", "7"])
 def test_no_width_of_a_terminal_loses_a_line(columns: str) -> None:
     shown = on_terminal(COLUMNS=columns)
@@ -108,6 +114,8 @@ def test_a_question_stands_alone_on_the_terminal() -> None:
     assert after and "names 0 s" in asked
 
 
+@pytest.mark.process
+@pytest.mark.process
 @pytest.mark.parametrize("extra", [
     {"PYTHONIOENCODING": "ascii"}, {"PYTHONIOENCODING": "cp1252"}, {"LANG": "C"}, {"LANG": "POSIX"}, {"LC_ALL": "C"},
 ], ids=str)

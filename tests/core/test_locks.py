@@ -43,6 +43,7 @@ def other_process() -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
+@pytest.mark.process
 def test_the_second_is_told_who_is_first_and_from_which_folder(capsys: pytest.CaptureFixture[str]) -> None:
     with other_process() as first:
         def give_way(_: float) -> None:
@@ -55,6 +56,7 @@ def test_the_second_is_told_who_is_first_and_from_which_folder(capsys: pytest.Ca
                                        "Waiting for it to finish.\n")
 
 
+@pytest.mark.process
 def test_the_lock_of_a_killed_process_is_free_at_once_and_its_file_goes(home: Path) -> None:
     with other_process() as first:
         first.kill()
@@ -65,6 +67,7 @@ def test_the_lock_of_a_killed_process_is_free_at_once_and_its_file_goes(home: Pa
     assert [*locks.folder().iterdir()] == []
 
 
+@pytest.mark.process
 def test_uninstall_removes_what_the_killed_have_left_and_no_lock_in_use() -> None:
     with other_process() as first:
         locks.remove_leftovers()
