@@ -16,7 +16,7 @@ from tasks.core.shell import Shell
 from tasks.core.table import Row, show
 from tasks.dns.resolver import resolves
 from tasks.engine.clusters import list_clusters, own_clusters
-from tasks.in_cluster import bundle
+from tasks.in_cluster import bundle, pod_trust
 from tasks.in_cluster.apply import apply, manifest
 from tasks.probe.connections import Connection, ConnectionReason, all_connections, probe
 from tasks.probe.example_page import example_host, example_url
@@ -49,8 +49,9 @@ def install(shell: Shell, cluster: Cluster) -> None:
                        f"Set it up with: inv k3d-cluster-setup --n {cluster.number}")
         roots = load_roots(cluster.settings, missing_ok=shell.dry)
         sources_hash = bundle.bundle_sources(cluster.settings, roots)["sources_hash"]
-        manifests = [manifest(cluster, f"examples/{name}.yaml", host=example_host(cluster), sources_hash=sources_hash)
-                     for name in ("namespace", *WORKLOADS)]
+        values = {"host": example_host(cluster), "sources_hash": sources_hash,
+                  "pod_trust": pod_trust.is_in_place(shell, cluster)}
+        manifests = [manifest(cluster, f"examples/{name}.yaml", **values) for name in ("namespace", *WORKLOADS)]
         this.outcome = "applied" if apply(shell, cluster, *manifests) else "already there"
         for name, namespace in WORKLOADS.items():
             shell.wait(f"{name} to run", seconds, *cluster.kubectl, "-n", namespace, "rollout", "status",

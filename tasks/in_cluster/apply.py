@@ -6,6 +6,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from invoke.runners import Result
+
 from tasks.core.settings import Cluster
 from tasks.core.shell import Shell
 from tasks.core.templates import render
@@ -36,6 +38,14 @@ def needs_apply(shell: Shell, cluster: Cluster, *manifests: Manifest) -> bool | 
             (Path(folder) / f"{number}.yaml").write_text(text, encoding="utf-8")
         code = shell.look(*cluster.kubectl, "diff", *APPLY_FLAGS, "-f", folder).exited
     return {0: False, 1: True}.get(code)
+
+
+def dry_run(shell: Shell, cluster: Cluster, rendered: Manifest) -> Result:
+    """What the API would make of an object that is not there, as JSON: all of admission, and nothing is kept."""
+    with tempfile.TemporaryDirectory() as folder:
+        for file, text in rendered.items():
+            (Path(folder) / file.name).write_text(text, encoding="utf-8")
+        return shell.look(*cluster.kubectl, "create", "--dry-run=server", "-o", "json", "-f", folder)
 
 
 def apply(shell: Shell, cluster: Cluster, *manifests: Manifest) -> bool:
