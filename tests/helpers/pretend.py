@@ -199,7 +199,8 @@ def admit(call: Call) -> Answer | None:
         return Answer(json.dumps(trusted(found)))
     host, cluster = found["spec"]["rules"][0]["host"], call.words[call.words.index("--context") + 1]
     inside = host.endswith(f".{cluster.removeprefix('k3d-')}.k3d.internal")
-    return Answer() if inside else Answer(stderr=f"ValidatingAdmissionPolicy 'hosts-of-root-ca' denied: {host}\n", exit=1)
+    denied = f"ValidatingAdmissionPolicy 'hosts-of-root-ca' denied request: {host}\n"
+    return Answer() if inside else Answer(stderr=denied, exit=1)
 
 
 def trusted(pod: dict[str, Any]) -> dict[str, Any]:
@@ -225,9 +226,9 @@ def is_look(words: list[str]) -> bool:
             match rest:
                 case ["config", verb, *_]:
                     return verb.startswith("get-") or verb == "current-context"
-                case ["create", "--dry-run=server", *_]:
+                case ["create", "--dry-run=server", *_] | ["api-resources", *_]:
                     return True
-                case ["rollout", "status", *_] | ["api-resources" | "get" | "diff" | "wait" | "exec" | "port-forward", *_]:
+                case ["rollout", "status", *_] | ["get" | "diff" | "wait" | "exec" | "port-forward", *_]:
                     return True
             return False
         case ["docker", "version" | "ps" | "run" | "inspect", *_] | ["docker", "network", "inspect", *_]:
