@@ -21,7 +21,7 @@ from tasks.core.progress import describe_os_error, say
 from tasks.core.settings import Cluster, Settings
 from tasks.core.shell import Shell
 from tasks.core.table import JSON_HELP, SIGNS, Cell, print_json, print_table
-from tasks.doctor import bugs, ca, clusters, dns, in_cluster, machine, workloads
+from tasks.doctor import bugs, ca, clusters, dns, in_cluster, machine, pod_trust, workloads
 from tasks.doctor.check import ERROR, Checks, ClusterView, Finding, Machine, examine
 from tasks.engine import network
 from tasks.engine.clusters import list_clusters, own_clusters
@@ -31,7 +31,7 @@ OF_MACHINE = Checks([*machine.CHECKS, *ca.CHECKS, *dns.CHECKS, *bugs.MACHINE])
 
 OF_CLUSTER = Checks(clusters.CHECKS)
 
-OF_RUNNING = Checks([*clusters.RUNNING, *in_cluster.CHECKS, *workloads.CHECKS, *bugs.CLUSTER])
+OF_RUNNING = Checks([*clusters.RUNNING, *in_cluster.CHECKS, *pod_trust.CHECKS, *workloads.CHECKS, *bugs.CLUSTER])
 
 THIS_MACHINE = "this machine"
 

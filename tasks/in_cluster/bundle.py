@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from datetime import datetime, timezone
 
@@ -12,6 +13,7 @@ from tasks.core.templates import short_hash
 from tasks.core.well_known import CERT_MANAGER, MANAGER, TRUST_BUNDLE
 from tasks.in_cluster import charts
 from tasks.in_cluster.apply import apply_admitted, manifest
+from tasks.probe.pod_trust import FILE_BY, OwnedPods, group_by_owner, is_running
 
 IN_PODS_SECONDS = 100
 """The kubelet looks at each pod's volumes every 60 to 90 s: syncFrequency, and half of it by chance."""
@@ -38,18 +40,60 @@ def wait_for_pods(shell: Shell, cluster: Cluster, roots: Roots) -> None:
     """
     if roots.retiring is None or roots.have_one_key:
         return
-    kubectl = (*cluster.kubectl, "get")
-    volumes = shell.look(*kubectl, "pods", "-A", "-o", "jsonpath={.items[*].spec.volumes[*].configMap.name} "
-                         "{.items[*].spec.volumes[*].projected.sources[*].configMap.name}").stdout.split()
+    volumes = shell.look(
+        *cluster.kubectl, "get", "pods", "-A", "-o", "jsonpath={.items[*].spec.volumes[*].configMap.name} "
+        "{.items[*].spec.volumes[*].projected.sources[*].configMap.name}").stdout.split()
     if TRUST_BUNDLE not in volumes or shell.dry:
         return
+    changed = read_change_time(shell, cluster)
+    restart_with_file(shell, cluster, changed)
     with shell.step(cluster.name, "both roots in pods") as this:
-        changed = shell.look(*kubectl, "configmap", "root-ca", "-n", CERT_MANAGER, "--show-managed-fields", "-o",
-                             f'jsonpath={{.metadata.managedFields[?(@.manager=="{MANAGER}")].time}}').stdout.split()
-        since = time.time() - max(map(unix_time, changed), default=time.time())
+        since = time.time() - changed
         ready = time.monotonic() + IN_PODS_SECONDS - min(max(since, 0), IN_PODS_SECONDS)
         shell.until("the kubelet", IN_PODS_SECONDS + 10, lambda: time.monotonic() >= ready)
         this.outcome = f"seen: the kubelet brings them within {IN_PODS_SECONDS} s"
+
+
+def read_change_time(shell: Shell, cluster: Cluster) -> float:
+    """When the sources of the bundle were changed last."""
+    times = shell.look(*cluster.kubectl, "get", "configmap", "root-ca", "-n", CERT_MANAGER, "--show-managed-fields",
+                       "-o", f'jsonpath={{.metadata.managedFields[?(@.manager=="{MANAGER}")].time}}').stdout.split()
+    return max(map(unix_time, times), default=time.time())
+
+
+def restart_with_file(shell: Shell, cluster: Cluster, changed: float) -> None:
+    """Restart the pods that have the bundle as the system's file since before: a single file is not refreshed in them.
+
+    One after another, as their Deployment does it. What nothing starts again is left, and named.
+    """
+    found = list_with_file(shell, cluster, changed)
+    if not found:
+        return
+    seconds = cluster.settings.timeout_ready
+    with shell.step(cluster.name, "pods with the bundle as the system's CA file") as this:
+        restarted = [pods.owner for pods in found if pods.owner.is_restarted_by_rollout]
+        for owner in restarted:
+            shell.change(*cluster.kubectl, "-n", owner.namespace, "rollout", "restart", owner.reference)
+        for owner in restarted:
+            shell.wait(f"{owner.title} to restart", seconds, *cluster.kubectl, "-n", owner.namespace, "rollout",
+                       "status", owner.reference, f"--timeout={seconds}s")
+        this.outcome = f"restarted: {', '.join(owner.title for owner in restarted)}"
+        if left := [pods for pods in found if pods.owner not in restarted]:
+            this.warn("\n".join([this.outcome if restarted else "not restarted",
+                                 "    These pods read the new root only after a restart:",
+                                 *(f"    {pods.restart_command(cluster)}" for pods in left)]))
+
+
+def list_with_file(shell: Shell, cluster: Cluster, changed: float) -> list[OwnedPods]:
+    """The running pods that have the system's file since before this time, by their owners."""
+    said = shell.look(*cluster.kubectl, "get", "pods", "-A", "-o", "json")
+    try:
+        pods = json.loads(said.stdout)["items"]
+    except (ValueError, KeyError):
+        return []
+    return group_by_owner(
+        pod for pod in pods if is_running(pod) and FILE_BY in (pod["metadata"].get("annotations") or {})
+        and unix_time(pod["metadata"]["creationTimestamp"]) <= changed)
 
 
 def unix_time(timestamp: str) -> float:

@@ -16,12 +16,8 @@ from tasks.core.settings import Cluster, Settings
 from tasks.core.shell import Shell, fail
 from tasks.core.well_known import MANAGER, TRUST_BUNDLE
 from tasks.in_cluster.apply import Manifest, apply, dry_run, manifest
-from tasks.probe.admission import (
-    FIRST_WITH_MUTATING,
-    ON_REQUEST,
-    find_policy_kinds,
-    server_version,
-)
+from tasks.probe.admission import FIRST_WITH_MUTATING, ON_REQUEST, find_policy_kinds, server_version
+from tasks.probe.pod_trust import SYSTEM_NAMESPACES, TRUSTED_BY, VOLUME
 
 OFF, VARIABLES, SYSTEM_FILE = "off", "variables", "system-file"
 """The values of POD_TRUST."""
@@ -31,8 +27,6 @@ POLICIES = ("pod-trust", "pod-trust-debug", "pod-trust-system-file")
 
 NAMESPACE = MANAGER
 """Where pods are asked for that are never made."""
-
-VOLUME = "dev-cluster-trust"
 
 FOLDER = "/dev-cluster-trust"
 """In the root folder, so that no mount of a pod lies above it: below a read-only one no container would start."""
@@ -47,13 +41,6 @@ JAVA = (f"-Djavax.net.ssl.trustStore={FOLDER}/bundle.p12 -Djavax.net.ssl.trustSt
 READ_AS_PEM = ("SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "GIT_SSL_CAINFO",
                "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", "PERL_LWP_SSL_CA_FILE")
 VARIABLE_VALUES = {**dict.fromkeys(READ_AS_PEM, f"{FOLDER}/bundle.pem"), "JAVA_TOOL_OPTIONS": JAVA}
-
-SYSTEM_NAMESPACES = ("kube-system", "kube-public", "kube-node-lease", "cert-manager")
-
-TRUSTED_BY, FILE_BY = "dev-cluster-tasks/trusted-by", "dev-cluster-tasks/system-file-by"
-"""Annotations of a pod that the policies have changed."""
-
-OPT_OUT = "dev-cluster-tasks/trust"
 
 PROOF_SECONDS = 20
 """A new policy acts after about a second."""

@@ -24,6 +24,10 @@ KUBERNETES_KINDS = "nodes,namespaces,pods,deployments,services,endpointslices,in
 # Kinds of cert-manager, trust-manager and k3s. If one of them is unknown, kubectl returns none of the others either.
 ADDON_KINDS = "clusterissuers,certificates,bundles,helmchartconfigs"
 
+# Kinds that not every Kubernetes has, and one of Gateway API: each of these is its own question for the same reason.
+OPTIONAL_KINDS = ("mutatingadmissionpolicies,mutatingadmissionpolicybindings",
+                  "validatingadmissionpolicies,validatingadmissionpolicybindings", "gateways")
+
 
 @dataclass(frozen=True)
 class ClusterSnapshot:
@@ -78,11 +82,13 @@ def take_snapshot(shell: Shell, cluster: Cluster) -> ClusterSnapshot:
         except (ValueError, TypeError, KeyError):
             return [], "the output of kubectl cannot be parsed"
 
-    (objects, error), (addons, _), chain, leaves, bundles = shell.side_by_side([
+    (objects, error), (addons, _), *optional, chain, leaves, bundles = shell.side_by_side([
         partial(get, KUBERNETES_KINDS, *WITHOUT_BUNDLES), partial(get, ADDON_KINDS),
+        *(partial(get, kinds) for kinds in OPTIONAL_KINDS),
         partial(issued.read_chain, shell, cluster), partial(issued.list_leaves, shell, cluster),
         partial(issued.list_columns, shell, cluster, "configmaps", "{.metadata.namespace}", *ONLY_BUNDLES)])
-    return ClusterSnapshot(cluster, error, objects + addons, chain or b"", leaves, [row[0] for row in bundles])
+    objects += [entry for found, _ in [(addons, ""), *optional] for entry in found]
+    return ClusterSnapshot(cluster, error, objects, chain or b"", leaves, [row[0] for row in bundles])
 
 
 def normalize(entry: Object) -> Object:

@@ -30,6 +30,7 @@ from recording import Answer, Call
 
 from tasks.cluster import examples
 from tasks.in_cluster import pod_trust
+from tasks.probe.pod_trust import TRUSTED_BY
 
 TOOLS = ("docker", "k3d", "helm", "kubectl", "pgrep", "lsof", "ss", "uname", "sudo")
 
@@ -205,7 +206,7 @@ def admit(call: Call) -> Answer | None:
 
 def trusted(pod: dict[str, Any]) -> dict[str, Any]:
     """What the policies make of a pod."""
-    pod["metadata"].setdefault("annotations", {})[pod_trust.TRUSTED_BY] = "mutatingadmissionpolicy/pod-trust"
+    pod["metadata"].setdefault("annotations", {})[TRUSTED_BY] = "mutatingadmissionpolicy/pod-trust"
     for container in [*pod["spec"].get("initContainers", []), *pod["spec"]["containers"]]:
         container["env"] = [{"name": name, "value": value} for name, value in pod_trust.VARIABLE_VALUES.items()]
         container["volumeMounts"] = [{"mountPath": pod_trust.FOLDER}, {"mountPath": pod_trust.FILE}]
@@ -231,7 +232,7 @@ def is_look(words: list[str]) -> bool:
                 case ["rollout", "status", *_] | ["get" | "diff" | "wait" | "exec" | "port-forward", *_]:
                     return True
             return False
-        case ["docker", "version" | "ps" | "run" | "inspect", *_] | ["docker", "network", "inspect", *_]:
+        case ["docker", "version" | "ps" | "run" | "exec" | "inspect", *_] | ["docker", "network", "inspect", *_]:
             return True
         case ["k3d" | "helm", "version", *_] | ["k3d", "cluster", "list", *_] | ["openssl", "verify", *_]:
             return True

@@ -212,8 +212,9 @@ def asks(name: str, **more: Any) -> dict[str, Any]:
 def test_init_and_sidecar_containers_jobs_statefulsets_and_bare_pods_trust(clusters: Clusters) -> None:
     url = {"env": [{"name": "URL", "value": page(clusters)}]}
     sidecar = container("sidecar", restartPolicy="Always")
+    init = [asks("init", **url), sidecar]
     apply(clusters,
-          pod("bare", "shop", pod_spec(container(), container("second"), initContainers=[asks("init", **url), sidecar])),
+          pod("bare", "shop", pod_spec(container(), container("second"), initContainers=init)),
           workload("Job", "job", "shop", pod_spec(asks("main", **url), restartPolicy="Never")),
           workload("StatefulSet", "set", "shop", pod_spec()))
     kubectl(clusters, "-n", "shop", "wait", "job/job", "--for=condition=Complete", "--timeout=120s")
@@ -226,13 +227,13 @@ def test_init_and_sidecar_containers_jobs_statefulsets_and_bare_pods_trust(clust
 
 
 def test_a_container_of_kubectl_debug_trusts_and_an_earlier_one_is_not_touched(clusters: Clusters) -> None:
-    for name in ("first", "second"):
-        kubectl(clusters, "-n", "shop", "debug", "bare", f"--image={RUNTIMES}", "-c", name, "--image-pull-policy=IfNotPresent",
-                "--profile=general", "--", "sleep", "infinity")
-    wait_until("both to run", lambda: [True, True] == [
+    for name in ("debug-1", "debug-2"):
+        kubectl(clusters, "-n", "shop", "debug", "bare", f"--image={RUNTIMES}", "-c", name,
+                "--image-pull-policy=IfNotPresent", "--profile=general", "--", "sleep", "infinity")
+    wait_until("both to run", lambda: sum(
         "running" in status["state"]
-        for status in get(clusters, "shop", "pod", "bare")["status"].get("ephemeralContainerStatuses", [])])
-    assert curl(clusters, "shop", "bare", "-c", "first") and curl(clusters, "shop", "bare", "-c", "second")
+        for status in get(clusters, "shop", "pod", "bare")["status"].get("ephemeralContainerStatuses", [])) == 2)
+    assert curl(clusters, "shop", "bare", "-c", "debug-1") and curl(clusters, "shop", "bare", "-c", "debug-2")
 
 
 def test_a_restricted_pod_with_a_root_that_is_read_only_and_mounts_over_run_trusts(clusters: Clusters) -> None:
@@ -261,7 +262,7 @@ def test_own_variables_mounts_and_volumes_stay_and_the_rest_is_added(clusters: C
            {"name": "GIT_SSL_CAINFO", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
            {"name": "JAVA_TOOL_OPTIONS", "value": "-Xmx64m"}]
     mine: dict[str, Any] = {"volumes": [{"name": "own", "configMap": {"name": "own"}}]}
-    from_map = {"envFrom": [{"configMapRef": {"name": "own"}}]}
+    from_map: dict[str, Any] = {"envFrom": [{"configMapRef": {"name": "own"}}]}
     taken: dict[str, Any] = {"volumes": [{"name": pod_trust.VOLUME, "emptyDir": {}}]}
     apply(clusters,
           pod("own-env", "shop", pod_spec(container(env=own), container("other"))),
@@ -328,7 +329,8 @@ spec:
     - patchType: ApplyConfiguration
       applyConfiguration:
         expression: >-
-          Object{spec: Object.spec{containers: [Object.spec.containers{name: 'added', image: '%s', command: ['sleep', 'infinity']}]}}
+          Object{spec: Object.spec{
+            containers: [Object.spec.containers{name: 'added', image: '%s'}]}}
 ---
 apiVersion: admissionregistration.k8s.io/v1
 kind: MutatingAdmissionPolicyBinding
@@ -338,9 +340,7 @@ spec: {policyName: add-a-sidecar}
 
 
 def test_a_container_that_another_policy_adds_later_trusts_too(clusters: Clusters) -> None:
-    policy = [*yaml.safe_load_all(SIDECAR.replace("%s", RUNTIMES).replace(
-        "command: ['sleep', 'infinity']", "args: []"))]
-    apply(clusters, *policy)
+    apply(clusters, *yaml.safe_load_all(SIDECAR % RUNTIMES))
     wanted = pod("with-sidecar", "shop", pod_spec())
     wanted["metadata"]["labels"] = {"sidecar": "yes"}
 
@@ -420,7 +420,7 @@ def ingress(name: str, *hosts: str, **annotations: str) -> dict[str, Any]:
     backend = {"service": {"name": "shop", "port": {"number": 80}}}
     return {"apiVersion": "networking.k8s.io/v1", "kind": "Ingress",
             "metadata": {"name": name, "namespace": "shop", "annotations": annotations or {ISSUER: "root-ca"}},
-            "spec": {"defaultBackend": backend, **({"tls": [{"hosts": [*hosts], "secretName": name}]} if hosts else {})}}
+            "spec": {"defaultBackend": backend, "tls": [{"hosts": [*hosts], "secretName": name}] if hosts else []}}
 
 
 def certificate(name: str, kind: str = "ClusterIssuer", **names: list[str]) -> dict[str, Any]:
@@ -529,7 +529,8 @@ BROKEN: dict[str, tuple[str, Callable[[Clusters], object]]] = {
             {"op": "add", "path": "/spec/matchConditions/-", "value": NEVER["matchConditions"][0]}]))),
     "bound to another": ("pod-trust", lambda c: patched(
         c, "mutatingadmissionpolicybinding/pod-trust", {"spec": {"policyName": "other"}})),
-    "refusal deleted": ("hosts-policy", lambda c: kubectl(c, "delete", "validatingadmissionpolicy", "hosts-of-root-ca")),
+    "refusal deleted": ("hosts-policy", lambda c: kubectl(
+        c, "delete", "validatingadmissionpolicy", "hosts-of-root-ca")),
     "refusal that only warns": ("hosts-policy", lambda c: patched(
         c, "validatingadmissionpolicybinding/hosts-of-root-ca", {"spec": {"validationActions": ["Warn"]}})),
 }
