@@ -126,7 +126,8 @@ def lost(view: ClusterView) -> Iterator[str]:
     """Every pod that was given the bundle would find it again after a restart"""
     for pod in view.snapshot.all("Pod"):
         namespace = pod["metadata"].get("namespace", "")
-        if is_given(pod) and namespace not in view.snapshot.with_bundle:
+        labels = (view.snapshot.one("Namespace", namespace) or {"metadata": {}})["metadata"].get("labels") or {}
+        if is_given(pod) and namespace not in view.snapshot.with_bundle and labels.get(TRUST_LABEL) != "enabled":
             yield (f"{namespace}/{pod['metadata']['name']} mounts the ConfigMap default-ca-bundle, which is gone: it "
                    "will not start after a restart of the cluster")
 
@@ -161,7 +162,7 @@ def reads_no_variable(view: ClusterView) -> Iterator[str]:
     for pod, client in tls_clients.find_clients(view.shell, view.k3d_cluster.workers, given):
         if not client.variables:
             name = f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
-            yield f"{name}: {client.program} ({client.library}) reads no variable"
+            yield f"{name}: {client.sentence}"
 
 
 def is_given(pod: Object) -> bool:

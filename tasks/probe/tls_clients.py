@@ -13,13 +13,18 @@ from dataclasses import dataclass
 from tasks.core.shell import Shell
 from tasks.probe.snapshot import Object
 
-# A line for each process of a container: the IDs in its control group, the program, and libraries that tell what it is.
+# A line for each process of these containers: the container, the program, and what tells which TLS it has: libraries in
+# its memory, or what Go writes into its programs.
 SCRIPT = r"""
 for process in /proc/[0-9]*; do
-  ids=$(grep -oE '[0-9a-f]{64}' $process/cgroup 2>/dev/null | sort -u | tr '\n' ',')
-  [ -n "$ids" ] || continue
-  libraries=$(grep -oE 'lib(jvm|gnutls|curl|ssl)[-.][^ /]*' $process/maps 2>/dev/null | sort -u | tr '\n' ',')
-  echo "$ids $(readlink $process/exe) $libraries"
+  container=
+  for id in $(grep -oE '[0-9a-f]{64}' $process/cgroup 2>/dev/null | sort -u); do
+    case " $* " in *" $id "*) container=$id ;; esac
+  done
+  [ -n "$container" ] || continue
+  found=$(grep -oE 'lib(jvm|gnutls|curl|ssl)[-.][^ /]*' $process/maps 2>/dev/null | sort -u | tr '\n' ',')
+  [ -n "$found" ] || ! grep -qa -m 1 'Go buildinf' $process/exe 2>/dev/null || found=go
+  echo "$container $(readlink $process/exe) $found"
 done
 """
 
@@ -48,6 +53,7 @@ RUNTIMES = (
     Runtime("libcurl", r"", r"libcurl", ()),
     Runtime("GnuTLS", r"", r"libgnutls", ()),
     Runtime("OpenSSL", r"", r"libssl", OPENSSL),
+    Runtime("Go", r"", r"go$", OPENSSL),
 )
 
 
@@ -59,6 +65,10 @@ class TlsClient:
     library: str
     variables: tuple[str, ...]
 
+    @property
+    def sentence(self) -> str:
+        return f"{self.program} ({self.library}) reads {' and '.join(self.variables) or 'no variable'}"
+
 
 def find_clients(shell: Shell, nodes: list[str], pods: Iterable[Object]) -> list[tuple[Object, TlsClient]]:
     """The programs that run in these pods and of which it is known what they read, each with its pod."""
@@ -66,11 +76,10 @@ def find_clients(shell: Shell, nodes: list[str], pods: Iterable[Object]) -> list
               for status in pod["status"].get("containerStatuses") or [] if status.get("containerID")}
     found: dict[tuple[str, TlsClient], Object] = {}
     for node in nodes if pod_of else ():
-        for line in shell.look("docker", "exec", node, "sh", "-c", SCRIPT).stdout.splitlines():
-            ids, program, libraries = [*line.split(" "), "", ""][:3]
-            id = next((id for id in ids.split(",") if id in pod_of), "")
-            if id and (client := identify(program.rpartition("/")[2], libraries)):
-                found[id, client] = pod_of[id]
+        for line in shell.look("docker", "exec", node, "sh", "-c", SCRIPT, "sh", *pod_of).stdout.splitlines():
+            container, program, libraries = [*line.split(" "), "", ""][:3]
+            if container in pod_of and (client := identify(program.rpartition("/")[2], libraries)):
+                found[container, client] = pod_of[container]
     return [(pod, client) for (_, client), pod in found.items()]
 
 

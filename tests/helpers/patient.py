@@ -11,16 +11,12 @@ from datetime import datetime, timedelta, timezone
 
 import ca
 from inside import resolver
-from kubernetes_objects import Object, condition, config_map, deployment, endpoints, ingress, service
+from kubernetes_objects import Object, condition, config_map, deployment, endpoints, ingress, pod, service
 from pretend import GATEWAY, ROOT, World
 
 from tasks.core import settings as configuration
 from tasks.in_cluster import pod_trust
 from tasks.in_cluster.coredns import render_rules
-from tasks.probe.pod_trust import TRUSTED_BY, VOLUME
-
-CONTAINER = "c0ffee" + "0" * 58
-"""The ID of the user's container."""
 
 POLICIES = (*(("MutatingAdmissionPolicy", name) for name in pod_trust.POLICIES),
             ("ValidatingAdmissionPolicy", "hosts-of-root-ca"))
@@ -90,13 +86,7 @@ class Patient:
             ingress("shop", "shop", "shop.cl1.k3d.internal"),
             service("shop", "shop", 80),
             endpoints("shop", "shop"),
-            {"kind": "Pod", "metadata": {"name": "shop-1", "namespace": "shop", "annotations": {
-                TRUSTED_BY: "mutatingadmissionpolicy/pod-trust"}},
-             "spec": {"containers": [{"name": "main", "env": [
-                 {"name": name, "value": value} for name, value in pod_trust.VARIABLE_VALUES.items()]}],
-                      "volumes": [{"name": VOLUME, "configMap": {"name": "default-ca-bundle"}}]},
-             "status": {"phase": "Running", "containerStatuses": [
-                 {"image": "nginx", "state": {"running": {}}, "containerID": f"containerd://{CONTAINER}"}]}},
+            pod("shop", "shop-1"),
         ]
 
     def ours(self) -> list[Object]:
