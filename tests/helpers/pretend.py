@@ -165,7 +165,7 @@ class World:
             f"{name}    admissionregistration.k8s.io/{version}   false   Kind\n" for name, version in kinds.items()
             if version))
         self.fakes.answer("^kubectl .*--raw=/version", json.dumps({"gitVersion": version}))
-        self.fakes.answer("^kubectl .*get mutatingadmissionpolicybindings", "binding/pod-trust\n" if mutating else "")
+        self.fakes.answer("^kubectl .*get mutatingadmissionpolicybindings pod-trust", "binding/pod-trust\n" if mutating else "")
 
     def configured(self, number: int) -> None:
         """This cluster is now as a first run leaves it, which this world must have seen."""
