@@ -46,7 +46,7 @@ def renewal(machine: Machine) -> Iterator[str | Problem]:
         holders = overlap.list_holders(machine.shell, machine.settings, machine.roots)
         yield from (holder.why for holder in holders)
         if not holders:
-            yield "nothing uses a certificate issued by the former root any more"
+            yield "the former root is no longer in use, but its renewal was not finished"
 
 
 @check("ca-weak", WARNING, "It was created by the original Taskfile or another tool.", "inv cert-renew --new-key",

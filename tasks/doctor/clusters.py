@@ -34,14 +34,14 @@ check_running = RUNNING.check
 def partly_created(view: ClusterView) -> Iterator[str]:
     """The cluster was created completely"""
     if create.creation_marker(view.cluster).exists():
-        yield "it was only partly created (k3d cluster create was interrupted)"
+        yield "the cluster was only partly created (k3d cluster create was interrupted)"
 
 
 @check("partly-running", ERROR, "A container was stopped or crashed.", START, needs=["partly-created"])
 def partly_running(view: ClusterView) -> Iterator[str]:
     """Its containers are all running, or all stopped"""
     if view.k3d_cluster.state == "partly running":
-        yield f"{view.k3d_cluster.nodes_running} of its {view.k3d_cluster.nodes} containers are running"
+        yield f"running containers: {view.k3d_cluster.nodes_running} of {view.k3d_cluster.nodes}"
 
 
 @check("ports-settings", ERROR, "K3D_PORT_ settings were changed after the cluster was created.", RECREATE)
@@ -110,7 +110,7 @@ def pressure(view: ClusterView) -> Iterator[str]:
                 yield f"{found['metadata']['name']}: {kind}, {message}"
 
 
-@check_running("kubectl-skew", WARNING, "kubectl supports clusters that are one minor version older or newer.",
+@check_running("kubectl-skew", WARNING, "This kubectl is more than one minor version older or newer than the cluster.",
                "inv tools --install, or change KUBECTL_VERSION or K3S_IMAGE in .env", needs=["api"],
                link="https://kubernetes.io/releases/version-skew-policy/#kubectl")
 def skew(view: ClusterView) -> Iterator[str]:

@@ -8,9 +8,9 @@ from datetime import datetime, timezone
 
 from tasks.ca.intermediate import IntermediateReason, find_reason_to_replace
 from tasks.ca.signatures import leaf_belongs_to
-from tasks.core.problems import Problem
+from tasks.core.problems import describe
 from tasks.core.well_known import CERT_MANAGER, ISSUER, KUBE_SYSTEM, TRUST_BUNDLE
-from tasks.doctor.check import ERROR, WARNING, Checks, ClusterView
+from tasks.doctor.check import ERROR, WARNING, Checks, ClusterView, Observation
 from tasks.doctor.fixes import CONFIGURE, REINSTALL, scale_up
 from tasks.in_cluster import bundle, coredns
 from tasks.probe import cluster_dns
@@ -56,10 +56,10 @@ def trust_manager(view: ClusterView) -> Iterator[str]:
 @check("webhooks", ERROR, "The Service, or the labels of its pods, were changed.", REINSTALL,
        needs=["cert-manager", "trust-manager"])
 def webhooks(view: ClusterView) -> Iterator[str]:
-    """The webhooks of both have a ready pod; without one, their resources cannot be changed"""
+    """The webhooks of cert-manager and trust-manager have a ready pod; without it, their objects cannot be changed"""
     for service in ("cert-manager-webhook", "trust-manager"):
         if not view.snapshot.ready_endpoints(service, CERT_MANAGER):
-            yield f"the Service {CERT_MANAGER}/{service} has no ready pod"
+            yield f"the Service cert-manager/{service} has no ready pod"
 
 
 @check("root-key", ERROR, "The original Taskfile puts it there.", CONFIGURE, needs=["api", "ca"])
@@ -67,16 +67,17 @@ def root_key(view: ClusterView) -> Iterator[str]:
     """The root's key is not in the cluster"""
     problem = find_reason_to_replace(view.snapshot.chain, view.machine.usable_root, view.cluster)
     if problem and problem.reason == IntermediateReason.INTERMEDIATE_IS_ROOT:
-        yield "the secret cert-manager/root-ca holds the root and its key: its readers can sign for all clusters"
+        yield ("the secret cert-manager/root-ca contains the root and its key: anyone who can read it can sign for all "
+               "clusters")
 
 
 @check("intermediate", ERROR, "The root or the domain was changed, or the intermediate expires soon.", CONFIGURE,
        needs=["root-key"])
-def intermediate(view: ClusterView) -> Iterator[Problem]:
+def intermediate(view: ClusterView) -> Iterator[Observation]:
     """The cluster's intermediate is issued by the root, for its domain, and valid for at least 30 more days"""
     problem = find_reason_to_replace(view.snapshot.chain, view.machine.usable_root, view.cluster)
     if problem:
-        yield problem
+        yield Observation(problem.code, f"the intermediate must be replaced: {describe(problem)}")
 
 
 @check("issuer", ERROR, "It was removed or changed.", CONFIGURE, needs=["cert-manager", "webhooks", "intermediate"])
@@ -84,11 +85,11 @@ def issuer(view: ClusterView) -> Iterator[str]:
     """The ClusterIssuer root-ca is ready"""
     found = view.snapshot.one("ClusterIssuer", ISSUER)
     if found is None:
-        yield f"there is no ClusterIssuer {ISSUER}"
+        yield "there is no ClusterIssuer root-ca"
         return
     ready, message = read_condition(found, "Ready")
     if not ready:
-        yield f"the ClusterIssuer {ISSUER} is not ready: {message}"
+        yield f"the ClusterIssuer root-ca is not ready: {message}"
 
 
 @check("leaves", ERROR, "The intermediate was replaced, and cert-manager does not reissue its leaves by itself.",
@@ -100,7 +101,7 @@ def leaves(view: ClusterView) -> Iterator[str]:
             yield f"the certificate in the secret {namespace}/{name} was issued by an earlier intermediate"
 
 
-@check("certificates", WARNING, "Its secret is used twice, a name is not allowed, or it was requested only now: "
+@check("certificates", WARNING, "Its secret is used twice, a name is not allowed, or it was only just requested: "
        "kubectl --context {context} describe certificates -A",
        "kubectl --context {context} get certificates,certificaterequests -A",
        needs=["issuer"], link="https://cert-manager.io/docs/troubleshooting/")
@@ -122,11 +123,11 @@ def trust_bundle(view: ClusterView) -> Iterator[str]:
     """The Bundle default-ca-bundle contains the current root, and is synced to its namespaces"""
     found = view.snapshot.one("Bundle", TRUST_BUNDLE)
     if found is None:
-        yield f"there is no Bundle {TRUST_BUNDLE}"
+        yield "there is no Bundle default-ca-bundle"
         return
     synced, message = read_condition(found, "Synced")
     if not synced:
-        yield f"the Bundle {TRUST_BUNDLE} is not synced: {message}"
+        yield f"the Bundle default-ca-bundle is not synced: {message}"
     expected = bundle.bundle_sources(view.settings, view.machine.roots)
     for key in ("root", "company"):
         if view.snapshot.data(ISSUER, CERT_MANAGER, f"{key}.pem") != expected[f"{key}_pem"]:
@@ -178,8 +179,8 @@ def rules(view: ClusterView) -> Iterator[str]:
     """dev-clusters.override in coredns-custom matches the settings"""
     text = view.snapshot.data("coredns-custom", KUBE_SYSTEM, RULES_KEY)
     if text != coredns.render_rules(view.cluster, view.host):
-        yield (f"{RULES_KEY} in kube-system/coredns-custom "
-               + ("does not match the settings and this machine's address" if text else "is missing"))
+        state = "does not match the settings and this machine's address" if text else "is missing"
+        yield f"dev-clusters.override in kube-system/coredns-custom {state}"
 
 
 @check("coredns-original", ERROR, "The original Taskfile put it there.", CONFIGURE, needs=["api"])
@@ -201,9 +202,10 @@ def other_rules(view: ClusterView) -> Iterator[str]:
         if key in known_keys:
             continue
         if key.endswith(".override") and re.search(r"^\s*(hosts|kubernetes|reload|cache)\b", text, re.MULTILINE):
-            yield f"{key} repeats a plugin that k3s configures, so CoreDNS cannot start again"
+            yield f"{key} repeats a plugin that k3s configures, so CoreDNS will not start again"
         if key.endswith(".server") and re.search(rf"\b{re.escape(view.settings.base_domain)}[.:\s{{]", text):
-            yield f"{key} is a server block for {view.settings.base_domain}, which takes precedence over {RULES_KEY}"
+            yield (f"{key} is a server block for {view.settings.base_domain}, which takes precedence over the cluster's"
+                   " rules")
 
 
 @check("coredns-answers", ERROR, "It has not loaded its rules yet (up to two minutes), or other rules take precedence.",

@@ -64,7 +64,7 @@ def memory(machine: Machine) -> Iterator[str]:
     """The engine has enough memory for the running clusters"""
     has, needed = machine.engine.get("MemTotal", 0), (1 + len(machine.running)) * GIB
     if 0 < has < needed:
-        yield f"it has {has / GIB:.1f} GiB for {count(len(machine.running), 'running cluster')}"
+        yield f"the engine has {has / GIB:.1f} GiB of memory for {count(len(machine.running), 'running cluster')}"
 
 
 @check("engine-disk", WARNING, "Unused images and volumes fill it; pods and databases stop when it is full.",
@@ -88,7 +88,8 @@ def clock(machine: Machine) -> Iterator[str]:
     except ValueError:
         return
     if abs(seconds) > 120:
-        yield f"it is {abs(seconds) / 60:.0f} minutes {'behind' if seconds > 0 else 'ahead of'} this machine's"
+        relation = "behind" if seconds > 0 else "ahead of"
+        yield f"the engine's clock is {abs(seconds) / 60:.0f} minutes {relation} this machine's"
 
 
 @check("engine-inotify", WARNING, "Linux limits the inotify instances of a user, and every cluster uses some.",
@@ -101,11 +102,12 @@ def inotify(machine: Machine) -> Iterator[str]:
     if file.is_file() and network.gateway_to_publish_on(machine.shell, machine.settings):
         has, needed = int(file.read_text()), INOTIFY_OF_OTHERS + INOTIFY_PER_CLUSTER * len(machine.running)
         if has < needed:
-            yield f"it is {has} per user, and {count(len(machine.running), 'running cluster')} need about {needed}"
+            clusters = count(len(machine.running), "running cluster")
+            yield f"the limit is {has} per user, and about {needed} are needed for {clusters}"
 
 
-@check("network", ERROR, "It was removed, as by docker network prune while all clusters are stopped.", START_ALL,
-       needs=["engine"])
+@check("network", ERROR, "It was removed, for example by docker network prune while all clusters were stopped.",
+       START_ALL, needs=["engine"])
 def shared_network(machine: Machine) -> Iterator[str]:
     """The Docker network that the clusters share exists"""
     name = machine.settings.k3d_network

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from tasks.ca.constraints import covers
-from tasks.core.well_known import ISSUER, TRUST_BUNDLE
+from tasks.core.well_known import ISSUER
 from tasks.doctor.check import ERROR, WARNING, Checks, ClusterView
 from tasks.doctor.fixes import CONFIGURE
 from tasks.probe.snapshot import Object
@@ -95,7 +95,7 @@ def without_bundle(view: ClusterView) -> Iterator[str]:
     for namespace in view.snapshot.all("Namespace"):
         name, labels = namespace["metadata"]["name"], namespace["metadata"].get("labels") or {}
         if labels.get("trust") == "enabled" and name not in view.snapshot.with_bundle:
-            yield f"{name} has no ConfigMap {TRUST_BUNDLE}"
+            yield f"{name} has no ConfigMap default-ca-bundle"
 
 
 @check("images", WARNING,
