@@ -225,7 +225,7 @@ def test_what_is_not_ours_is_left_and_a_host_that_cannot_be_reached_is_told(worl
     assert done.returncode == 0, done.stderr
     assert "! cl1 │ Traefik's access log: left as it is: the HelmChartConfig traefik is not ours." in done.stdout
     assert applied(world, "traefik.yaml") not in world.changes()
-    assert "! cl1 │ way to other clusters: a container cannot reach this host" in done.stdout
+    assert "! cl1 │ way to other clusters: a container cannot reach this machine" in done.stdout
     assert "sudo ufw allow in from 172.30.0.0/16" in done.stdout
 
 
