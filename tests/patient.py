@@ -12,7 +12,7 @@ from typing import Any
 
 import ca
 from inside import resolver
-from pretend import GATEWAY, ROOT, TRAEFIK, World
+from pretend import GATEWAY, ROOT, TRAEFIK, World, certificates
 
 from tasks.core import settings as configuration
 from tasks.in_cluster.coredns import render_rules
@@ -117,10 +117,10 @@ class Patient:
         answer(f"{kubectl}get nodes,", json.dumps({"items": self.objects}))
         answer(f"{kubectl}get clusterissuers,", json.dumps({"items": self.others}))
         answer(f"{kubectl}.*get secret root-ca", base64.b64encode(self.chain_pem).decode())
-        answer(f"{kubectl}get certificates -A", "".join(
-            f"{namespace} {name} ClusterIssuer/root-ca\n" for namespace, name in self.leaves))
+        answer(f"{kubectl}get certificates -A", json.dumps({"items": certificates(*self.leaves)}))
         answer(f"{kubectl}get secrets -A", "".join(
-            f"{namespace} {name} {base64.b64encode(pem).decode()}\n" for (namespace, name), pem in self.leaves.items()))
+            f"{namespace}\t{name}\t{base64.b64encode(pem).decode()}\n"
+            for (namespace, name), pem in self.leaves.items()))
         answer(f"{kubectl}get configmaps -A", "".join(f"{namespace}\n" for namespace in self.bundles))
 
     def inv(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -148,7 +148,7 @@ class World:
         self.fakes.answer(f"{kubectl}--raw=/readyz", "ok", after="^k3d kubeconfig merge")
         self.fakes.answer(f"{kubectl}config current-context", exit=1)
         self.fakes.answer(f"{kubectl}diff ", exit=1)
-        self.fakes.answer(f"{kubectl}get configmap coredns -o", '{"Corefile":"","NodeHosts":""}')
+        self.fakes.answer(f"{kubectl}get configmap coredns ", '{"data":{"Corefile":"","NodeHosts":""}}')
         self.fakes.answer(f"{kubectl}get deployment traefik", '["--accesslog=true"]')
         self.fakes.answer(f"{kubectl}get service traefik-internal", TRAEFIK)
 
@@ -173,6 +173,13 @@ def written_out(*answers: tuple[int, int, str]) -> str:
     """What curl in a pod prints for several URLs: of each the exit code, the HTTP status, and the page or the error."""
     return "".join(f"{'' if code else text}\n---- dev-cluster-tasks ----{code} {status:03} {text if code else ''}\n"
                    for code, status, text in answers)
+
+
+def certificates(*listed: tuple[str, str], issuer: str = "ClusterIssuer") -> list[dict[str, Any]]:
+    """The Certificates that have a secret of this namespace and name, issued by a root-ca of this kind."""
+    return [{"kind": "Certificate", "metadata": {"namespace": namespace, "name": name},
+             "spec": {"secretName": name, "issuerRef": {"kind": issuer, "name": "root-ca"}}}
+            for namespace, name in listed]
 
 
 def without_sudo(words: list[str]) -> list[str]:

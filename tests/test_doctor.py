@@ -270,7 +270,7 @@ def _(patient: Patient) -> None:
 
 @breaks("half-made", "k3d cluster create was broken off")
 def _(patient: Patient) -> None:
-    marker = patient.world.project.folder / ".work/cl1/half-made"
+    marker = patient.world.project.folder / ".work/cl1/partly-created"
     marker.parent.mkdir(parents=True)
     marker.touch()
 

@@ -5,8 +5,18 @@ from __future__ import annotations
 TRUST_BUNDLE = "default-ca-bundle"
 
 CERT_MANAGER = "cert-manager"
+"""The namespace of cert-manager and trust-manager."""
+
+KUBE_SYSTEM = "kube-system"
+
+TRAEFIK_SERVICE = "traefik-internal"
+"""The Service through which pods reach Traefik, in kube-system."""
+
+COREDNS_CONFIG = "coredns-custom"
+"""The ConfigMap with additions to k3s' CoreDNS, in kube-system."""
 
 ISSUER = "root-ca"
+"""The ClusterIssuer, its secret, and the ConfigMap with our roots."""
 
 COMPANY_CA = "/etc/ssl/certs/additional-ca.crt"
 """Where a node has it: containerd reads this folder."""

@@ -117,7 +117,7 @@ def trust_bundle(view: ClusterView) -> Iterator[str]:
         return
     if not read_condition(found, "Synced")[0]:
         yield f"the Bundle default-ca-bundle is not synced: {read_condition(found, 'Synced')[1]}"
-    wanted = bundle.bundle_sources(view.settings, view.machine.roots)
+    wanted = bundle.load_bundle_sources(view.settings, view.machine.roots)
     for key in ("root", "company"):
         if view.snapshot.data("root-ca", "cert-manager", f"{key}.pem") != wanted[f"{key}_pem"]:
             yield f"{key}.pem in the ConfigMap cert-manager/root-ca is not what it should be"

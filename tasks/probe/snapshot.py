@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 from tasks.core.settings import Cluster
 from tasks.core.shell import Shell
 from tasks.probe import issued
-
-Object = dict[str, Any]
-"""An object of the API, as its JSON."""
+from tasks.probe.objects import Object, list_objects, query_objects
 
 # The bundle is large, and in every namespace that wants it: of it only the place is asked for.
 WITHOUT_BUNDLES = ("--field-selector", "metadata.name!=default-ca-bundle")
@@ -73,31 +69,12 @@ class ClusterSnapshot:
 
 def take_snapshot(shell: Shell, cluster: Cluster) -> ClusterSnapshot:
     """Ask the cluster for all of it, side by side."""
-    def get(kinds: str, *more: str) -> tuple[list[Object], str]:
-        said = shell.look(*cluster.kubectl, "get", kinds, "-A", "-o", "json", "--request-timeout=10s", *more)
-        if not said.ok:
-            return [], (said.stderr.strip() or "no answer").splitlines()[-1]
-        try:
-            return [normalize(found) for found in json.loads(said.stdout)["items"] or []], ""
-        except (ValueError, TypeError, KeyError):
-            return [], "kubectl gave an answer that cannot be read"
-
-    (objects, error), (others, _), chain, leaves, bundles = shell.side_by_side([
-        partial(get, KUBERNETES, *WITHOUT_BUNDLES), partial(get, OTHERS),
+    (objects, error), others, chain, leaves, bundles = shell.side_by_side([
+        partial(query_objects, shell, cluster, KUBERNETES, *WITHOUT_BUNDLES),
+        partial(list_objects, shell, cluster, OTHERS),
         partial(issued.read_chain, shell, cluster), partial(issued.list_leaves, shell, cluster),
-        partial(issued.list_columns, shell, cluster, "configmaps", "{.metadata.namespace}", *BUNDLES)])
+        partial(issued.list_fields, shell, cluster, "configmaps", ".metadata.namespace", options=BUNDLES)])
     return ClusterSnapshot(cluster, error, objects + others, chain or b"", leaves, [row[0] for row in bundles])
-
-
-def normalize(found: Object) -> Object:
-    """The object without what is null, which then is as what is not there; the parts that all are asked for are."""
-    return {"metadata": {}, "spec": {}, "status": {}, **without_nulls(found)}
-
-
-def without_nulls(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: without_nulls(entry) for key, entry in value.items() if entry is not None}
-    return [without_nulls(entry) for entry in value if entry is not None] if isinstance(value, list) else value
 
 
 def kubelet_version(node: Object) -> str:
