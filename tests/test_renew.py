@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 import shlex
 import shutil
 import stat
 import subprocess
+import time
 from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import ca
@@ -21,6 +24,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from machine import become
 from pretend import ROOT, World, world_of
 from recording import Answer, Call
+
+from tasks.in_cluster import bundle
 
 pytestmark = pytest.mark.skipif(not shutil.which("openssl"), reason="openssl is not installed")
 
@@ -192,6 +197,33 @@ def test_a_new_key_takes_over_in_an_order_in_which_both_roots_are_trusted_first(
         ("into the store", f"{new}.crt"), ("into the Bundle", "bundle.yaml"), ("intermediate", "issuer-secret.yaml"),
         ("out of the store", old)) if sign in " ".join(words)]
     assert story == ["into the store", "into the Bundle", "intermediate", "out of the store", "into the Bundle"]
+
+
+BUNDLE = {"configMap": {"name": "default-ca-bundle"}}
+
+
+@pytest.mark.parametrize(("volumes", "waits"), [
+    ([{"emptyDir": {}}, BUNDLE], True),
+    ([{"projected": {"sources": [{"secret": {"name": "default-ca-bundle"}}, BUNDLE]}}], True),
+    ([{"configMap": {"name": "another"}}, {"secret": {"secretName": "default-ca-bundle"}}], False),
+], ids=["mounted", "projected", "not mounted"])
+def test_a_new_key_waits_for_pods_that_mount_the_bundle(
+    renewal: Renewal, volumes: list[dict[str, object]], waits: bool
+) -> None:
+    def ago(seconds: int) -> str:
+        return f"{datetime.now(timezone.utc) - timedelta(seconds=seconds):%Y-%m-%dT%H:%M:%SZ}"
+
+    pods = [{"metadata": {"name": "idle"}, "spec": {}}, {"metadata": {"name": "web"}, "spec": {"volumes": volumes}}]
+    fields = [{"manager": "dev-cluster-tasks", "time": ago(50)}, {"manager": "someone", "time": ago(0)},
+              {"manager": "dev-cluster-tasks", "time": ago(500)}, {"manager": "dev-cluster-tasks"}]
+    renewal.fakes.answer("^kubectl .*get pods -A ", json.dumps({"items": pods}))
+    renewal.fakes.answer("^kubectl .*get configmap root-ca ", json.dumps({"metadata": {"managedFields": fields}}))
+    renewal.project.patches.append((bundle, "IN_PODS_SECONDS", 55))
+    started = time.monotonic()
+    said = renewal.good("cert-renew", "--new-key")
+    assert ("both roots in pods: updated" in said) == waits
+    assert time.monotonic() - started < 45, "only the rest of the time is waited for"
+    assert "both roots in pods" not in renewal.good("cert-renew"), "the former root is enough for the same key"
 
 
 def label(root: ca.Signed, folder: Path) -> str:
