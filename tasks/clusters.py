@@ -30,7 +30,7 @@ from tasks.tools.required import require
 
 @task(klass=ClusterTask, help={"n": "cluster number: 1, or 1,2 or 1-3; default: all clusters of the original"})
 def adopt(context: Context, n: str = "") -> None:
-    """Take over clusters of the original Taskfile
+    """Take over clusters made by the original Taskfile
 
     Names, ports and URLs stay the same. The clusters are started, configured, and connected to the others. The root's
     key is removed from them and stays on this machine. --n also adopts a cluster that is not the original's.
@@ -51,14 +51,14 @@ def adopt(context: Context, n: str = "") -> None:
 
 @task(klass=ClusterTask, help=selection.N_HELP)
 def k3d_cluster_examples(context: Context, n: str = "") -> None:
-    """Install examples in cluster N and check them"""
+    """Install the examples in cluster N and test them"""
     shell, clusters = selection.open_clusters(context, n, "k3d", "kubectl")
     install_and_check(shell, clusters)
 
 
 @task(klass=ClusterTask, help=N_HELP)
 def k3d_cluster_setup(context: Context, n: str = "") -> None:
-    """Create and configure cluster N: --n 1, 1,2 or 1-3
+    """Create and configure cluster N: 1, 1,2 or 1-3
 
     Also called as k3d-cluster-setup-1.
     Arguments after -- are appended to `k3d cluster create`, so they win: inv k3d-cluster-setup --n 1 -- --agents 1
@@ -81,7 +81,7 @@ def k3d_cluster_configure(context: Context, n: str = "", all: bool = False, rein
 
 @task(klass=PlainTask, help=JSON_HELP)
 def k3d_cluster_list(context: Context, json: bool = False) -> None:
-    """List the clusters: state, names and ports"""
+    """List the clusters with their state, names and ports"""
     settings = configuration.load()
     shell = Shell(context, settings.environment)
     require(shell, "docker", "k3d")
@@ -106,14 +106,14 @@ def k3d_cluster_stop(context: Context, n: str = "", all: bool = False) -> None:
 
 @task(klass=ClusterTask, help=ALL_HELP)
 def k3d_cluster_start(context: Context, n: str = "", all: bool = False) -> None:
-    """Start cluster N, and mend what a restart broke"""
+    """Start cluster N and repair what a restart breaks"""
     shell, clusters = open_clusters(context, n, "docker", "k3d", "kubectl", every=all)
     start_all(shell, clusters)
 
 
 @task(klass=ClusterTask, help=ALL_HELP)
 def k3d_cluster_restart(context: Context, n: str = "", all: bool = False) -> None:
-    """Stop cluster N and start it again"""
+    """Restart cluster N"""
     shell, clusters = open_clusters(context, n, "docker", "k3d", "kubectl", every=all)
     found = list_clusters(shell)
     for cluster in clusters:
@@ -124,7 +124,7 @@ def k3d_cluster_restart(context: Context, n: str = "", all: bool = False) -> Non
 
 @task(klass=ClusterTask, help=ALL_HELP)
 def k3d_cluster_delete(context: Context, n: str = "", all: bool = False) -> None:
-    """Delete cluster N and what belongs to it
+    """Delete cluster N and everything that belongs to it
 
     Its kubeconfig entry is removed too, and after the last cluster the network.
     """

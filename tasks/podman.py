@@ -20,7 +20,7 @@ UPLOAD = "/tmp/dev-clusters-additional-ca.crt"
 
 @task(klass=PlainTask)
 def podman_machine_prepare(context: Context) -> None:
-    """The company's CA into a podman machine: -- NAME
+    """Install the company CA in a podman machine (-- NAME)
 
     Of ADDITIONAL_CA_BUNDLE_FILE. NAME is podman-machine-default where it is left out.
     """
@@ -37,7 +37,8 @@ def podman_machine_prepare(context: Context) -> None:
     with shell.step("", f"podman machine {machine}") as this:
         there = shell.look("podman", "machine", "ssh", machine, "sha256sum", ANCHOR)
         if there.ok and there.stdout.split()[:1] == [hashlib.sha256(bundle.read_bytes()).hexdigest()]:
-            return this.skip("already trusts it")
+            this.skip("already trusts it")
+            return
         hint = f"Does it run? podman machine start {machine}"
         # The user of a rootless machine may write to /tmp alone; sudo is there in both kinds.
         shell.change("podman", "machine", "cp", str(bundle), f"{machine}:{UPLOAD}", hint=hint)

@@ -17,13 +17,13 @@ from tasks.ca.constraints import has_our_form
 from tasks.ca.load import load_known_roots, read_certificate
 from tasks.ca.root import RootFiles
 from tasks.cluster import lifecycle
-from tasks.core import setting_types, system_files
+from tasks.core import locks, setting_types, system_files
 from tasks.core import settings as configuration
 from tasks.core.invoke_patches import PlainTask
 from tasks.core.progress import confirm, say
 from tasks.core.settings import Cluster, Settings
 from tasks.core.shell import Shell
-from tasks.core.sudo import PRINT_SUDO, SudoPlan, with_sudo_plan
+from tasks.core.sudo import PRINT_SUDO, with_sudo_plan
 from tasks.engine import network
 from tasks.engine.clusters import list_clusters
 
@@ -48,7 +48,7 @@ class Undo:
 })
 def uninstall(context: Context, yes: bool = False, keep_ca: bool = False, keep_clusters: bool = False,
               print_sudo: bool = False) -> None:
-    """Undo all that these tasks did to this machine
+    """Undo everything these tasks changed on this machine
 
     Shows what that is, asks, and says what is left.
     """
@@ -64,7 +64,7 @@ def uninstall(context: Context, yes: bool = False, keep_ca: bool = False, keep_c
         ask()
     failures = [f"{item.what}: {item.left}" for item in left]
     held = any(item.left and not item.last for item in plan)
-    with_sudo_plan(shell, lambda shell: failures.extend(carry_out(shell, undo, held)), print_sudo)
+    failures += with_sudo_plan(shell, lambda shell: carry_out(shell, undo, held), print_sudo) or []
     if failures:
         raise Exit("Left on this machine:\n" + "\n".join(f"  {failure}" for failure in failures))
 
@@ -96,9 +96,10 @@ def carry_out(shell: Shell, undo: list[Undo], held: bool) -> list[str]:
             item.go(shell)
         except Exit as error:
             failures.append(f"{item.what}: {error.message}")
-    if not (shell.dry or failures or held):  # the lock in it may be of this very run
+    if not (shell.dry or failures or held):
         shutil.rmtree(setting_types.PROJECT / ".work", ignore_errors=True)
-    return [] if isinstance(shell, SudoPlan) else failures
+        locks.remove_leftovers()
+    return failures
 
 
 # --- what is ours, kind by kind ---------------------------------------------------------------------------------------

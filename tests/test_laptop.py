@@ -42,7 +42,7 @@ def names(laptop: Laptop, *wanted: str) -> dict[str, str]:
 def test_one_command_makes_trust_and_names_work_and_another_undoes_it(laptop: Laptop, before: dict[str, str]) -> None:
     docker_reads = laptop.run("cat /run/systemd/resolve/resolv.conf")
     said = laptop.inv("cert trust dns")
-    assert said.count("This needs root, and sudo may ask for your password:") == 2
+    assert said.count("The following commands need root; sudo may prompt for your password:") == 2
     assert names(laptop, OURS, *OTHERS) == {OURS: "127.0.0.1", **OTHERS}
     assert names(laptop, "host.docker.internal", "evilk3d.internal") == {
         "host.docker.internal": "", "evilk3d.internal": ""}
@@ -56,7 +56,7 @@ def test_one_command_makes_trust_and_names_work_and_another_undoes_it(laptop: La
     assert "127.0.0.1" in laptop.inv("dns-verify")
 
     again = laptop.inv("cert trust dns")
-    assert "This needs root" not in again and again.count("already there") >= 6
+    assert "need root" not in again and again.count("already there") >= 6
     settled = laptop.files()
     laptop.inv("cert trust dns")
     assert laptop.files() == settled
@@ -154,7 +154,7 @@ def test_without_sudo_it_says_what_is_left_to_do_and_a_script_of_it_does_so(
     laptop.run("mv /etc/sudoers.d/dev /root/dev.sudoers")
     try:
         said = laptop.inv("cert; echo \"ended with $?\"", check=False)
-        assert "ended with 1" in said and "Without root this is as far as it goes" in said, said
+        assert "ended with 1" in said and "The remaining steps need root" in said, said
         assert "  update-ca-certificates --fresh " in said
         assert laptop.inv("trust-verify --stores nss").count("accepted; one for") == 2  # what needs no root was done
         script = laptop.inv("trust --print-sudo") + "\n" + laptop.inv("dns --print-sudo")

@@ -36,7 +36,7 @@ class Machine:
         self.work, self.tools = project.folder / ".work", project.folder / ".tools"
         self.anchors = self.root / "usr/local/share/ca-certificates"
         self.names = self.root / "etc/NetworkManager/dnsmasq.d/dev-cluster-tasks.conf"
-        for folder in (self.anchors, self.names.parent, self.kubeconfig.parent):
+        for folder in (self.anchors, self.names.parent, self.kubeconfig.parent, project.home / ".cache"):
             folder.mkdir(parents=True)
         (self.anchors / "company.crt").write_text("of the company\n")
         self.kubeconfig.write_text("kubectl itself is a recorder\n")

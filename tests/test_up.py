@@ -105,11 +105,11 @@ def test_on_macos_the_root_is_trusted_and_names_resolve_before_the_cluster_is_ma
 def test_what_needs_root_is_told_once_for_trust_and_names(mac: World) -> None:
     mac.fakes.answer("^k3d cluster create", exit=1)
     said = mac.inv("up").stdout
-    heading = "This needs root, and sudo may ask for your password:\n"
+    heading = "The following commands need root; sudo may prompt for your password:\n"
     listed = said.partition(heading)[2].partition("\n\n")[0].splitlines()
     programs = [line.split("  # ")[0].split()[1] for line in listed]
     assert programs == ["security", "brew", "brew", "mkdir", "install"]
-    assert said.count("This needs root") == 1
+    assert said.count("need root") == 1
 
 
 def test_on_macos_all_is_green_in_the_end(mac: World) -> None:
@@ -124,7 +124,7 @@ def test_what_macos_refuses_is_said_and_the_cluster_is_created_all_the_same(mac:
     mac.fakes.answer("^k3d cluster create", exit=1)
     done = mac.inv("up", "--", "--agents", "1")
     assert "The authorization was canceled by the user." in done.stdout and "Try again with: inv trust" in done.stdout
-    assert "dnsmasq: brew ended with 1." in done.stdout and "Error: No internet" in done.stdout
+    assert "dnsmasq: brew exited with code 1." in done.stdout and "Error: No internet" in done.stdout
     created = mac.fakes.calls("k3d", "cluster", "create", "cl0")
     assert len(created) == 1 and created[0][-2:] == ["--agents", "1"]
 

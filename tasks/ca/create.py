@@ -22,7 +22,7 @@ ROOT_DAYS = 3650
 def ensure_root(shell: Shell, settings: Settings) -> None:
     """Create the root if there is none; otherwise report its expiry date and its weaknesses."""
     files = RootFiles.of(settings)
-    with shell.step("", "root certificate") as this, shell.one_at_a_time():
+    with shell.step("", "root certificate") as this, shell.one_at_a_time("CA folder", settings.cert_folder):
         for file in (files.key, files.certificate):
             if file.is_symlink() and not file.exists():
                 raise Exit(f"{file} points to {file.readlink()}, which does not exist. Is a disk not mounted?")

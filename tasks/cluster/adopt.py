@@ -72,7 +72,7 @@ def adopt_cluster(shell: Shell, cluster: Cluster, roots: Roots, by_number: bool)
 
 def ensure_started(shell: Shell, cluster: Cluster) -> bool:
     """Start the cluster if it is not running. Returns whether it had to be started."""
-    with shell.one_at_a_time(cluster.name), shell.step(cluster.name, "cluster") as this:
+    with shell.one_at_a_time("cluster", cluster.name), shell.step(cluster.name, "cluster") as this:
         found = selection.require_existing(cluster, list_clusters(shell))
         if found.running:
             this.skip("already running")

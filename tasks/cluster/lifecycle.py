@@ -16,7 +16,7 @@ from tasks.in_cluster import coredns
 
 
 def stop(shell: Shell, cluster: Cluster) -> None:
-    with shell.one_at_a_time(cluster.name), shell.step(cluster.name, "cluster") as this:
+    with shell.one_at_a_time("cluster", cluster.name), shell.step(cluster.name, "cluster") as this:
         found = require_existing(cluster, list_clusters(shell))
         if found.state == "stopped":
             this.skip("already stopped")
@@ -32,7 +32,7 @@ def start_all(shell: Shell, clusters: list[Cluster]) -> None:
 
 def start(shell: Shell, cluster: Cluster) -> None:
     """Start a stopped cluster, and verify that names resolve in it. Exit if there is no such cluster."""
-    with shell.one_at_a_time(cluster.name):
+    with shell.one_at_a_time("cluster", cluster.name):
         with shell.step(cluster.name, "cluster") as this:
             found = require_existing(cluster, list_clusters(shell))
             require_complete(cluster)
@@ -64,7 +64,7 @@ def wait_for_workloads(shell: Shell, cluster: Cluster) -> None:
 
 def delete(shell: Shell, cluster: Cluster) -> None:
     """Delete the cluster, even a partly created one, and its kubeconfig entry."""
-    with shell.one_at_a_time(cluster.name):
+    with shell.one_at_a_time("cluster", cluster.name):
         with shell.step(cluster.name, "cluster") as this:
             marker = creation_marker(cluster)
             if cluster.name in list_clusters(shell) or marker.exists():

@@ -25,7 +25,7 @@ def setup(shell: Shell, clusters: list[Cluster], roots: Roots, extra: list[str])
     ensure_network(shell, settings, list_clusters(shell).values())
 
     def setup_one(cluster: Cluster) -> None:
-        with shell.one_at_a_time(cluster.name):
+        with shell.one_at_a_time("cluster", cluster.name):
             ensure_running(shell, cluster, list_clusters(shell).get(cluster.name), extra)
             kubeconfig.merge(shell, cluster)
             in_cluster.configure(shell, cluster, roots)
@@ -36,7 +36,7 @@ def setup(shell: Shell, clusters: list[Cluster], roots: Roots, extra: list[str])
 def configure(shell: Shell, cluster: Cluster, roots: Roots, reinstall: bool = False) -> None:
     """Configure a running cluster. Exit if it is not running."""
     settings = cluster.settings
-    with shell.one_at_a_time(cluster.name):
+    with shell.one_at_a_time("cluster", cluster.name):
         clusters = list_clusters(shell)
         require_running(shell, cluster, clusters.get(cluster.name))
         charts.check_source(settings)
@@ -60,6 +60,6 @@ def require_running(shell: Shell, cluster: Cluster, found: K3dCluster | None) ->
 def ensure_network(shell: Shell, settings: Settings, found: Iterable[K3dCluster]) -> None:
     """Create the shared network if it is missing, with the subnet that its clusters were created with."""
     clusters = [cluster for cluster in found if cluster.network == settings.k3d_network]
-    with shell.one_at_a_time():
+    with shell.one_at_a_time("network", settings.k3d_network):
         network.ensure(shell, settings, next((cluster.subnet for cluster in clusters), ""),
                        [container for cluster in clusters for container in cluster.containers])

@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
-import io
-import os
-import shutil
 import signal
-import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar, copy_context
 from typing import Any
 
 from invoke import Exit
 
-_beside: ContextVar[bool] = ContextVar("beside", default=False)
+from tasks.core.console import console, printable, running_steps, say
 
+_beside: ContextVar[bool] = ContextVar("beside", default=False)
 
 _title: ContextVar[str] = ContextVar("title", default="")
 
-
-_printing = threading.Lock()
-
-
-_running: dict[int, str] = {}
-
-if isinstance(sys.stdout, io.TextIOWrapper):
-    sys.stdout.reconfigure(errors="replace")  # what this terminal cannot show becomes `?` instead of an error
+MARKS = {"done": ("green", "✓"), "warned": ("yellow", "!"), "failed": ("red", "✗")}
 
 
 class Step:
@@ -51,35 +40,48 @@ def current_step() -> str:
 
 
 @contextmanager
-def step(where: str, title: str, dry: bool = False) -> Iterator[Step]:
+def step(where: str, title: str, dry: bool = False, echo: bool = False) -> Iterator[Step]:
     """Print `where title: outcome` and the seconds it took; on an error print that it failed and let it pass.
 
-    `dry` prints the title as a heading, because what follows is printed and not done.
+    `dry` prints the title as a heading, because what follows is printed and not done. With `echo` nothing is drawn
+    below the commands' own output.
     """
-    started, this = time.monotonic(), Step()
+    heading, this, started = f"{where} {title}".strip(), Step(), time.monotonic()
     if dry:
-        print(f"# {where} {title}".replace("#  ", "# "))
+        print(f"# {heading}")
         yield this
         return
-    token = _title.set(f"{where} {title}".strip())
-    _show_running(id(this), _title.get())
+    token = _title.set(heading)
     try:
-        yield this
+        with nullcontext() if echo else running_steps.show(heading):
+            yield this
     except BaseException as error:
         how = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
-        _line("failed", where, f"{title}: {how}", time.monotonic() - started, id(this))
+        _finish("failed", where, f"{title}: {how}", started)
         if isinstance(error, OSError):
-            raise Exit(f"{_title.get()}: {describe_os_error(error)}") from None
+            raise Exit(f"{heading}: {describe_os_error(error)}") from None
         raise
     finally:
         _title.reset(token)
-    _line("warned" if this.warned else "done", where, f"{title}: {this.outcome}", time.monotonic() - started, id(this))
+    _finish("warned" if this.warned else "done", where, f"{title}: {this.outcome}", started)
+
+
+def _finish(mark: str, where: str, text: str, started: float) -> None:
+    """Print the line of a step that has ended; further lines of its outcome go below it."""
+    from rich.text import Text
+
+    colour, sign = MARKS[mark]
+    body = printable(f"{where + ' ' if where else ''}{'│ ' if _beside.get() else ''}{text}")
+    first, *more = body.split("\n")
+    width = max(0, min(72, console().width - 12))  # so that the time stays on the line
+    lines = [f" {first:<{width}} {time.monotonic() - started:6.1f} s", *more]
+    say(Text.assemble((printable(sign), colour), "\n".join(lines)))
 
 
 def describe_os_error(error: OSError) -> str:
     """For a file that cannot be read or written: which, why, and where to look."""
     what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-    return f"{what}. Is it what it should be, with the right owner and mode, and is the disk not full? Then run again."
+    return f"{what}. Check its owner, permissions and free disk space, then run the task again."
 
 
 def side_by_side(jobs: list[Callable[[], Any]], at_once: bool = True) -> list[Any]:
@@ -125,62 +127,15 @@ def per_cluster(clusters: list[Any], job: Callable[[Any], None], at_once: bool =
         raise Exit(f"{told}\n\nFailed: {', '.join(names)}.", code=1)
 
 
-def say(message: str = "") -> None:
-    with _printing:
-        _clear()
-        _print(message)
-
-
 def confirm(question: str, otherwise: bool) -> bool:
     """Ask on the terminal; `otherwise` is what a mere Enter means."""
     handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # Shell's own lets the question wait on
     try:
-        return {"": otherwise, "y": True, "yes": True}.get(input(question).strip().lower(), False)
+        with running_steps.hide():
+            answer = input(question).strip().lower()
     except EOFError:
-        print()
+        say()
         return False
     finally:
         signal.signal(signal.SIGINT, handler)
-
-
-def _line(mark: str, where: str, text: str, seconds: float, key: int) -> None:
-    colour, sign = {"done": ("32", "✓"), "warned": ("33", "!"), "failed": ("31", "✗")}[mark]
-    bar = "│ " if _beside.get() else ""
-    with _printing:
-        _running.pop(key, None)
-        _clear()
-        body = f"{where + ' ' if where else ''}{bar}{text}"
-        width = max(0, min(72, shutil.get_terminal_size().columns - 12))  # so that the time stays on the line
-        _print(f"{_coloured(sign, colour)} {body:<{width}} {seconds:6.1f} s")
-        _status()
-
-
-def _show_running(key: int, title: str) -> None:
-    with _printing:
-        _running[key] = title
-        _clear()
-        _status()
-
-
-def _status() -> None:
-    """On a terminal, one passing line that says what is under way."""
-    if sys.stdout.isatty() and _running:
-        width = shutil.get_terminal_size().columns - 1  # a second line would not be cleared
-        _print(f"… {', '.join(_running.values())}"[:width], end="")
-
-
-def _clear() -> None:
-    if sys.stdout.isatty():
-        _print("\r\033[K", end="")
-
-
-def _print(text: str, end: str = "\n") -> None:
-    try:
-        print(text, end=end, flush=True)
-    except BrokenPipeError:  # `| head` has read enough: the work goes on, unseen
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _coloured(text: str, colour: str) -> str:
-    plain = os.environ.get("NO_COLOR") or not sys.stdout.isatty()  # https://no-color.org
-    return text if plain else f"\033[{colour}m{text}\033[0m"
+    return answer in ("y", "yes") if answer else otherwise

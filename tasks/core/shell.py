@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import shlex
@@ -13,22 +12,25 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Any, NoReturn, TextIO
+from typing import Any, NoReturn
 
 from invoke import Context, Exit
 from invoke.exceptions import CommandTimedOut
 from invoke.runners import Result
 
-from tasks.core import setting_types
-from tasks.core.progress import Step, current_step, say, side_by_side, step
+from tasks.core import locks, setting_types
+from tasks.core.console import running_steps, say
+from tasks.core.progress import Step, current_step, side_by_side, step
 
 LOOK_SECONDS = 60
 
+SLOW = ("The machine may be slow, or images may still be downloading. "
+        "Increase TIMEOUT_READY in .env and run the task again.")
 
-SLOW = "A slow machine, or images still to be pulled? Raise TIMEOUT_READY in .env, then run the task again."
+AGAIN = "Fix the cause and run the task again; tasks are safe to repeat. Use --echo to see the full output."
 
 # Debian leaves these out of a user's PATH; dnsmasq and update-ca-certificates lie there.
 SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")
@@ -40,6 +42,14 @@ SUDO_REFUSES = re.compile(r"sudo: (a password is required|a terminal is required
                           r"\d+ incorrect password|(command )?not found)|not in the sudoers file|is not allowed to")
 
 _interrupted = False
+
+
+class CommandFailed(Exit):
+    """A command that changes something has failed: its message is for people, its `result` for who goes on."""
+
+    def __init__(self, message: str, result: Result) -> None:
+        super().__init__(message)
+        self.result = result
 
 
 def _interrupt(*_: object) -> None:
@@ -70,12 +80,18 @@ class Shell:
         path = os.pathsep.join([str(own_tools()), users, *SBIN])
         # What they say is looked at, such as why sudo refuses: https://www.gnu.org/software/gettext/manual/ (LANGUAGE)
         self.environment = {**environment, "LANGUAGE": "en", "PATH": path}
-        self.refused = False
-        self.announced: set[tuple[str, ...]] = set()
+        self.root_refused = False
+        """Whether sudo has refused: then nothing more is asked as root."""
+        self._announced: set[tuple[str, ...]] = set()
 
     @property
     def dry(self) -> bool:
         return bool(self.context.config.run.dry)
+
+    @property
+    def stages_files(self) -> bool:
+        """Whether files that root shall put into place are written to .work/ beforehand."""
+        return not self.dry
 
     def find(self, program: str) -> str:
         """The path of a program that these commands would run; empty when there is none."""
@@ -104,23 +120,28 @@ class Shell:
             fail(words, result, hint)
         return result
 
+    def announce_sudo(self, commands: Iterable[tuple[str, ...]]) -> None:
+        """These commands were listed before; `sudo` tells of any other one."""
+        self._announced.update(commands)
+
     def sudo(self, *words: str, why: str) -> Result:
-        """A change as root. `openly` has told what for, of most; after a refusal nothing is asked again."""
+        """A change as root: see tasks/core/sudo.py, which lists them beforehand."""
         if os.geteuid() == 0:
             return self.change(*words)
-        if self.refused:
-            raise Exit(f"{current_step()}: root is needed to {why}, and was refused.")
-        if words not in self.announced and not self.dry:
-            say(f"This needs root too, to {why}: sudo {shlex.join(words)}")
+        if self.root_refused:
+            raise Exit(f"{current_step()}: root access is needed to {why}, but was refused.")
+        if words not in self._announced and not self.dry:
+            say(f"This command needs root too, to {why}: sudo {shlex.join(words)}")
         try:
-            return self.change("sudo", *words)
-        except Exit as error:
-            self.refused = bool(SUDO_REFUSES.search(str(error.message)))
+            with running_steps.hide():  # sudo itself asks on the terminal
+                return self.change("sudo", *words)
+        except CommandFailed as error:
+            self.root_refused = bool(SUDO_REFUSES.search(error.result.stderr + error.result.stdout))
             raise
 
     def step(self, where: str, title: str) -> AbstractContextManager[Step]:
         """One line of progress: see tasks/progress.py. Under --dry a heading for the commands that follow."""
-        return step(where, title, self.dry)
+        return step(where, title, self.dry, bool(self.context.config.run.echo))
 
     def side_by_side(self, jobs: list[Callable[[], Any]]) -> list[Any]:
         """Run the jobs at once and return their results; under --dry one after another, so that they can be read."""
@@ -128,10 +149,14 @@ class Shell:
 
     def wait(self, what: str, seconds: int, *words: str) -> None:
         """A look that blocks until something is so, such as `kubectl wait`; Exit says what was waited for."""
-        if not self.dry:
-            result = self.look(*words, seconds=seconds + 10)  # its own limit comes first, with its reason
-            if not result.ok:
-                fail(words, result, f"That was waiting {seconds} s for {what}. {SLOW}")
+        if self.dry:
+            return
+        started = time.monotonic()
+        result = self.look(*words, seconds=seconds + 10)  # its own limit comes first, with its reason
+        if not result.ok:
+            late = "timed out" in result.stderr or time.monotonic() - started >= seconds
+            fail(words, result, f"Timed out after {seconds} s waiting for {what}. {SLOW}" if late
+                 else f"This was to wait for {what}. {AGAIN}")
 
     def until(self, what: str, seconds: float, ready: Callable[[], bool], pause: float = 0.3,
               hint: str = SLOW) -> None:
@@ -139,53 +164,19 @@ class Shell:
         deadline = time.monotonic() + seconds
         while not self.dry and not ready():
             if time.monotonic() > deadline:
-                raise Exit(f"{current_step()}: waited {seconds:.0f} s for {what}.\n{hint}".rstrip())
-            time.sleep(pause)
-            if _interrupted:
-                raise KeyboardInterrupt
+                raise Exit(f"{current_step()}: timed out after {seconds:.0f} s waiting for {what}.\n{hint}".rstrip())
+            self.pause(pause)
 
-    @contextmanager
-    def one_at_a_time(self, what: str = "") -> Iterator[None]:
-        """Hold the lock of a cluster; without a name that of this project, for what clusters share.
+    def pause(self, seconds: float) -> None:
+        time.sleep(seconds)
+        if _interrupted:
+            raise KeyboardInterrupt
 
-        Who comes second waits, and says for whom. The lock of a process that is killed is free at once.
-        """
+    def one_at_a_time(self, kind: str, thing: str | Path) -> AbstractContextManager[None]:
+        """Hold the lock of what is shared, such as `cluster`, `cl1`: see tasks/core/locks.py. A dry run takes none."""
         if self.dry:
-            yield
-            return
-        file = setting_types.PROJECT / ".work" / what / "lock"
-        lock = self._locked(file)
-        told = False
-        while lock is None:
-            if what and not told:
-                say(f"{what}: waiting for {file.read_text(errors='replace').strip() or 'another command'}")
-                told = True
-            time.sleep(0.2)
-            if _interrupted:
-                raise KeyboardInterrupt
-            lock = self._locked(file)
-        with lock:
-            lock.write(f"inv {shlex.join(sys.argv[1:])} (process {os.getpid()})")
-            lock.flush()
-            try:
-                yield
-            finally:
-                lock.truncate(0)
-
-    @staticmethod
-    def _locked(file: Path) -> TextIO | None:
-        """The lock file, opened and locked; None while another one has it, or when it was removed meanwhile."""
-        file.parent.mkdir(parents=True, exist_ok=True)
-        lock = file.open("a+")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.path.samestat(os.fstat(lock.fileno()), file.stat()):  # else `inv uninstall` has removed it
-                lock.truncate(0)
-                return lock
-        except (BlockingIOError, FileNotFoundError):
-            pass
-        lock.close()
-        return None
+            return nullcontext()
+        return locks.hold(kind, thing, f"inv {redact(tuple(sys.argv[1:]))}", self.pause)
 
     def until_ended(self, command: str) -> None:
         """Wait for a command that an earlier, killed run left behind. `command` is a regular expression for pgrep."""
@@ -240,18 +231,14 @@ def strip_colors(text: str) -> str:
 
 
 def fail(words: tuple[str, ...], result: Result, hint: str = "") -> NoReturn:
-    """Exit with what failed, the command, its last lines and what to do."""
+    """CommandFailed tells what failed, the command, its last lines and what to do."""
     said = strip_colors(result.stderr.strip() or result.stdout.strip()).splitlines()[-12:]
-    raise Exit(
-        "\n".join(
-            [
-                f"{current_step() or words[0]}: {words[0]} ended with {result.exited}.",
-                f"  {redact(words)}",
-                *(f"  | {line}" for line in said),
-                hint or "Mend that and run the task again: every task may be repeated. --echo shows all output.",
-            ]
-        )
-    )
+    raise CommandFailed("\n".join([
+        f"{current_step() or words[0]}: {words[0]} exited with code {result.exited}.",
+        f"  {redact(words)}",
+        *(f"  | {line}" for line in said),
+        hint or AGAIN,
+    ]), result)
 
 
 def words_after_dashes() -> list[str]:

@@ -1,4 +1,9 @@
-"""What needs root: shown as one list before a password is asked, or printed as a script instead."""
+"""What needs root: listed before sudo asks for a password, or printed as a script instead.
+
+A job that may need root runs twice. First with a SudoPlan, which changes nothing and keeps what the job would do as
+root; then, when that was listed, with the real Shell. What sudo refuses the Shell remembers (`root_refused`), so that a
+job can go on with what needs no root, and the commands that are left are told at the end.
+"""
 
 from __future__ import annotations
 
@@ -7,26 +12,35 @@ import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from invoke import Exit
 from invoke.runners import Result
 
-from tasks.core.progress import Step, describe_os_error, say
+from tasks.core.console import say
+from tasks.core.progress import Step, describe_os_error
 from tasks.core.shell import Shell
 
 PRINT_SUDO = {"print_sudo": "change nothing, print what needs root as a script: inv ... --print-sudo | sudo sh"}
 
+T = TypeVar("T")
+
 
 class SudoPlan(Shell):
-    """Goes through a job as --dry does, prints nothing, and keeps what the job would do as root."""
+    """Goes through a job as --dry does, prints nothing, and keeps the job's commands for root, with their reasons."""
 
     def __init__(self, shell: Shell) -> None:
         super().__init__(shell.context, shell.environment)
-        self.as_root: dict[tuple[str, ...], str] = {}
+        self.reasons: dict[tuple[str, ...], str] = {}
 
     @property
     def dry(self) -> bool:
         return True
+
+    @property
+    def stages_files(self) -> bool:
+        """A plan does, because --print-sudo prints their text; only the user's own --dry keeps it from that."""
+        return not self.context.config.run.dry
 
     def note(self, text: str) -> None:
         pass
@@ -35,44 +49,53 @@ class SudoPlan(Shell):
         return Result()
 
     def sudo(self, *words: str, why: str) -> Result:
-        self.as_root.pop(words, None)  # what is done again has to come after what was done in between
-        self.as_root[words] = why
+        self.reasons.pop(words, None)  # what is done again has to come after what was done in between
+        self.reasons[words] = why
         return Result()
 
     @contextmanager
     def step(self, where: str, title: str) -> Iterator[Step]:
         try:
             yield Step()
-        except OSError as error:  # as in a real step, so that the rehearsal goes on with the next one too
+        except OSError as error:  # as in a real step, so that the plan goes on with the next one too
             raise Exit(describe_os_error(error)) from None
 
+    def lines(self, before: str = "") -> str:
+        """The commands, one a line, each with its reason, and with a word before it."""
+        commands = {shlex.join(words): why for words, why in self.reasons.items()}
+        width = min(60, max(map(len, commands), default=0))
+        return "\n".join(f"  {before}{command:<{width}}  # {why}" for command, why in commands.items())
 
-def with_sudo_plan(shell: Shell, job: Callable[[Shell], None], print_sudo: bool = False) -> None:
-    """Do a job that may need root, which is told beforehand.
+    def script(self) -> str:
+        return "\n".join(["#!/bin/sh", "set -eu", *map(script_line, self.reasons)])
+
+
+def with_sudo_plan(shell: Shell, job: Callable[[Shell], T], print_sudo: bool = False) -> T | None:
+    """Do a job that may need root, which is told beforehand; gives what the job does, nothing with `print_sudo`.
 
     :raises Exit: when the job does; where sudo has refused, with the commands that are left for someone who may.
     """
-    rehearsal = SudoPlan(shell)
+    plan = SudoPlan(shell)
     try:
-        job(rehearsal)
+        job(plan)
     except Exit:  # the job itself will say it, after what can be done all the same
         if print_sudo:
             raise
     if print_sudo:
-        print("\n".join(["#!/bin/sh", "set -eu", *map(script_line, rehearsal.as_root)]))
-        return
-    if rehearsal.as_root and os.geteuid() != 0 and not shell.dry:
-        say("This needs root, and sudo may ask for your password:\n" + "\n".join(
-            f"  sudo {command}" for command in list_commands(rehearsal)) + "\n")
-    left = ("Without root this is as far as it goes. Have these run as root, then run this again "
-            "(--print-sudo prints them as a script):\n" + "\n".join(f"  {line}" for line in list_commands(rehearsal)))
-    shell.announced = set(rehearsal.as_root)
+        print(plan.script())
+        return None
+    if plan.reasons and os.geteuid() != 0 and not shell.dry:
+        say(f"The following commands need root; sudo may prompt for your password:\n{plan.lines('sudo ')}\n")
+    left = ("The remaining steps need root. Ask an administrator to run these commands, then run this task again "
+            f"(--print-sudo prints them as a script):\n{plan.lines()}")
+    shell.announce_sudo(plan.reasons)
     try:
-        job(shell)
+        result = job(shell)
     except Exit as error:
-        raise Exit(f"{error.message}\n\n{left}" if shell.refused else error.message) from None
-    if shell.refused:  # the job has told it, and gone on
+        raise Exit(f"{error.message}\n\n{left}" if shell.root_refused else error.message) from None
+    if shell.root_refused:  # the job has told it, and gone on
         say(f"\n{left}\n")
+    return result
 
 
 def script_line(words: tuple[str, ...]) -> str:
@@ -81,8 +104,3 @@ def script_line(words: tuple[str, ...]) -> str:
         return shlex.join(words)
     text = Path(words[3]).read_text(encoding="utf-8").removesuffix("\n")
     return f"{shlex.join((*words[:3], '/dev/stdin', words[4]))} <<'END-OF-FILE'\n{text}\nEND-OF-FILE"
-
-
-def list_commands(rehearsal: SudoPlan) -> list[str]:
-    width = min(60, max(map(len, map(shlex.join, rehearsal.as_root)), default=0))
-    return [f"{shlex.join(words):<{width}}  # {why}" for words, why in rehearsal.as_root.items()]

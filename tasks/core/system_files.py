@@ -19,6 +19,12 @@ from tasks.core.work_files import work_file
 ROOT = Path("/")
 """Where the system's files begin; tests choose another folder."""
 
+NOT_OURS = {
+    "foreign": "exists but was not created by these tasks",
+    "changed": "was changed after these tasks created it",
+}
+"""States of a file in which it is neither overwritten nor removed."""
+
 
 def seal(text: str) -> str:
     """The text below a first line by which `state` knows it again."""
@@ -50,16 +56,16 @@ def holds(file: Path, text: str) -> bool:
 
 def refuse_foreign(*files: Path) -> None:
     """Exit names the files of these that are not ours to write."""
-    others = [f"{file} ({how})" for file in files if (how := state(file)) in ("foreign", "changed")]
+    others = [f"{file} {NOT_OURS[found]}." for file in files if (found := state(file)) in NOT_OURS]
     if others:
-        how = "not written by these tasks" if "foreign" in others[0] else "changed since these tasks wrote it"
-        raise Exit(f"{', '.join(others)}: {how}. Look at it and move it away, then run this again.")
+        it = "it" if len(others) == 1 else "them"
+        raise Exit("\n".join([*others, f"Check {it}, move {it} away, then run this task again."]))
 
 
 def stage(shell: Shell, file: Path, text: str) -> Path:
-    """Write the sealed text to .work/, from where `put` or root brings it to its place. Not under --dry."""
+    """Write the sealed text to .work/, from where root brings it to its place. Not under --dry."""
     copy = work_file(f"host{file}")
-    if shell.context.config.run.dry:
+    if not shell.stages_files:
         shell.note(f"write {copy}")
         return copy
     copy.parent.mkdir(parents=True, exist_ok=True)
@@ -89,6 +95,6 @@ def remove(shell: Shell, file: Path, why: str) -> bool:
 
 
 def remove_if_empty(shell: Shell, file: Path) -> None:
-    """Remove the folder of a file that is gone, or in a rehearsal would be; also where an earlier run has left it."""
+    """Remove the folder of a file that is gone, or under --dry would be; also where an earlier run has left it."""
     if file.parent.is_dir() and [*file.parent.iterdir()] in ([], [file]):
         shell.sudo("rmdir", str(file.parent), why="leave no empty folder")

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tasks.core.progress import say
+from tasks.core.console import console, printable, say
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -65,25 +65,22 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[str | Cell | li
 
     Words are kept whole; where not even they fit beside each other, what stands in a line goes below each other.
     """
-    from rich.console import Console
     from rich.table import Column, Table
     from rich.text import Text
 
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = 240  # a pipe has no width that lines would have to be broken for
+    screen = console()
     lines_of_cells = [[*map(styled, row)] for row in rows]
-    widths = widths_of([*zip(map(Text, headings), *lines_of_cells, strict=True)], console.width)
+    widths = widths_of([*zip(map(Text, headings), *lines_of_cells, strict=True)], screen.width)
     if not widths:
         lines_of_cells = [[below_each_other(headings, line)] for line in lines_of_cells]
-        headings, widths = [""], [console.width]
+        headings, widths = [""], [screen.width]
     table = Table(*(Column(heading, overflow="fold", width=width)
                     for heading, width in zip(headings, widths, strict=True)),
                   box=None, padding=(0, GAP, 0, 0), pad_edge=False, show_header=len(widths) > 1)
     for line in lines_of_cells:
         table.add_row(*line)
-    with console.capture() as lines:
-        console.print(table)
+    with screen.capture() as lines:
+        screen.print(table)
     say("\n" + "\n".join(line.rstrip() for line in lines.get().splitlines()) + "\n")
 
 
@@ -118,8 +115,8 @@ def styled(cell: str | Cell | list[Cell]) -> Text:
     if isinstance(cell, list):
         return Text.assemble(*map(styled, cell))
     if isinstance(cell, str):
-        return Text(cell)
-    return Text(cell.text, "bright_black" if cell.state == "grey" else cell.state)
+        return Text(printable(cell))
+    return Text(printable(cell.text), "bright_black" if cell.state == "grey" else cell.state)
 
 
 def print_json(value: Any) -> None:

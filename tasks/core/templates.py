@@ -1,4 +1,4 @@
-"""One template to a text or a file, and rendered manifests to a cluster."""
+"""Render a template to text."""
 
 from __future__ import annotations
 

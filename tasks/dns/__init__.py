@@ -46,7 +46,7 @@ Without any of these: public DNS leads every name below 127.0.0.1.nip.io to this
 
 @task(klass=PlainTask, help=PRINT_SUDO)
 def dns(context: Context, print_sudo: bool = False) -> None:
-    """Have this machine resolve the clusters' names
+    """Make this machine resolve the cluster names
 
     In the first way that works here, or in that of DNS_METHOD.
     """
@@ -56,7 +56,7 @@ def dns(context: Context, print_sudo: bool = False) -> None:
 
 @task(klass=PlainTask)
 def dns_verify(context: Context) -> None:
-    """Ask this machine's resolver for the names
+    """Test how this machine resolves the cluster names
 
     And whether names of others are left alone.
     """
@@ -70,7 +70,7 @@ def dns_verify(context: Context) -> None:
 
 @task(klass=PlainTask, help=PRINT_SUDO)
 def dns_remove(context: Context, print_sudo: bool = False) -> None:
-    """Undo what inv dns has done"""
+    """Remove the DNS configuration that inv dns created"""
     shell, _ = open_shell(context)
     with_sudo_plan(shell, remove, print_sudo)
 
@@ -85,7 +85,8 @@ def install(shell: Shell, settings: Settings) -> None:
     ours = [name for name, method in METHODS.items() if method.found(shell)]
     if not ours and not settings.dns_method and all(map(resolves, settings.proof_names)):
         with shell.step("", f"names below {', '.join(settings.owned_domains)}") as this:
-            return this.skip("resolved already, and not by these tasks")
+            this.skip("resolved already, and not by these tasks")
+            return
     reasons = []
     # First what is in use, so that a second run keeps it, also where an earlier one of the list has failed.
     for name in [settings.dns_method] if settings.dns_method else dict.fromkeys([*ours, *METHODS]):
@@ -115,7 +116,7 @@ def why_not(shell: Shell, settings: Settings, method: Method) -> str:
                         lambda: before <= other_names(shell, settings), hint="")
             this.outcome = f"finds names below {', '.join(settings.owned_domains)}, others as before"
     except Exit as error:
-        if shell.refused:
+        if shell.root_refused:
             raise
         if method.found(shell):
             method.remove(shell)

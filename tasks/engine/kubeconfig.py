@@ -9,11 +9,13 @@ from tasks.core.shell import Shell
 def merge(shell: Shell, cluster: Cluster) -> None:
     """Write the cluster's entry to the kubeconfig; the current context stays, unless K3D_SWITCH_CONTEXT is true."""
     switch = cluster.settings.k3d_switch_context
-    with shell.step(cluster.name, f"kubeconfig {cluster.kubeconfig}") as this, shell.one_at_a_time():
+    with (shell.step(cluster.name, f"kubeconfig {cluster.kubeconfig}") as this,
+          shell.one_at_a_time("kubeconfig", cluster.kubeconfig)):
         answers = shell.look(*cluster.kubectl, "get", "--raw=/readyz", "--request-timeout=5s").ok
         current = shell.look("kubectl", "--kubeconfig", str(cluster.kubeconfig), "config", "current-context")
         if answers and not (switch and current.stdout.strip() != cluster.context):
-            return this.skip("already there")
+            this.skip("already there")
+            return
         if not shell.dry:
             cluster.kubeconfig.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         shell.change("k3d", "kubeconfig", "merge", cluster.name, "--output", str(cluster.kubeconfig),
@@ -25,7 +27,8 @@ def forget(shell: Shell, cluster: Cluster) -> None:
     """Remove what setup wrote to the kubeconfig; k3d itself only knows the default file."""
     kubectl = ("kubectl", "--kubeconfig", str(cluster.kubeconfig), "config")
     user = f"admin@{cluster.context}"
-    with shell.step(cluster.name, f"kubeconfig {cluster.kubeconfig}") as this, shell.one_at_a_time():
+    with (shell.step(cluster.name, f"kubeconfig {cluster.kubeconfig}") as this,
+          shell.one_at_a_time("kubeconfig", cluster.kubeconfig)):
         removed = False
         for listed, remove, name in (
             ("get-contexts", "delete-context", cluster.context),

@@ -20,7 +20,7 @@ def query_objects(shell: Shell, cluster: Cluster, kinds: str, *options: str) -> 
     try:
         return [normalize(item) for item in json.loads(found.stdout)["items"] or []], ""
     except (ValueError, TypeError, KeyError):
-        return [], "kubectl gave an answer that cannot be read"
+        return [], "the output of kubectl cannot be parsed"
 
 
 def list_objects(shell: Shell, cluster: Cluster, kinds: str, *options: str) -> list[Object]:

@@ -37,7 +37,7 @@ from tasks.tools.required import require
     "new_key": "a new key too: for a key that others may have read, or a root that may sign for too much",
 })
 def cert_renew(context: Context, new_key: bool = False, print_sudo: bool = False) -> None:
-    """Renew the root: new dates, or --new-key
+    """Renew the root CA; --new-key replaces its key too
 
     Both roots are trusted until no cluster needs the former one. Run it again to resume an interrupted renewal.
     """
@@ -76,7 +76,7 @@ def update_trust_stores(shell: Shell, settings: Settings) -> None:
 def begin_renewal(shell: Shell, settings: Settings, new_key: bool) -> bool:
     """Keep the root as the former one, and create a new one in its place. False under --dry, which creates none."""
     files, former = RootFiles.of(settings), RootFiles.of(settings, retiring=True)
-    with shell.step("", "new root") as this, shell.one_at_a_time():
+    with shell.step("", "new root") as this, shell.one_at_a_time("CA folder", settings.cert_folder):
         if load_retiring(settings) is None:
             keep_former_root(shell, settings, new_key)
         elif new_key and not former.key.exists() and is_same_key(files, load_retiring(settings)):
@@ -191,5 +191,5 @@ def rotate(shell: Shell, clusters: list[Cluster], roots: Roots) -> None:
 
 
 def trust_both(shell: Shell, cluster: Cluster, roots: Roots) -> None:
-    with shell.one_at_a_time(cluster.name):
+    with shell.one_at_a_time("cluster", cluster.name):
         bundle.configure(shell, cluster, roots)

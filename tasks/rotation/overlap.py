@@ -74,7 +74,7 @@ def finish(shell: Shell, settings: Settings) -> None:
 
 
 def remove_from_bundle(shell: Shell, cluster: Cluster, roots: Roots) -> None:
-    with shell.one_at_a_time(cluster.name):
+    with shell.one_at_a_time("cluster", cluster.name):
         bundle.configure(shell, cluster, roots)
 
 

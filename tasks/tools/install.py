@@ -112,7 +112,7 @@ def detect_platform(shell: Shell) -> tuple[str, str]:
 def download_folder(shell: Shell) -> Iterator[Path]:
     """A folder on the disk of .tools/bin, for this run alone; what a killed run has left there goes first."""
     folder = own_tools().parent / "download"
-    with shell.one_at_a_time():
+    with shell.one_at_a_time("folder", own_tools().parent):
         try:
             if not shell.dry:
                 shutil.rmtree(folder, ignore_errors=True)

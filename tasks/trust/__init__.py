@@ -61,7 +61,7 @@ STORES_HELP = {"stores": f"some of {','.join(KINDS)}; else TRUST_STORES"}
 
 @task(klass=PlainTask, help={**STORES_HELP, **PRINT_SUDO})
 def trust(context: Context, stores: str = "", print_sudo: bool = False) -> None:
-    """Have this machine's stores trust the root
+    """Install the root CA in this machine's trust stores
 
     The system's, Firefox' and Chrome's, Java's, and that of Windows below WSL.
     """
@@ -74,7 +74,7 @@ def trust(context: Context, stores: str = "", print_sudo: bool = False) -> None:
 
 @task(klass=PlainTask, help=STORES_HELP)
 def trust_verify(context: Context, stores: str = "") -> None:
-    """Prove what each trust store accepts and refuses
+    """Test what each trust store accepts and rejects
 
     It must accept what the root may sign for, and nothing else.
     """
@@ -93,7 +93,7 @@ def trust_verify(context: Context, stores: str = "") -> None:
 
 @task(klass=PlainTask, help={**STORES_HELP, **PRINT_SUDO})
 def untrust(context: Context, stores: str = "", print_sudo: bool = False) -> None:
-    """Take our roots out of this machine's stores"""
+    """Remove the root CA from this machine's trust stores"""
     shell, settings = open_shell(context)
     kinds = chosen_kinds(settings, stores or ",".join(KINDS))
     with_sudo_plan(shell, lambda shell: remove(shell, settings, kinds), print_sudo)
@@ -127,7 +127,8 @@ def install(shell: Shell, settings: Settings, kinds: list[str] | None = None) ->
     """
     certificate = RootFiles.of(settings).certificate
     if shell.dry and not certificate.exists():  # a run would have made it by now
-        return shell.note(f"trust {certificate} in: {', '.join(chosen_kinds(settings) if kinds is None else kinds)}")
+        shell.note(f"trust {certificate} in: {', '.join(chosen_kinds(settings) if kinds is None else kinds)}")
+        return
     failures, two = [], load_retiring(settings) is not None
     for root in load_roots_to_trust(settings):
         with issue_probe_leaves(root, settings) as leaves:
@@ -147,10 +148,12 @@ def install_in(
     which = ", the root before this one" if root.files.retiring else ""
     with shell.step("", f"trust in {place}{which}") as this:
         if store.accepts(shell, place, leaves.permitted) and (not by_entry or store.entry(shell, place, root)):
-            return this.skip("already there")
+            this.skip("already there")
+            return
         missing = store.missing(shell, root.files.certificate)
         if missing:
-            return this.warn(f"left out: {missing}")
+            this.warn(f"left out: {missing}")
+            return
         store.install(shell, place, root)
         if not shell.dry and not store.accepts(shell, place, leaves.permitted):
             raise Exit(f"The root is in {place} now, and a certificate of it is refused there all the same.\n"

@@ -14,7 +14,8 @@ from pathlib import Path
 import ca
 import pytest
 from conftest import Project
-from pretend import GATEWAY, ROOT, World, certificates, pages_of, world_of, written_out
+from kubernetes_objects import certificates
+from pretend import GATEWAY, ROOT, World, pages_of, world_of, written_out
 from recording import Answer, Call
 
 APPLY = ["apply", "--server-side", "--force-conflicts", "--field-manager=dev-cluster-tasks"]

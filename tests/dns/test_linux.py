@@ -249,7 +249,7 @@ def test_systemd_resolved_asks_a_dnsmasq_of_our_own_and_all_of_it_goes_again(
         machine.etc / UNIT).read_text()
     assert all((machine.etc / file).stat().st_mode & 0o777 == 0o644 for file in (OWN, UNIT, leads))
     assert "✓ this machine's resolver: finds names below k3d.internal, others as before " in run.stdout
-    assert ("This needs root, and sudo may ask for your password:" in run.stdout) == bool(user)
+    assert ("The following commands need root; sudo may prompt for your password:" in run.stdout) == bool(user)
 
     settled = machine.files()
     again = machine.good("dns", user=user)
@@ -355,7 +355,7 @@ def test_an_unknown_method_is_refused_with_those_that_there_are(machine: Machine
     machine.with_resolved().project.env(DNS_METHOD="hosts-file")
     run = machine.inv("dns")
     assert (run.exit, run.changes) == (1, [])
-    assert ("DNS_METHOD='hosts-file': allowed is one of brew-dnsmasq, systemd-resolved, network-manager, "
+    assert ("DNS_METHOD='hosts-file' is invalid: expected one of brew-dnsmasq, systemd-resolved, network-manager, "
             "or nothing\n") in run.stderr
 
 
@@ -405,7 +405,8 @@ def test_what_takes_other_names_away_is_undone(machine: Machine, way: str) -> No
     before = machine.files()
     run = machine.inv("dns", LOSES="others")
     assert (run.exit, machine.files()) == (1, before)
-    assert "waited 15 s for other names to be found as before: example.com on this machine" in run.stderr
+    assert ("timed out after 15 s waiting for other names to be found as before: example.com on this machine"
+            in run.stderr)
 
 
 def test_what_takes_other_names_away_from_containers_is_undone(machine: Machine) -> None:
@@ -420,7 +421,8 @@ def test_what_takes_other_names_away_from_containers_is_undone(machine: Machine)
                          after="^sudo systemctl restart systemd-resolved")
     run = machine.inv("dns")
     assert (run.exit, machine.files()) == (1, before)
-    assert "waited 15 s for other names to be found as before: example.com in a container, " in run.stderr
+    assert ("timed out after 15 s waiting for other names to be found as before: example.com in a container, "
+            in run.stderr)
 
 
 def test_a_port_that_somebody_else_has_is_left_to_them(machine: Machine) -> None:
@@ -462,7 +464,7 @@ def test_files_that_are_not_as_we_wrote_them_are_neither_overwritten_nor_removed
     before = machine.files()
     foreign = machine.inv("dns")
     assert (foreign.exit, foreign.changes, machine.files()) == (1, [], before)
-    assert f"{path} (foreign): not written by these tasks. Look at it and move it away" in foreign.stderr
+    assert f"{path} exists but was not created by these tasks.\nCheck it, move it away" in foreign.stderr
     assert machine.good("dns-remove").changes == []
 
     path.unlink()

@@ -88,7 +88,7 @@ def test_dnsmasq_is_installed_started_configured_and_proved_and_a_second_run_cha
 def test_what_needs_root_is_told_as_one_list_before_anything_is_changed(mac: Machine) -> None:
     told, _, done = mac.good("dnsmasq-brew").stdout.partition("\n\n")
     heading, *commands = told.splitlines()
-    assert heading == "This needs root, and sudo may ask for your password:"
+    assert heading == "The following commands need root; sudo may prompt for your password:"
     assert [shlex.split(line, comments=True) for line in commands] == as_root(
         START, RESTART, *write_resolver(mac, "k3d.internal"))
     assert commands[0].endswith("  # start dnsmasq on port 53")
@@ -307,8 +307,9 @@ def test_files_of_others_are_refused_before_they_are_changed(mac: Machine, task:
     before = mac.files()
     run = mac.inv(task)
     assert run.exit == 1 and not run.changes and mac.files() == before
-    assert (f"{mac.ours} (foreign), {foreign} (foreign): not written by these tasks. "
-            "Look at it and move it away, then run this again.\n") in run.stderr
+    assert (f"{mac.ours} exists but was not created by these tasks.\n"
+            f"{foreign} exists but was not created by these tasks.\n"
+            "Check them, move them away, then run this task again.\n") in run.stderr
     assert mac.good("dns-remove").changes == [] and mac.files() == before
 
 
@@ -321,7 +322,8 @@ def test_a_file_that_somebody_has_changed_is_neither_overwritten_nor_removed(mac
     for task in ("dns", "dnsmasq-brew-configure", "dns-remove"):
         run = mac.inv(task)
         assert run.exit == 1 and not run.changes and mac.files() == before
-        assert f"{file} (changed): changed since these tasks wrote it. Look at it and move it away" in run.stderr
+        assert (f"{file} was changed after these tasks created it.\nCheck it, move it away, then run this task again."
+                ) in run.stderr
 
 
 def test_what_the_original_wrote_for_the_whole_tld_is_removed(mac: Machine) -> None:
@@ -361,13 +363,13 @@ def test_a_restart_that_was_refused_is_done_by_the_next_run(mac: Machine) -> Non
     assert refused.exit == 1 and refused.changes == as_root(RESTART)
     error, _, left = refused.stderr.partition("\n\n")
     assert error.splitlines() == [
-        "dnsmasq's configuration: sudo ended with 1.",
+        "dnsmasq's configuration: sudo exited with code 1.",
         "  sudo brew services restart dnsmasq",
         "  | sudo: a password is required",
-        "Mend that and run the task again: every task may be repeated. --echo shows all output.",
+        "Fix the cause and run the task again; tasks are safe to repeat. Use --echo to see the full output.",
     ]
     heading, *commands = left.splitlines()
-    assert heading.startswith("Without root this is as far as it goes.")
+    assert heading.startswith("The remaining steps need root. Ask an administrator")
     assert [shlex.split(line, comments=True) for line in commands] == [RESTART, *write_resolver(mac, "k3d.internal")]
     again = mac.good("dnsmasq-brew-configure")
     assert again.changes == as_root(RESTART, *write_resolver(mac, "k3d.internal"))
@@ -566,7 +568,7 @@ def test_a_podman_machine_that_does_not_answer_ends_in_advice(project: Project, 
     done = project.inv("podman-machine-prepare", "--", "work")
     assert done.returncode == 1
     assert done.stderr.splitlines() == [
-        "podman machine work: podman ended with 125.",
+        "podman machine work: podman exited with code 125.",
         f"  {shlex.join(prepare('work', bundle)[0])}",
         "  | Error: VM is not running",
         "Does it run? podman machine start work",

@@ -67,7 +67,7 @@ def test_a_failure_tells_what_failed_the_command_its_last_lines_and_what_to_do(w
     assert done.returncode == 1
     assert re.search("^✗ cl1 cluster: failed +[0-9.]+ s$", done.stdout, re.MULTILINE)
     *told, what_to_do = done.stderr.splitlines()
-    assert told == ["cl1 cluster: k3d ended with 3.", f"  {' '.join(command)}",
+    assert told == ["cl1 cluster: k3d exited with code 3.", f"  {' '.join(command)}",
                     *(f"  | {line}" for line in lines[-12:])]
     assert what_to_do == "k3d has undone what it had begun. inv doctor may tell why. Then run this task again."
 
@@ -78,14 +78,15 @@ def test_what_was_waited_for_is_told_and_what_runs_beside_it_comes_to_its_end(wo
     assert done.returncode == 1
     assert "✓ cl1 │ issuer root-ca: ready" in done.stdout
     assert "cl1 is ready" not in done.stdout
-    assert "cl1 trust bundle default-ca-bundle: kubectl ended with 1." in done.stderr
-    assert "  | error: timed out waiting for the condition\nThat was waiting 300 s for the Bundle." in done.stderr
-    assert "Raise TIMEOUT_READY in .env" in done.stderr
+    assert "cl1 trust bundle default-ca-bundle: kubectl exited with code 1." in done.stderr
+    assert ("  | error: timed out waiting for the condition\nTimed out after 300 s waiting for the Bundle."
+            in done.stderr)
+    assert "Increase TIMEOUT_READY in .env" in done.stderr
     refuse_secrets(world, done)
 
 
 @pytest.mark.process
-def test_a_terminal_that_knows_ascii_alone_shows_a_question_mark_for_what_it_lacks(world: World) -> None:
+def test_a_terminal_that_knows_ascii_alone_gets_plain_signs_and_a_question_mark_for_the_rest(world: World) -> None:
     world.env(K3D_KUBECONFIG_TARGET_DIR="~/é")
     world.fakes.answer("^k3d cluster create", "über\n", exit=1)
     ascii_alone = {"LANG": "C", "LC_ALL": "C", "PYTHONIOENCODING": "ascii"}
@@ -93,8 +94,8 @@ def test_a_terminal_that_knows_ascii_alone_shows_a_question_mark_for_what_it_lac
     done = world.project.process("--echo", "k3d-cluster-setup", "--n", "1", environment=ascii_alone)
     assert dry.returncode == 0, dry.stderr
     assert f"--output '{world.project.home}/?/cl1'" in dry.stdout
-    assert "\n?ber\n? cl1 cluster: failed" in done.stdout
-    assert "cl1 cluster: k3d ended with 1." in done.stderr and "ber" in done.stderr
+    assert "\n?ber\nx cl1 cluster: failed" in done.stdout
+    assert "cl1 cluster: k3d exited with code 1." in done.stderr and "ber" in done.stderr
 
 
 @pytest.mark.process
@@ -113,5 +114,5 @@ def test_a_file_that_cannot_be_written_is_an_error_with_its_name(world: World) -
     work.write_text("not a folder")
     done = world.inv("k3d-cluster-setup", "--n", "1")
     assert done.returncode == 1
-    assert done.stderr.startswith(f"{work}: File exists. ")
+    assert done.stderr.startswith(f"cl1 cluster: {work}/cl1: Not a directory. ")
     assert not world.fakes.calls("k3d", "cluster", "create")

@@ -282,12 +282,12 @@ def serve_what_does_not_run(vendor: Vendor) -> None:
 @pytest.mark.parametrize(("trouble", "told"), [
     (change_the_file, ["k3d-linux-amd64 has the wrong checksum. Nothing was installed.\n"
                        "  expected {right} (from {sums})\n  found    {wrong} (from {file})\n"]),
-    (cut_the_connection, ["k3d: curl ended with 18.", "{file}"]),
-    (take_the_file_away, ["k3d: curl ended with 22.", "404", "Is there such a version for linux on amd64?"]),
-    (take_the_checksums_away, ["k3d: curl ended with 22.", "{sums}"]),
+    (cut_the_connection, ["k3d: curl exited with code 18.", "{file}"]),
+    (take_the_file_away, ["k3d: curl exited with code 22.", "404", "Is there such a version for linux on amd64?"]),
+    (take_the_checksums_away, ["k3d: curl exited with code 22.", "{sums}"]),
     (leave_our_line_out, ["{sums} has no checksum of k3d-linux-amd64. Nothing was installed."]),
     (serve_a_login_page, ["{sums} has no checksum of k3d-linux-amd64."]),
-    (leave_https, ["k3d: curl ended with 1."]),
+    (leave_https, ["k3d: curl exited with code 1."]),
     (serve_another_version, ["{file}: the checksum is right, but asked for its version, the program says v5.8.2."]),
     (serve_what_does_not_run, ["{file}: the checksum is right, but asked for its version, the program says nothing."]),
 ])

@@ -29,7 +29,7 @@ from invoke.runners import Local, Result
 from recording import Fakes, own_folder
 
 import tasks
-from tasks.core import progress, setting_types, shell, system_files
+from tasks.core import setting_types, shell, system_files
 from tasks.doctor import dns
 
 Patch = tuple[Any, str, Any]
@@ -168,8 +168,7 @@ def inv(
 
     settled: list[Patch] = [
         (setting_types, "PROJECT", folder), (system_files, "ROOT", root), (shell, "SBIN", ()),
-        (shell, "_interrupted", False),
-        (shell.Shell, "background", go), (progress, "_running", {}), (os, "geteuid", lambda: user),
+        (shell, "_interrupted", False), (shell.Shell, "background", go), (os, "geteuid", lambda: user),
         (os, "get_terminal_size", no_terminal), (dns, "lan_address", lambda: NOBODY), NO_NAMES,
         (sys, "argv", argv), (sys, "stdout", out), (sys, "stderr", err), (sys, "__stdout__", out),
         (sys, "dont_write_bytecode", sys.dont_write_bytecode),

@@ -70,6 +70,7 @@ class Laptop:
         self.copy(copy, PROJECT)
         self.copy(wheels, "/srv/wheels")
         self.run(f"chown -R dev: {PROJECT}")
+        self.dev("mkdir -p ~/.cache")  # every home has one, and uninstall leaves it
         self.dev("python3 -m venv .venv && .venv/bin/pip install -q --no-index --find-links /srv/wheels -e .")
 
     def copy(self, source: Path, target: str) -> None:

@@ -22,7 +22,7 @@ from tasks.trust.linux_system import FAMILIES, Family
 KEYCHAIN = "/Library/Keychains/System.keychain"
 
 REFUSED = "sudo: a password is required"
-LEFT = ("Without root this is as far as it goes. Have these run as root, then run this again "
+LEFT = ("The remaining steps need root. Ask an administrator to run these commands, then run this task again "
         "(--print-sudo prints them as a script):")
 
 
@@ -70,8 +70,8 @@ def test_the_root_is_trusted_by_the_system_keychain_and_once(mac: Machine, user:
     assert run.changes == (as_root(add_trusted_cert(mac)) if user else [add_trusted_cert(mac)])
     assert proofs(run)[-2:] == [proof("proof.cl0.k3d.internal")] * 2, "before and after"
     assert f"✓ trust in {KEYCHAIN}: the root is trusted now " in run.stdout
-    assert ("This needs root, and sudo may ask for your password:\n  sudo security add-trusted-cert " in run.stdout
-            ) == bool(user)
+    told = "The following commands need root; sudo may prompt for your password:\n  sudo security add-trusted-cert "
+    assert (told in run.stdout) == bool(user)
 
     before = mac.files()
     again = mac.good("cert", user=user)
@@ -91,10 +91,10 @@ def test_a_refused_question_fails_the_run_and_the_next_one_asks_again(mac: Machi
     assert run.exit == 1
     told = run.stderr.splitlines()
     assert told[:5] == [
-        f"trust in {KEYCHAIN}: sudo ended with 1.",
+        f"trust in {KEYCHAIN}: sudo exited with code 1.",
         f"  {shlex.join(['sudo', *add_trusted_cert(mac)])}",
         f"  | {said}",
-        "Mend that and run the task again: every task may be repeated. --echo shows all output.",
+        "Fix the cause and run the task again; tasks are safe to repeat. Use --echo to see the full output.",
         "The root is not trusted by macOS yet. Try again with: inv trust",
     ]
     assert told[5:7] == (["", LEFT] if left else [])
@@ -391,7 +391,7 @@ def test_an_unknown_store_is_refused_with_those_that_there_are(linux: Machine, t
     assert named.stderr == f"--stores: there is no trust store 'keychain'. {known}"
     set_to = linux.inv(task, TRUST_STORES="opera")
     assert (set_to.exit, set_to.commands) == (1, [])
-    assert "TRUST_STORES='opera': allowed is some of system, nss, java, windows" in set_to.stderr
+    assert "TRUST_STORES='opera' is invalid: expected any of system, nss, java, windows" in set_to.stderr
 
 
 def test_without_a_root_there_is_nothing_to_trust_and_cert_is_named(project: Project) -> None:
@@ -504,7 +504,7 @@ def test_a_file_in_the_way_of_one_store_is_told_and_stops_no_other(wsl: Machine)
     work.touch()
     run = wsl.inv("trust")
     assert (run.exit, run.changes) == (1, [ADD])
-    assert f"{work}" in run.stderr and "Is it what it should be" in run.stderr
+    assert f"{work}" in run.stderr and "Check its owner, permissions and free disk space" in run.stderr
 
 
 def test_a_quote_in_the_path_is_written_as_powershell_reads_it(wsl: Machine) -> None:

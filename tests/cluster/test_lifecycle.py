@@ -12,6 +12,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from typing import TextIO
 
 import pytest
 from conftest import Project
@@ -133,17 +134,24 @@ def start(world: World, *words: str) -> subprocess.Popen[str]:
     return world.project.start(*words, environment={"PYTHONUNBUFFERED": "1"})
 
 
+def hold_lock(world: World, **holder: object) -> TextIO:
+    """The lock of cluster 1, as another command holds it that works in any copy of the project."""
+    file = world.project.home / ".cache/dev-cluster-tasks/cluster-cl1.lock"
+    file.parent.mkdir(parents=True)
+    held = file.open("w")
+    fcntl.flock(held, fcntl.LOCK_EX)
+    held.write(json.dumps(holder) if holder else "")
+    held.flush()
+    return held
+
+
 @pytest.mark.process
 def test_a_second_command_for_a_cluster_waits_and_says_for_whom(world: World) -> None:
-    lock = world.project.folder / ".work/cl1/lock"
-    lock.parent.mkdir(parents=True)
-    with lock.open("w") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        held.write("inv k3d-cluster-setup --n 1 (process 42)")
-        held.flush()
+    with hold_lock(world, command="inv k3d-cluster-setup --n 1", process=42, folder="/srv/a copy"):
         second = start(world, "k3d-cluster-stop", "--n", "1")
         assert second.stdout
-        assert second.stdout.readline() == "cl1: waiting for inv k3d-cluster-setup --n 1 (process 42)\n"
+        assert second.stdout.readline() == ("cluster cl1 is in use by `inv k3d-cluster-setup --n 1` (process 42, in "
+                                            "/srv/a copy). Waiting for it to finish.\n")
         assert k3d(world) == []
         other = world.inv("k3d-cluster-start", "--n", "2")
         assert other.returncode == 0, "another cluster is free"
@@ -153,13 +161,10 @@ def test_a_second_command_for_a_cluster_waits_and_says_for_whom(world: World) ->
 
 @pytest.mark.process
 def test_who_waits_can_be_interrupted(world: World) -> None:
-    lock = world.project.folder / ".work/cl1/lock"
-    lock.parent.mkdir(parents=True)
-    with lock.open("w") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
+    with hold_lock(world):
         second = start(world, "k3d-cluster-stop", "--n", "1")
         assert second.stdout
-        assert second.stdout.readline() == "cl1: waiting for another command\n"
+        assert second.stdout.readline() == "cluster cl1 is in use by another command. Waiting for it to finish.\n"
         second.send_signal(signal.SIGINT)
         assert second.wait(30) != 0
     assert k3d(world) == []
