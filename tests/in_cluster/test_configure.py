@@ -14,7 +14,7 @@ from pathlib import Path
 import ca
 import pytest
 from conftest import Project
-from kubernetes_objects import certificates
+from kubernetes_objects import certificate
 from pretend import GATEWAY, ROOT, World, pages_of, world_of, written_out
 from recording import Answer, Call
 
@@ -216,7 +216,7 @@ def test_a_leaf_of_a_former_intermediate_is_reissued_and_those_of_others_stay(wo
                 ("shop", "empty", ""))
         return "".join("\t".join(row) + "\n" for row in rows)
 
-    listed = [*certificates(("shop", "web"), ("shop", "empty")), *certificates(("shop", "other"), issuer="Issuer")]
+    listed = [certificate("shop", "web"), certificate("shop", "empty"), certificate("shop", "other", issuer="Issuer")]
     world.fakes.answer("^kubectl .*get certificates -A", json.dumps({"items": listed}))
     world.fakes.answer("^kubectl .*get secrets -A", secrets(earlier))
     world.fakes.answer("^kubectl .*get secrets -A", secrets(present), after="annotate secret web")

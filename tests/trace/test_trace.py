@@ -15,7 +15,7 @@ from conftest import Project
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 from inside import resolver
-from kubernetes_objects import Object, certificate, certificates, condition, deployment, endpoints, ingress, service
+from kubernetes_objects import Object, certificate, condition, deployment, endpoints, ingress, service
 from pretend import ROOT, World, pages_of, world_of, written_out
 
 HOST = "shop.cl1.k3d.internal"
@@ -82,7 +82,7 @@ class App:
         answer("^kubectl .*get clusterissuers,certificates", json.dumps({"items": present}))
         chain = base64.b64encode(self.intermediate.pem + ROOT.pem).decode()
         answer("^kubectl .*get secret root-ca", chain)
-        answer("^kubectl .*get certificates -A ", json.dumps({"items": certificates(("web", "shop-cert"))}))
+        answer("^kubectl .*get certificates -A ", json.dumps({"items": [certificate("web", "shop-cert")]}))
         answer("^kubectl .*get secrets -A", f"web\tshop-cert\t{base64.b64encode(self.leaf.pem).decode()}\n")
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
