@@ -22,7 +22,7 @@ SOURCE = DOCS.parent
 BEGIN = "<!-- Begin of the generated part. Write it again with: python -m docs.generate -->\n"
 END = "<!-- End of the generated part. -->\n"
 
-PLACEHOLDERS = {"n": "N", "name": "clN", "context": "k3d-clN"}
+PLACEHOLDERS = {"n": "N", "name": "clN", "context": "k3d-clN", "subnet": "SUBNET"}
 
 
 # --- settings: from .default.env --------------------------------------------------------------------------------------
@@ -85,7 +85,7 @@ def errors() -> Iterator[str]:
         yield f"## Checks of {title}\n\n"
         for check in checks:
             level = "error" if check.level == "red" else "warning"
-            yield f"### `{check.id}`\n\n{plain(check.looks_at)}.\n\n"
+            yield f"### `{check.id}`\n\n{plain(check.requirement)}.\n\n"
             for message in messages(check.find):
                 yield f"- Message: `{message}`\n"
             yield f"- Level: {level}\n- Likely cause: {text(check.cause)}\n- Fix: {text(check.fix.text)}\n"

@@ -125,7 +125,7 @@ def clusters(shell: Shell, settings: Settings) -> Iterator[Undo]:
         what = f"cluster {cluster.name}" if cluster.name in there else f"kubeconfig entry {cluster.context}"
         yield Undo(what, partial(lifecycle.delete, cluster=cluster))
     others = [found for name, found in there.items() if not is_ours(settings, name)]
-    if network.is_ours(shell, settings) and not any(settings.k3d_network in found.networks for found in others):
+    if network.is_managed(shell, settings) and not any(settings.k3d_network in found.networks for found in others):
         yield Undo(f"Docker network {settings.k3d_network}", partial(network.remove, settings=settings))
 
 

@@ -1,4 +1,4 @@
-"""Names that are looked up elsewhere: our label, namespaces, objects in a cluster."""
+"""Names that several modules share: the label of these tasks, namespaces, objects in a cluster, networks."""
 
 from __future__ import annotations
 
@@ -15,8 +15,16 @@ TRAEFIK_SERVICE = "traefik-internal"
 COREDNS_CONFIG = "coredns-custom"
 """The ConfigMap with additions to k3s' CoreDNS, in kube-system."""
 
+KUBE_SYSTEM = "kube-system"
+
+EXAMPLES = "examples"
+"""The namespace of the example workloads."""
+
 ISSUER = "root-ca"
 """The ClusterIssuer, its secret, and the ConfigMap with our roots."""
+
+CLUSTER_NETWORKS = ("10.42.0.0/16", "10.43.0.0/16")
+"""k3s' defaults for pods and for Services: https://docs.k3s.io/cli/server#networking"""
 
 COMPANY_CA = "/etc/ssl/certs/additional-ca.crt"
 """Where a node has it: containerd reads this folder."""

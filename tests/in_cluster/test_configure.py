@@ -243,7 +243,7 @@ def test_what_is_not_ours_stays_and_a_host_that_cannot_be_reached_is_reported(wo
             "tasks.") in done.stdout
     assert applied(world, "traefik.yaml") not in world.changes()
     assert not [words for words in world.changes() if "trust-manager-tls" in words]
-    assert "! cl1 │ route to other clusters: a container cannot reach this host" in done.stdout
+    assert "! cl1 │ route to other clusters: a container cannot reach this machine" in done.stdout
     assert "sudo ufw allow in from 172.30.0.0/16" in done.stdout
 
 
