@@ -5,6 +5,15 @@ from __future__ import annotations
 TRUST_BUNDLE = "default-ca-bundle"
 
 CERT_MANAGER = "cert-manager"
+"""The namespace of cert-manager and trust-manager."""
+
+KUBE_SYSTEM = "kube-system"
+
+TRAEFIK_SERVICE = "traefik-internal"
+"""The Service through which pods reach Traefik, in kube-system."""
+
+COREDNS_CONFIG = "coredns-custom"
+"""The ConfigMap with additions to k3s' CoreDNS, in kube-system."""
 
 KUBE_SYSTEM = "kube-system"
 
@@ -12,6 +21,7 @@ EXAMPLES = "examples"
 """The namespace of the example workloads."""
 
 ISSUER = "root-ca"
+"""The ClusterIssuer, its secret, and the ConfigMap with our roots."""
 
 CLUSTER_NETWORKS = ("10.42.0.0/16", "10.43.0.0/16")
 """k3s' defaults for pods and for Services: https://docs.k3s.io/cli/server#networking"""

@@ -13,7 +13,7 @@ from typing import Any
 
 from invoke import Context, Exit, task
 
-from tasks.ca.root import load_root
+from tasks.ca.load import load_root
 from tasks.core import settings as configuration
 from tasks.core.invoke_patches import PlainTask
 from tasks.core.problems import ProblemExit
@@ -25,7 +25,8 @@ from tasks.doctor import bugs, ca, clusters, dns, in_cluster, machine, routes, w
 from tasks.doctor.check import ERROR, Check, Checks, ClusterView, Finding, Machine, count, run_checks
 from tasks.engine import network
 from tasks.engine.clusters import list_clusters, own_clusters
-from tasks.probe.snapshot import ClusterSnapshot, take_snapshot, without_nulls
+from tasks.probe.objects import without_nulls
+from tasks.probe.snapshot import ClusterSnapshot, take_snapshot
 
 OF_MACHINE = Checks([*machine.CHECKS, *ca.CHECKS, *dns.CHECKS, *bugs.MACHINE])
 

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from datetime import datetime, timezone
 
 from tasks import trust
+from tasks.ca.load import load_known_roots
 from tasks.ca.probe_leaves import issue_probe_leaves
-from tasks.ca.root import ROOT_EXPIRES_SOON, known_roots
+from tasks.ca.root import ROOT_EXPIRES_SOON
 from tasks.ca.weaknesses import find_loose_permissions, find_weaknesses
 from tasks.core.problems import Problem
 from tasks.core.well_known import MANAGER
@@ -102,7 +103,7 @@ def too_much(machine: Machine) -> Iterator[str]:
 @check("trust-left", WARNING, "The root was replaced or deleted, and is still trusted.", "inv untrust trust")
 def left_behind(machine: Machine) -> Iterator[str]:
     """No store has a root of these tasks whose files are gone"""
-    shell, at_hand = machine.shell, known_roots(machine.settings)
+    shell, at_hand = machine.shell, load_known_roots(machine.settings)
     known = {root.label for root in at_hand}
     for store, place in trust.list_places(shell, list(trust.KINDS)):
         for entry in store.found(shell, place, at_hand):

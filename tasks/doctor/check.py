@@ -9,7 +9,8 @@ from typing import Any, NamedTuple, TypeVar
 
 from invoke import Exit
 
-from tasks.ca.root import RootCA, Roots, load_retiring
+from tasks.ca.load import load_retiring
+from tasks.ca.root import RootCA, Roots
 from tasks.core.problems import Problem, describe
 from tasks.core.progress import describe_os_error
 from tasks.core.settings import Cluster, Settings

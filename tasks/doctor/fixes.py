@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from tasks import dns, trust
-from tasks.ca.root import RootFiles, load_roots
+from tasks.ca.load import load_roots
+from tasks.ca.root import RootFiles
 from tasks.cluster import lifecycle, setup
 from tasks.core.sudo import with_sudo_plan
 from tasks.core.well_known import KUBE_SYSTEM

@@ -128,7 +128,7 @@ def trust_bundle(view: ClusterView) -> Iterator[str]:
     synced, message = read_condition(found, "Synced")
     if not synced:
         yield f"the Bundle default-ca-bundle is not synced: {message}"
-    expected = bundle.bundle_sources(view.settings, view.machine.roots)
+    expected = bundle.load_bundle_sources(view.settings, view.machine.roots)
     for key in ("root", "company"):
         if view.snapshot.data(ISSUER, CERT_MANAGER, f"{key}.pem") != expected[f"{key}_pem"]:
             yield f"{key}.pem in the ConfigMap cert-manager/root-ca differs from the certificates on this machine"

@@ -23,7 +23,7 @@ def world(project: Project) -> Iterator[World]:
 
 def marker(world: World, number: int) -> Path:
     """There while a cluster is only partly created."""
-    return world.project.folder / ".work" / f"cl{number}" / "half-made"
+    return world.project.folder / ".work" / f"cl{number}" / "partly-created"
 
 
 def mark(world: World) -> None:

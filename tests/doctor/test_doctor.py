@@ -306,7 +306,7 @@ def _(patient: Patient) -> None:
 
 @breaks("partly-created", "the cluster was only partly created (k3d cluster create was interrupted)")
 def _(patient: Patient) -> None:
-    marker = patient.world.project.folder / ".work/cl1/half-made"
+    marker = patient.world.project.folder / ".work/cl1/partly-created"
     marker.parent.mkdir(parents=True)
     marker.touch()
 
