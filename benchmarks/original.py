@@ -1,8 +1,8 @@
-"""A cluster as the original Taskfile makes it: the same commands, in the same order, one after another.
+"""A cluster as the original Taskfile creates it: the same commands, in the same order, one after another.
 
-https://github.com/TBeijen/dev-cluster-config, Taskfile.yml, k3d-cluster-setup-* and k3d-cluster-configure-*. What
-differs: the chart's source and the node's image are those of the settings, and the Bundle is applied again while
-trust-manager's webhook is not reachable yet, where the original fails.
+https://github.com/TBeijen/dev-cluster-config, Taskfile.yml, k3d-cluster-setup-* and k3d-cluster-configure-*. Two
+differences: chart source and node image come from the settings, and the Bundle is applied repeatedly until the webhook
+of trust-manager is reachable, where the original fails.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tasks.in_cluster.charts import chart_words
 
 
 def setup(cluster: Cluster, folder: Path) -> None:
-    """Create and configure the cluster; `folder` takes its manifests. The kubeconfig is `cluster.kubeconfig`."""
+    """Create and configure the cluster. Its manifests go to `folder`, its kubeconfig to `cluster.kubeconfig`."""
     settings, root = cluster.settings, RootFiles.of(cluster.settings)
     environment = {**os.environ, "KUBECONFIG": str(cluster.kubeconfig)}
 

@@ -16,7 +16,7 @@ from tasks.tools.required import require
 
 @task(klass=PlainTask, help=PRINT_SUDO)
 def cert(context: Context, print_sudo: bool = False) -> None:
-    """Make the root CA, and let this machine trust it"""
+    """Create the root CA and trust it on this machine"""
     settings = configuration.load()
     shell = Shell(context, settings.environment)
     require(shell, "openssl")

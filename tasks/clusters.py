@@ -24,7 +24,7 @@ from tasks.tools.required import require
 
 @task(klass=ClusterTask, help={"n": "cluster number: 1, or 1,2 or 1-3; else all that the original Taskfile made"})
 def adopt(context: Context, n: str = "") -> None:
-    """Take over clusters of the original Taskfile
+    """Take over clusters made by the original Taskfile
 
     With the same names, ports and URLs. They are started, configured, and reach the others. The root's key stays where
     it is, and is taken out of the clusters. A cluster that is not the original's is taken over when --n names it.
@@ -45,14 +45,14 @@ def adopt(context: Context, n: str = "") -> None:
 
 @task(klass=ClusterTask, help=selection.N_HELP)
 def k3d_cluster_examples(context: Context, n: str = "") -> None:
-    """Install examples in cluster N and check them"""
+    """Install the examples in cluster N and test them"""
     shell, clusters = selection.open_clusters(context, n, "k3d", "kubectl")
     prove(shell, clusters)
 
 
 @task(klass=ClusterTask, help=N_HELP)
 def k3d_cluster_setup(context: Context, n: str = "") -> None:
-    """Create and configure cluster N: --n 1, 1,2 or 1-3
+    """Create and configure cluster N: 1, 1,2 or 1-3
 
     Also called as k3d-cluster-setup-1.
     Words after -- go to `k3d cluster create`, last, so that they win: inv k3d-cluster-setup --n 1 -- --agents 1
@@ -75,7 +75,7 @@ def k3d_cluster_configure(context: Context, n: str = "", all: bool = False, rein
 
 @task(klass=PlainTask, help=JSON_HELP)
 def k3d_cluster_list(context: Context, json: bool = False) -> None:
-    """List the clusters: state, names and ports"""
+    """List the clusters with their state, names and ports"""
     settings = configuration.load()
     shell = Shell(context, settings.environment)
     require(shell, "docker", "k3d")
@@ -100,14 +100,14 @@ def k3d_cluster_stop(context: Context, n: str = "", all: bool = False) -> None:
 
 @task(klass=ClusterTask, help=ALL_HELP)
 def k3d_cluster_start(context: Context, n: str = "", all: bool = False) -> None:
-    """Start cluster N, and mend what a restart broke"""
+    """Start cluster N and repair what a restart breaks"""
     shell, clusters = open_clusters(context, n, "docker", "k3d", "kubectl", every=all)
     start_all(shell, clusters)
 
 
 @task(klass=ClusterTask, help=ALL_HELP)
 def k3d_cluster_restart(context: Context, n: str = "", all: bool = False) -> None:
-    """Stop cluster N and start it again"""
+    """Restart cluster N"""
     shell, clusters = open_clusters(context, n, "docker", "k3d", "kubectl", every=all)
     found = list_clusters(shell)
     for cluster in clusters:
@@ -118,7 +118,7 @@ def k3d_cluster_restart(context: Context, n: str = "", all: bool = False) -> Non
 
 @task(klass=ClusterTask, help=ALL_HELP)
 def k3d_cluster_delete(context: Context, n: str = "", all: bool = False) -> None:
-    """Delete cluster N and what belongs to it
+    """Delete cluster N and everything that belongs to it
 
     Its kubeconfig entry goes too, and after the last cluster the network.
     """

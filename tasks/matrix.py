@@ -1,4 +1,4 @@
-"""The task `matrix`: every connection between this machine and the running clusters, as one table."""
+"""The task `matrix`: every connection between this machine and the running clusters, in one table."""
 
 from __future__ import annotations
 
@@ -14,22 +14,23 @@ from tasks.engine.clusters import list_clusters, own_clusters
 from tasks.probe.connections import HOST, SCHEMES, Connection, Connections, all_connections, probe
 from tasks.tools.required import require
 
-LEGEND = (f"Each cell shows HTTP, then HTTPS: {SIGNS['green']} that cluster's page came back, {SIGNS['red']} it did "
-          f"not, {SIGNS['grey']} skipped.\n")
+LEGEND = (f"Each cell shows HTTP, then HTTPS: {SIGNS['green']} the page of that cluster was returned, "
+          f"{SIGNS['red']} it was not, {SIGNS['grey']} skipped.\n")
 
 
 @task(klass=PlainTask, help=JSON_HELP)
 def matrix(context: Context, json: bool = False) -> None:
-    """Test every route between this machine and the clusters
+    """Test every route between this machine and clusters
 
-    From this machine and from a pod of each running cluster, to the example page of each, by HTTP and HTTPS. The page
-    must be that cluster's, and its certificate must verify. This machine's resolver is not tested: inv dns-verify.
+    From this machine and from a pod in each running cluster, to the example page of each cluster, over HTTP and HTTPS.
+    The page must belong to that cluster, and its certificate must verify. This machine's resolver is tested
+    by dns-verify.
     """
     settings = configuration.load()
     shell = Shell(context, settings.environment)
     require(shell, "docker", "k3d", "kubectl")
-    found = list_clusters(shell)
-    clusters = [cluster for cluster in own_clusters(settings, found) if found[cluster.name].state != "stopped"]
+    existing = list_clusters(shell)
+    clusters = [cluster for cluster in own_clusters(settings, existing) if existing[cluster.name].state != "stopped"]
     if not clusters:
         raise Exit("No cluster is running. Create one with: inv k3d-cluster-setup --n 1\n"
                    "or start the existing ones with: inv k3d-cluster-start --all")
@@ -44,21 +45,21 @@ def matrix(context: Context, json: bool = False) -> None:
 
 
 def print_matrix(rows: Connections, clusters: list[Cluster]) -> None:
-    """A line for each source and a column for each target; below it what skipped clusters need."""
+    """A line for each source and a column for each target; below them, what skipped clusters need."""
     print_table(["from", *(cluster.name for cluster in clusters)],
-                [[source.name if source else HOST, *(cell(rows, source, target) for target in clusters)]
+                [[source.name if source else HOST, *(format_cell(rows, source, target) for target in clusters)]
                  for source in (None, *clusters)])
     own = [rows[Connection(cluster, cluster, "http")] for cluster in clusters]
     say(LEGEND + "".join(f"{row.source}: {row.note}\n" for row in own if row.state == "grey"))
 
 
-def cell(rows: Connections, source: Cluster | None, target: Cluster) -> list[Cell]:
+def format_cell(rows: Connections, source: Cluster | None, target: Cluster) -> list[Cell]:
     states = [rows[Connection(source, target, scheme)].state for scheme in SCHEMES]
     return [Cell(SIGNS[state], state) for state in states]
 
 
 def group_failures(rows: Connections) -> list[str]:
-    """Each reason once, with the routes that it affects, and what to type."""
+    """Each reason once, with the routes that it affects and the command to run."""
     groups: dict[tuple[str, str], list[tuple[str, str, str]]] = {}
     for connection, row in rows.items():
         if row.state == "red":

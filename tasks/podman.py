@@ -20,7 +20,7 @@ UPLOAD = "/tmp/dev-clusters-additional-ca.crt"
 
 @task(klass=PlainTask)
 def podman_machine_prepare(context: Context) -> None:
-    """The company's CA into a podman machine: -- NAME
+    """Install the company CA in a podman machine (-- NAME)
 
     Of ADDITIONAL_CA_BUNDLE_FILE. NAME is podman-machine-default where it is left out.
     """

@@ -1,4 +1,4 @@
-"""The task `status`: this machine, and every cluster of these settings, on one screen."""
+"""The task `status`: this machine and every cluster of these settings, on one screen."""
 
 from __future__ import annotations
 
@@ -24,19 +24,23 @@ from tasks.probe.snapshot import ClusterSnapshot, kubelet_version, read_conditio
 from tasks.tools import required
 
 Entry = dict[str, Any]
-"""A line of the screen; its keys are those of --json. `state` is one of table.SIGNS, `code` tells programs why."""
+"""A line of the screen, with the keys of --json. `state` is a key of table.SIGNS, `code` the reason for programs."""
 
 
 class StatusReason(Reason):
-    NAMES_NOT_RESOLVED = "not resolved{how}: inv dns"
-    ROOT_EXPIRES = "for {domains}, valid until {date}"
+    NAMES_NOT_RESOLVED = "not resolved{methods}: inv dns"
+    ROOT_EXPIRES_SOON = "for {domains}, valid only until {date}"
+    CLUSTER_STOPPED = "stopped"
+    CLUSTER_PARTLY_RUNNING = "partly running"
+    API_NOT_ANSWERING = "{error}"
+    NOT_READY = "running; not ready: {names}"
 
 
 @task(klass=PlainTask, help=JSON_HELP)
 def status(context: Context, json: bool = False) -> None:
-    """Show this machine and the clusters on one screen
+    """Show this machine and all clusters on one screen
 
-    Exits with 1 when something is red. To find out why: inv doctor.
+    Exits with code 1 if something is red. To find out why: inv doctor.
     """
     settings = configuration.load()
     shell = Shell(context, settings.environment)
@@ -45,9 +49,17 @@ def status(context: Context, json: bool = False) -> None:
     if json:
         print_json({"machine": machine, "clusters": clusters})
     else:
-        show(machine, clusters)
+        print_status(machine, clusters)
     if any(entry["state"] == "red" for entry in [*machine, *clusters]):
         raise Exit(code=1)
+
+
+def success(text: str) -> Entry:
+    return {"state": "green", "is": text, "code": "ok"}
+
+
+def failure(state: str, why: Problem) -> Entry:
+    return {"state": state, "is": describe(why), "code": why.code}
 
 
 # --- this machine -----------------------------------------------------------------------------------------------------
@@ -57,42 +69,39 @@ def inspect_machine(shell: Shell, settings: Settings) -> list[Entry]:
     try:
         root = load_root(settings)
     except ProblemExit as error:
-        return [engine(shell), entry("root", "red", error.problem), resolver(shell, settings)]
-    return [engine(shell), authority(root, settings), *stores(shell, settings, root), resolver(shell, settings)]
+        root_entries = [{"what": "root", **failure("red", error.problem)}]
+    else:
+        root_entries = [inspect_root(root, settings), *inspect_trust_stores(shell, settings, root)]
+    return [inspect_engine(shell), *root_entries, inspect_resolver(shell, settings)]
 
 
-def engine(shell: Shell) -> Entry:
-    wrong = [why for tool in ("docker", "k3d") if (why := required.find_problem(shell, tool))]
-    if wrong:
-        return {"what": "engine", "state": "red", "is": "; ".join(map(describe, wrong)), "code": wrong[0].code}
-    return {"what": "engine", "state": "green", "is": "answers", "code": "ok"}
+def inspect_engine(shell: Shell) -> Entry:
+    problems = [why for tool in ("docker", "k3d") if (why := required.find_problem(shell, tool))]
+    if problems:
+        return {"what": "engine", **failure("red", problems[0]), "is": "; ".join(map(describe, problems))}
+    return {"what": "engine", **success("running")}
 
 
-def authority(root: RootCA, settings: Settings) -> Entry:
-    until = problem(StatusReason.ROOT_EXPIRES, domains=", ".join(settings.owned_domains),
-                    date=f"{root.expires:%Y-%m-%d}")
+def inspect_root(root: RootCA, settings: Settings) -> Entry:
+    domains, date = ", ".join(settings.owned_domains), f"{root.expires:%Y-%m-%d}"
     if root.expires < datetime.now(timezone.utc) + ROOT_EXPIRES_SOON:
-        return entry("root", "yellow", until)
-    return {"what": "root", "state": "green", "is": describe(until), "code": "ok"}
+        why = problem(StatusReason.ROOT_EXPIRES_SOON, domains=domains, date=date)
+        return {"what": "root", **failure("yellow", why)}
+    return {"what": "root", **success(f"for {domains}, valid until {date}")}
 
 
-def entry(what: str, state: str, why: Problem) -> Entry:
-    return {"what": what, "state": state, "is": describe(why), "code": why.code}
-
-
-def stores(shell: Shell, settings: Settings, root: RootCA) -> list[Entry]:
+def inspect_trust_stores(shell: Shell, settings: Settings, root: RootCA) -> list[Entry]:
     return [{"what": f"trust in {row.target}", "state": row.state, "is": row.note, "code": row.code}
             for row in trust.trust_rows(shell, settings, root)]
 
 
-def resolver(shell: Shell, settings: Settings) -> Entry:
-    methods = [name for name, method in dns.METHODS.items() if method.found(shell)]
-    good = all(map(resolves, settings.proof_names))
-    how = f" by {', '.join(methods)}" if methods else ""
+def inspect_resolver(shell: Shell, settings: Settings) -> Entry:
+    configured = [name for name, method in dns.METHODS.items() if method.found(shell)]
+    methods = f" by {', '.join(configured)}" if configured else ""
     what = f"names below {', '.join(settings.owned_domains)}"
-    if good:
-        return {"what": what, "state": "green", "is": f"resolved{how}", "code": "ok"}
-    return entry(what, "yellow", problem(StatusReason.NAMES_NOT_RESOLVED, how=how))
+    if all(map(resolves, settings.proof_names)):
+        return {"what": what, **success(f"resolved{methods}")}
+    return {"what": what, **failure("yellow", problem(StatusReason.NAMES_NOT_RESOLVED, methods=methods))}
 
 
 # --- the clusters -----------------------------------------------------------------------------------------------------
@@ -100,58 +109,56 @@ def resolver(shell: Shell, settings: Settings) -> Entry:
 
 def inspect_clusters(shell: Shell, settings: Settings) -> list[Entry]:
     try:
-        found = list_clusters(shell)
+        existing = list_clusters(shell)
     except Exit:
-        if engine(shell)["state"] == "red":  # this machine's row reports it
+        if inspect_engine(shell)["state"] == "red":  # the row of the engine shows it
             return []
         raise
-    entries: list[Entry] = shell.side_by_side(
-        [partial(inspect_cluster, shell, cluster, found[cluster.name]) for cluster in own_clusters(settings, found)])
+    entries: list[Entry] = shell.side_by_side([partial(inspect_cluster, shell, cluster, existing[cluster.name])
+                                               for cluster in own_clusters(settings, existing)])
     return entries
 
 
-def inspect_cluster(shell: Shell, cluster: Cluster, found: K3dCluster) -> Entry:
-    row: Entry = {"name": cluster.name, "state": "grey", "is": found.state, "code": "cluster-stopped",
-                  "domain": cluster.domain, "http": cluster.http_port, "https": cluster.https_port,
-                  "context": cluster.context, "k3s": "", "cert-manager": "", "trust-manager": "", "until": "",
-                  "expiring": []}
-    if found.state == "partly running":
-        row |= {"state": "red", "code": "cluster-partly-running"}
-    if found.running:
-        row |= inspect_running(take_snapshot(shell, cluster))
-    return row
+def inspect_cluster(shell: Shell, cluster: Cluster, existing: K3dCluster) -> Entry:
+    entry: Entry = {"name": cluster.name, "state": "", "is": "", "code": "", "domain": cluster.domain,
+                    "http": cluster.http_port, "https": cluster.https_port, "context": cluster.context, "k3s": "",
+                    "cert-manager": "", "trust-manager": "", "until": "", "expiring": []}
+    if existing.running:
+        return entry | inspect_running_cluster(take_snapshot(shell, cluster))
+    if existing.state == "stopped":
+        return entry | failure("grey", problem(StatusReason.CLUSTER_STOPPED))
+    return entry | failure("red", problem(StatusReason.CLUSTER_PARTLY_RUNNING))
 
 
-def inspect_running(snapshot: ClusterSnapshot) -> Entry:
+def inspect_running_cluster(snapshot: ClusterSnapshot) -> Entry:
     if snapshot.error:
-        return {"state": "red", "is": snapshot.error, "code": "api-not-answering"}
+        return failure("red", problem(StatusReason.API_NOT_ANSWERING, error=snapshot.error))
     unready = [*find_unready(snapshot)]
     node = next(snapshot.all("Node"), None)
     return {
-        "state": "red" if unready else "green",
-        "is": f"running; not ready: {', '.join(unready)}" if unready else "running",
-        "code": "not-ready" if unready else "ok",
+        **(failure("red", problem(StatusReason.NOT_READY, names=", ".join(unready))) if unready
+           else success("running")),
         "k3s": kubelet_version(node) if node else "",
         "cert-manager": snapshot.version("cert-manager"),
         "trust-manager": snapshot.version("trust-manager"),
-        "until": intermediate_until(snapshot),
-        "expiring": expiring(snapshot),
+        "until": read_intermediate_expiry(snapshot),
+        "expiring": find_expiring(snapshot),
     }
 
 
 def find_unready(snapshot: ClusterSnapshot) -> list[str]:
-    """What is not ready of the things that names and trust depend on."""
+    """The objects that names and trust depend on and that are not ready."""
     needed = (
         ("Deployment", "coredns", "kube-system", "Available"),
         ("Deployment", "traefik", "kube-system", "Available"),
         ("ClusterIssuer", "root-ca", "", "Ready"),
         ("Bundle", "default-ca-bundle", "", "Synced"),
     )
-    return [name for kind, name, namespace, wanted in needed
-            if not read_condition(snapshot.one(kind, name, namespace) or {}, wanted)[0]]
+    return [name for kind, name, namespace, condition in needed
+            if not read_condition(snapshot.one(kind, name, namespace) or {}, condition)[0]]
 
 
-def intermediate_until(snapshot: ClusterSnapshot) -> str:
+def read_intermediate_expiry(snapshot: ClusterSnapshot) -> str:
     from cryptography import x509
 
     try:
@@ -160,19 +167,19 @@ def intermediate_until(snapshot: ClusterSnapshot) -> str:
         return ""
 
 
-def expiring(snapshot: ClusterSnapshot) -> list[str]:
-    """Certificates that expire within RENEW_DAYS, which cert-manager should have renewed before."""
+def find_expiring(snapshot: ClusterSnapshot) -> list[str]:
+    """Certificates that expire within RENEW_DAYS, although cert-manager should have renewed them."""
     soon = f"{datetime.now(timezone.utc) + timedelta(days=RENEW_DAYS):%Y-%m-%dT%H:%M:%SZ}"
-    return [f"{found['metadata']['namespace']}/{found['metadata']['name']}" for found in snapshot.all("Certificate")
-            if (found.get("status") or {}).get("notAfter", soon) < soon]
+    return [f"{entry['metadata']['namespace']}/{entry['metadata']['name']}" for entry in snapshot.all("Certificate")
+            if (entry.get("status") or {}).get("notAfter", soon) < soon]
 
 
 # --- the screen -------------------------------------------------------------------------------------------------------
 
 
-def show(machine: list[Entry], clusters: list[Entry]) -> None:
+def print_status(machine: list[Entry], clusters: list[Entry]) -> None:
     print_table(["", "this machine", ""], [
-        [sign(entry), entry["what"], Cell(entry["is"], entry["state"])] for entry in machine])
+        [format_sign(entry), entry["what"], Cell(entry["is"], entry["state"])] for entry in machine])
     if any(entry["what"] == "engine" and entry["state"] == "red" for entry in machine):
         say("The clusters cannot be listed. To find out why: inv doctor")
         return
@@ -180,16 +187,16 @@ def show(machine: list[Entry], clusters: list[Entry]) -> None:
         say("There is no cluster. Create one with: inv k3d-cluster-setup --n 1\n")
         return
     print_table(["", "cluster", "", "domain", "ports", "k3s, cert-manager, trust-manager", "CA until"], [
-        [sign(entry), entry["name"], Cell(entry["is"], entry["state"]), entry["domain"],
+        [format_sign(entry), entry["name"], Cell(entry["is"], entry["state"]), entry["domain"],
          f"{entry['http']} {entry['https']}",
          " ".join(entry[part] for part in ("k3s", "cert-manager", "trust-manager")), entry["until"]]
         for entry in clusters])
     for entry in clusters:
         if entry["expiring"]:
-            say(f"{entry['name']}: about to expire: {', '.join(entry['expiring'])}")
+            say(f"{entry['name']}: expiring soon: {', '.join(entry['expiring'])}")
     if any(entry["state"] in ("red", "yellow") for entry in [*machine, *clusters]):
-        say("To find out why, and what to do: inv doctor")
+        say("To find out why, and how to fix it: inv doctor")
 
 
-def sign(entry: Entry) -> Cell:
+def format_sign(entry: Entry) -> Cell:
     return Cell(SIGNS[entry["state"]], entry["state"])

@@ -47,7 +47,7 @@ class Undo:
 })
 def uninstall(context: Context, yes: bool = False, keep_ca: bool = False, keep_clusters: bool = False,
               print_sudo: bool = False) -> None:
-    """Undo all that these tasks did to this machine
+    """Undo everything these tasks changed on this machine
 
     Shows what that is, asks, and says what is left.
     """

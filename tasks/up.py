@@ -23,7 +23,7 @@ from tasks.tools.install import offer_install
 
 @task(klass=ClusterTask, help={**N_HELP, "yes": "install missing tools into .tools/bin without asking"})
 def up(context: Context, n: str = "0", yes: bool = False) -> None:
-    """CA, trust, names, cluster N and examples at once"""
+    """Set everything up: CA, trust, DNS, cluster, examples"""
     settings = configuration.load()
     offer_install(Shell(context, settings.environment), settings, yes)
     shell, clusters = open_clusters(context, n)

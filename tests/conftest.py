@@ -69,7 +69,7 @@ class Project:
 
     def command(self, *words: str) -> list[str]:
         """`inv` as a process."""
-        bootstrap = SOURCE / "tests" / "fakes" / "inv.py"
+        bootstrap = SOURCE / "tests" / "helpers" / "fakes" / "inv.py"
         return [sys.executable, str(bootstrap), str(self.source), str(self.folder), str(self.root), *words]
 
     def start(self, *words: str, environment: dict[str, str] | None = None, **options: Any) -> subprocess.Popen[str]:

@@ -1,4 +1,4 @@
-"""Kinds of settings. Each function reads one, or raises ValueError with what is allowed."""
+"""The types of the settings. Each function reads a value, or raises ValueError with what it expected."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def text(value: str) -> str:
 
 def country(value: str) -> str:
     if not re.fullmatch(r"[A-Za-z]{2}", value):
-        raise ValueError("a country code of two letters, such as NL")
+        raise ValueError("a two-letter country code, such as NL")
     return value.upper()
 
 
@@ -32,7 +32,7 @@ def domain(value: str) -> str:
     """One or more DNS labels (RFC 1123); a leading or trailing dot is trimmed."""
     name = value.strip(".").lower()
     if not name or not all(is_label(label) for label in name.split(".")):
-        raise ValueError("DNS labels: a-z, 0-9 and - inside, with dots between them")
+        raise ValueError("DNS labels (a-z, 0-9, and - inside a label) separated by dots")
     return name
 
 
@@ -46,7 +46,7 @@ def is_label(label: str) -> bool:
 
 def prefix(value: str) -> str:
     if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", value):
-        raise ValueError("the start of a DNS label: a-z, 0-9 and -, beginning with a letter or digit")
+        raise ValueError("the start of a DNS label: a-z, 0-9 and -, not starting with -")
     return value
 
 
@@ -56,7 +56,7 @@ def prefix_or_empty(value: str) -> str:
 
 def whole_number(value: str) -> int:
     if not re.fullmatch(r"[0-9]{1,5}", value):
-        raise ValueError("a whole number, 0 or more, of at most 5 digits")
+        raise ValueError("a whole number from 0 to 99999")
     return int(value)
 
 
@@ -68,7 +68,7 @@ def seconds(value: str) -> int:
 
 def digits(value: str) -> str:
     if not re.fullmatch(r"[0-9]{0,5}", value):
-        raise ValueError("digits, or nothing")
+        raise ValueError("up to 5 digits, or nothing")
     return value
 
 
@@ -90,7 +90,7 @@ def path(value: str) -> Path:
         if re.search(r"\$[A-Za-z_{]", expanded) and not place.exists():
             raise ValueError("a path whose $VARIABLES are all set")
     except (OSError, RuntimeError) as error:
-        raise ValueError(f"a path that can be looked at ({error})") from None
+        raise ValueError(f"a path that can be accessed ({error})") from None
     return place
 
 
@@ -98,7 +98,7 @@ def folder(value: str) -> Path:
     place = path(value)
     nearest = next(there for there in (place, *place.parents) if there.exists())
     if not nearest.is_dir():
-        raise ValueError(f"a folder, and {nearest} is a file")
+        raise ValueError(f"a folder, but {nearest} is a file")
     return place
 
 
@@ -111,7 +111,7 @@ def file_or_none(value: str) -> Path | None:
         return None
     file = path(value)
     if not file.is_file() or not os.access(file, os.R_OK):
-        raise ValueError(f"a file that can be read, and {file} is not")
+        raise ValueError(f"a readable file, but {file} is not one")
     return file
 
 
@@ -119,7 +119,7 @@ def ca_bundle_or_none(value: str) -> Path | None:
     file = file_or_none(value)
     if file is not None:
         if ":" in str(file):
-            raise ValueError(f"a path without ':', where k3d would split it, and this is {file}")
+            raise ValueError(f"a path without ':' (k3d splits there), but got {file}")
         check_ca_bundle(file.read_bytes())
     return file
 
@@ -128,7 +128,7 @@ def check_ca_bundle(pem: bytes) -> None:
     from cryptography import x509
 
     if b"PRIVATE KEY-----" in pem:
-        raise ValueError("a file of certificates only, and this one holds a private key")
+        raise ValueError("certificates only, but this file contains a private key")
     try:
         x509.load_pem_x509_certificates(pem)
     except ValueError as error:
@@ -153,9 +153,9 @@ def subnet_or_empty(value: str) -> str:
 
 def network_name(value: str) -> str:
     if not re.fullmatch(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+", value):
-        raise ValueError("a Docker network's name: letters, digits, _ . and -")
+        raise ValueError("a Docker network name: letters, digits, _ . and -")
     if value in ("bridge", "host", "none"):
-        raise ValueError("a network that is not Docker's own, where k3d's nodes do not find each other by name")
+        raise ValueError("a network of its own: in Docker's built-in networks k3d nodes cannot find each other by name")
     return value
 
 
@@ -166,16 +166,15 @@ def image(value: str) -> str:
     return value
 
 
+# The keys of trust.KINDS and dns.METHODS, which lie above this module; tests/test_settings.py holds them equal.
 STORES = ("system", "nss", "java", "windows")
-
-
 METHODS = ("brew-dnsmasq", "systemd-resolved", "network-manager")
 
 
 def stores(value: str) -> tuple[str, ...]:
     names = tuple(name.strip() for name in value.split(",")) if value.strip() else ()
     if not set(names) <= set(STORES):
-        raise ValueError(f"some of {', '.join(STORES)}, or nothing")
+        raise ValueError(f"any of {', '.join(STORES)}, or nothing")
     return names
 
 
@@ -187,7 +186,7 @@ def method_or_empty(value: str) -> str:
 
 def https_address(value: str) -> str:
     if re.match(r"https?://[^/]*@", value):
-        raise ValueError("an address without a password, which would be shown; ~/.netrc keeps it")
+        raise ValueError("a URL without a password, which would be displayed; put it in ~/.netrc")
     if not re.fullmatch(r"https://[^\s/]\S*", value) or not value.isprintable():
         raise ValueError("https://...")
     return value.rstrip("/")
@@ -201,9 +200,9 @@ def version(value: str) -> str:
 
 def chart_source(value: str) -> str:
     if re.fullmatch(r"(oci|https?)://[^\s/@]+@.*", value):
-        raise ValueError("an address without a password, which would be shown; helm registry login keeps it")
+        raise ValueError("a URL without a password, which would be displayed; use helm registry login")
     if re.fullmatch(r"(oci|https?)://[^\s/]\S*", value) and value.isprintable():
         return value.rstrip("/")
     if not value or not path(value).is_dir():
-        raise ValueError("oci://..., https://..., or a folder that exists")
+        raise ValueError("oci://..., https://..., or an existing folder")
     return str(path(value))

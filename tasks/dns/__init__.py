@@ -46,7 +46,7 @@ Without any of these: public DNS leads every name below 127.0.0.1.nip.io to this
 
 @task(klass=PlainTask, help=PRINT_SUDO)
 def dns(context: Context, print_sudo: bool = False) -> None:
-    """Have this machine resolve the clusters' names
+    """Make this machine resolve the cluster names
 
     In the first way that works here, or in that of DNS_METHOD.
     """
@@ -56,7 +56,7 @@ def dns(context: Context, print_sudo: bool = False) -> None:
 
 @task(klass=PlainTask)
 def dns_verify(context: Context) -> None:
-    """Ask this machine's resolver for the names
+    """Test how this machine resolves the cluster names
 
     And whether names of others are left alone.
     """
@@ -70,7 +70,7 @@ def dns_verify(context: Context) -> None:
 
 @task(klass=PlainTask, help=PRINT_SUDO)
 def dns_remove(context: Context, print_sudo: bool = False) -> None:
-    """Undo what inv dns has done"""
+    """Remove the DNS configuration that inv dns created"""
     shell, _ = open_shell(context)
     with_sudo_plan(shell, remove, print_sudo)
 

@@ -25,21 +25,21 @@ def resolvers() -> Path:
 
 @task(klass=PlainTask)
 def dnsmasq_brew_install(context: Context) -> None:
-    """Install dnsmasq with Homebrew, and start it"""
+    """macOS: install dnsmasq with Homebrew and start it"""
     shell, _ = open_shell(context)
     with_sudo_plan(shell, start)
 
 
 @task(klass=PlainTask)
 def dnsmasq_brew_configure(context: Context) -> None:
-    """Have that dnsmasq, and macOS, resolve the names"""
+    """macOS: make dnsmasq resolve the cluster names"""
     shell, settings = open_shell(context)
     with_sudo_plan(shell, lambda shell: configure(shell, settings))
 
 
 @task(klass=PlainTask)
 def dnsmasq_brew(context: Context) -> None:
-    """macOS: install dnsmasq and configure it"""
+    """macOS: install and configure dnsmasq"""
     shell, settings = open_shell(context)
     with_sudo_plan(shell, lambda shell: install(shell, settings))
 

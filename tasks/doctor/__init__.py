@@ -42,7 +42,7 @@ THIS_MACHINE = "this machine"
     "checks": "list all checks, and run none",
 })
 def doctor(context: Context, fix: bool = False, json: bool = False, checks: bool = False) -> None:
-    """Find out why something does not work
+    """Find out what does not work, and how to fix it
 
     Exits with 0 when all is well, 1 with only warnings, 2 with an error.
     """

@@ -1,1 +1,1 @@
-"""Ask and report what is there: a URL, a certificate, a resolver, a cluster. Nothing here changes anything."""
+"""Read-only queries: a URL, a certificate, CoreDNS, the objects of a cluster. Nothing here changes anything."""

@@ -1,4 +1,4 @@
-"""Ask a cluster's CoreDNS."""
+"""Queries to a cluster's CoreDNS."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tasks.core.shell import Shell
 
 
 def expected_answers(cluster: Cluster, service: str, host: str) -> dict[str, str]:
-    """What CoreDNS must say for a name of this cluster, one of another, and k3d's own name for this host."""
+    """What CoreDNS must answer for a name of this cluster, one of another cluster, and k3d's own name for this host."""
     answers = {f"proof.{cluster.domain}": service}
     other = next((number for number in cluster.settings.numbers if number != cluster.number), None)
     if host and other is not None:
@@ -21,12 +21,12 @@ def expected_answers(cluster: Cluster, service: str, host: str) -> dict[str, str
 
 
 def resolve_in_cluster(shell: Shell, cluster: Cluster, names: list[str]) -> dict[str, str]:
-    """The IPv4 address that CoreDNS gives for each name, asked over TCP through a port-forward: no image is needed."""
+    """The IPv4 address that CoreDNS returns for each name, over TCP through a port-forward, which needs no image."""
     import dns.exception
     import dns.message
     import dns.query
 
-    found = {}
+    addresses = {}
     try:
         with port_forward(shell, cluster, "kube-system", "deployment/coredns", 53) as port:
             for name in names:
@@ -34,21 +34,21 @@ def resolve_in_cluster(shell: Shell, cluster: Cluster, names: list[str]) -> dict
                 reply = dns.query.tcp(query, "127.0.0.1", timeout=3, port=port)
                 for rrset in reply.answer:
                     if rrset.name == query.question[0].name and len(rrset) == 1:
-                        found[name] = str(rrset[0])
+                        addresses[name] = str(rrset[0])
     except (OSError, EOFError, dns.exception.DNSException):
-        pass  # asked again by the caller, within its time
-    return found
+        pass  # the caller tries again until its timeout
+    return addresses
 
 
 @contextmanager
 def port_forward(shell: Shell, cluster: Cluster, namespace: str, target: str, port: int) -> Iterator[int]:
-    """A port of 127.0.0.1 that leads to that port in the cluster; OSError when kubectl cannot."""
+    """Forward a port of 127.0.0.1 to that port in the cluster; OSError when kubectl cannot."""
     with shell.background(*cluster.kubectl, "-n", namespace, "port-forward", "--address", "127.0.0.1",
-                          target, f":{port}") as said:
+                          target, f":{port}") as read_output:
         for _ in range(200):
-            begun = re.search(r"127\.0\.0\.1:(\d+) ->", said())
-            if begun:
-                yield int(begun[1])
+            started = re.search(r"127\.0\.0\.1:(\d+) ->", read_output())
+            if started:
+                yield int(started[1])
                 return
             time.sleep(0.05)
-        raise OSError("port-forward did not begin within 10 s")
+        raise OSError("port-forward did not start within 10 s")

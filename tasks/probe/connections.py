@@ -1,6 +1,6 @@
-"""The N x N probe: every connection between this machine and the clusters, by the examples' page.
+"""The N x N probe: every connection between this machine and the clusters, tested with the example page.
 
-`inv matrix` prints it, the examples end with it, and the doctor asks it last.
+`inv matrix` shows the result, and installing the examples ends with it.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from tasks.probe.requests import (
     CERTIFICATE_REFUSED,
     CONNECTION_REFUSED,
     NAME_NOT_FOUND,
-    TIMED_OUT,
+    REQUEST_TIMED_OUT,
     Answer,
     ExamplesMissing,
-    ask_from_host,
-    ask_from_pod,
+    request_from_host,
+    request_from_pod,
 )
 
 HOST = "this machine"
@@ -30,15 +30,15 @@ SCHEMES = ("http", "https")
 
 
 class ConnectionReason(Reason):
-    """Why a page did not come back."""
+    """Why a request did not return the expected page."""
 
     EXAMPLES_MISSING = "the examples are not installed in {cluster}: {command}"
-    NAME_NOT_RESOLVED = "CoreDNS of {source} does not resolve the name"
-    CONNECTION_REFUSED = "{route}: the connection is refused"
-    NO_ANSWER_IN_TIME = "{route}: no answer in time; is a firewall in the way?"
+    NAME_NOT_RESOLVED = "CoreDNS in {source} does not resolve the name"
+    CONNECTION_REFUSED = "{route}: connection refused"
+    TIMED_OUT = "{route}: timed out; is a firewall blocking it?"
     CERTIFICATE_NOT_TRUSTED = "the pod's trust bundle does not verify the certificate ({error})"
     REQUEST_FAILED = "{route}: {error}"
-    POD_UNREACHABLE = "the pod cannot be reached: {error}"
+    EXEC_FAILED = "kubectl cannot run curl in the pod: {error}"
     HOST_REQUEST_FAILED = "{error}"
     WRONG_PAGE = "got a different page than {target}'s: {body!r}"
 
@@ -51,7 +51,7 @@ class Connection:
     target: Cluster
     scheme: str
 
-    def __hash__(self) -> int:  # settings hold a dictionary
+    def __hash__(self) -> int:  # settings contain a dictionary, which has no hash
         return hash((self.source_name, self.target.name, self.scheme))
 
     @property
@@ -68,7 +68,7 @@ class Connection:
 
 
 Connections = dict[Connection, Row]
-"""What came of each."""
+"""The result of each connection."""
 
 
 def all_connections(clusters: list[Cluster]) -> list[Connection]:
@@ -77,36 +77,36 @@ def all_connections(clusters: list[Cluster]) -> list[Connection]:
 
 
 def probe(shell: Shell, connections: list[Connection]) -> Connections:
-    """Try these connections side by side, with one `kubectl exec` for each cluster that asks."""
+    """Test these connections side by side, with one `kubectl exec` for each source."""
     jobs: list[Callable[[], Connections]] = [
         partial(probe_from_host, connection) for connection in connections if connection.source is None]
     by_source: dict[str, list[Connection]] = {}
     for connection in connections:
         if connection.source:
             by_source.setdefault(connection.source_name, []).append(connection)
-    jobs += [partial(probe_from_pod, shell, asked) for asked in by_source.values()]
-    rows = {connection: row for found in shell.side_by_side(jobs) for connection, row in found.items()}
+    jobs += [partial(probe_from_pod, shell, group) for group in by_source.values()]
+    rows = {connection: row for results in shell.side_by_side(jobs) for connection, row in results.items()}
     return {connection: compare(rows, connection) for connection in connections}
 
 
 def probe_from_host(connection: Connection) -> Connections:
-    answer = ask_from_host(connection.target, connection.scheme)
+    answer = request_from_host(connection.target, connection.scheme)
     return {connection: judge(connection, answer)}
 
 
 def probe_from_pod(shell: Shell, connections: list[Connection]) -> Connections:
-    """These all have one source."""
+    """Test connections that have the same source."""
     source = connections[0].source
     assert source
     try:
-        answers = ask_from_pod(shell, source, *(connection.url for connection in connections))
+        answers = request_from_pod(shell, source, *(connection.url for connection in connections))
     except ExamplesMissing:
-        return {connection: without_examples(connection, source) for connection in connections}
+        return {connection: skip_without_examples(connection, source) for connection in connections}
     return {connection: judge(connection, answer) for connection, answer in zip(connections, answers, strict=True)}
 
 
 def judge(connection: Connection, answer: Answer) -> Row:
-    """A row for what came back: it must be the page of that very cluster."""
+    """A row for the answer, which must be the page of exactly that cluster."""
     target = connection.target
     if not answer.error and is_page_of(target, answer.body):
         verified = ", certificate verified" if connection.scheme == "https" else ""
@@ -117,7 +117,7 @@ def judge(connection: Connection, answer: Answer) -> Row:
 
 
 def explain_failure(source: Cluster | None, target: Cluster, answer: Answer) -> tuple[Problem, str]:
-    """Why no answer came: the hop that is broken, and the command that fixes it where one is known."""
+    """Why there is no answer: the broken hop, and the command that fixes it if one is known."""
     if source is None:
         return problem(ConnectionReason.HOST_REQUEST_FAILED, error=answer.error), ""
     configure = f"inv k3d-cluster-configure --n {source.number}"
@@ -126,38 +126,38 @@ def explain_failure(source: Cluster | None, target: Cluster, answer: Answer) -> 
         return problem(ConnectionReason.NAME_NOT_RESOLVED, source=source.name), configure
     if answer.code in CONNECTION_REFUSED:
         return problem(ConnectionReason.CONNECTION_REFUSED, route=route), configure
-    if answer.code in TIMED_OUT:
-        return problem(ConnectionReason.NO_ANSWER_IN_TIME, route=route), configure
+    if answer.code in REQUEST_TIMED_OUT:
+        return problem(ConnectionReason.TIMED_OUT, route=route), configure
     if answer.code in CERTIFICATE_REFUSED:
         return (problem(ConnectionReason.CERTIFICATE_NOT_TRUSTED, error=answer.error),
                 f"{configure} k3d-cluster-examples --n {source.number}")
     if answer.code:
         return problem(ConnectionReason.REQUEST_FAILED, route=route, error=answer.error), configure
-    return (problem(ConnectionReason.POD_UNREACHABLE, error=answer.error),
+    return (problem(ConnectionReason.EXEC_FAILED, error=answer.error),
             f"inv k3d-cluster-start --n {source.number} k3d-cluster-examples --n {source.number}")
 
 
-def without_examples(connection: Connection, cluster: Cluster) -> Row:
-    why = examples_missing(cluster)
+def skip_without_examples(connection: Connection, cluster: Cluster) -> Row:
+    why = explain_missing_examples(cluster)
     return connection.row("grey", describe(why), code=why.code)
 
 
-def examples_missing(cluster: Cluster) -> Problem:
+def explain_missing_examples(cluster: Cluster) -> Problem:
     return problem(ConnectionReason.EXAMPLES_MISSING, cluster=cluster.name,
                    command=f"inv k3d-cluster-examples --n {cluster.number}")
 
 
 def compare(rows: Connections, connection: Connection) -> Row:
-    """A red row in view of the others: grey where its target has no examples, and what to type."""
+    """Adjust a red row to the other rows: grey if its target has no examples; otherwise the command to run."""
     row, target = rows[connection], connection.target
     if row.state != "red":
         return row
     if any(other.source == target and rows[other].state == "grey" for other in rows):
-        return without_examples(connection, target)
+        return skip_without_examples(connection, target)
     from_host = rows.get(Connection(None, target, connection.scheme))
     if row.command and (from_host is None or from_host.state == "green"):
         return row
-    # Not only this pod's route is broken: a trace to the target shows where.
+    # The target does not answer this machine either: a trace shows where it breaks.
     https = rows.get(replace(connection, scheme="https"))
     scheme = "https" if https and https.state == "red" else connection.scheme
     return replace(row, command=trace_command(example_url(target, scheme)))

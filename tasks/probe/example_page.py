@@ -1,4 +1,4 @@
-"""The examples' page, which shows what cluster it is of."""
+"""The page of the examples, which shows the cluster that it belongs to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where Traefik sends a request, as a cluster's Ingresses say. IngressRoutes and HTTPRoutes are not read."""
+"""Where Traefik routes a request, according to the Ingresses. IngressRoutes and HTTPRoutes are not read."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tasks.probe.snapshot import ClusterSnapshot, Object
 
 CLASSES = ("", "traefik")
-"""Those of an Ingress that k3s' Traefik reads."""
+"""The classes of the Ingresses that Traefik of k3s reads."""
 
 
 @dataclass(frozen=True)
@@ -17,12 +17,12 @@ class Route:
 
     ingress: Object
     host: str
-    """May begin with `*.`; empty means every host."""
+    """May start with `*.`; empty means every host."""
     path: str
     exact: bool
     service: str
     port: str
-    """Its number or its name."""
+    """The number or the name of the port."""
 
     @property
     def namespace(self) -> str:
@@ -34,36 +34,36 @@ class Route:
 
     @property
     def secret(self) -> str | None:
-        """The secret of its certificate for this host; None where it has none."""
+        """The secret in `tls` for this host; None if no entry covers it."""
         for entry in self.ingress["spec"].get("tls") or []:
             if any(covers_host(host, self.host) for host in entry.get("hosts") or [self.host]):
                 return str(entry.get("secretName", ""))
         return None
 
     @property
-    def names(self) -> list[str]:
-        """The hosts of all its certificates."""
+    def tls_hosts(self) -> list[str]:
+        """All hosts in `tls`."""
         return [host for entry in self.ingress["spec"].get("tls") or [] for host in entry.get("hosts") or []]
 
     def matches(self, host: str, path: str) -> bool:
-        # Traefik takes a prefix letter by letter, not label by label as Kubernetes describes it.
+        # Traefik compares a prefix character by character, not by path elements as Kubernetes specifies.
         return covers_host(self.host, host) and (path == self.path if self.exact else path.startswith(self.path))
 
-    def is_served_at(self, scheme: str) -> bool:
-        """Whether its annotation leaves this entry point of k3s' Traefik open."""
+    def accepts_scheme(self, scheme: str) -> bool:
+        """Whether its annotation includes the entry point for this scheme."""
         annotations = self.ingress["metadata"].get("annotations") or {}
         points = annotations.get("traefik.ingress.kubernetes.io/router.entrypoints", "web,websecure")
         return {"http": "web", "https": "websecure"}[scheme] in [point.strip() for point in points.split(",")]
 
 
 def covers_host(pattern: str, host: str) -> bool:
-    """Whether the host of a rule, or a name in a certificate, covers this one; `*` stands for one label."""
+    """Whether the host of a rule, or a name in a certificate, covers this host; `*` stands for one label."""
     return pattern in ("", host) or (pattern.startswith("*.") and host.partition(".")[2] == pattern[2:])
 
 
-def list_routes(seen: ClusterSnapshot) -> Iterator[Route]:
-    """Those of all Ingresses that Traefik reads."""
-    for ingress in seen.all("Ingress"):
+def list_routes(snapshot: ClusterSnapshot) -> Iterator[Route]:
+    """The routes of all Ingresses that Traefik reads."""
+    for ingress in snapshot.all("Ingress"):
         spec, annotations = ingress["spec"], ingress["metadata"].get("annotations") or {}
         if (spec.get("ingressClassName") or annotations.get("kubernetes.io/ingress.class", "")) not in CLASSES:
             continue
@@ -79,20 +79,20 @@ def list_routes(seen: ClusterSnapshot) -> Iterator[Route]:
                             str(port.get("name") or port.get("number", "")))
 
 
-def find_route(seen: ClusterSnapshot, host: str, path: str) -> Route | None:
-    """The one that Traefik chooses: the closest host, then the longest path."""
-    matching = [route for route in list_routes(seen) if route.matches(host, path)]
+def find_route(snapshot: ClusterSnapshot, host: str, path: str) -> Route | None:
+    """The route that Traefik chooses: the most specific host, then the longest path."""
+    matching = [route for route in list_routes(snapshot) if route.matches(host, path)]
     return max(matching, default=None, key=lambda route: (
         route.host == host, bool(route.host), len(route.path), route.exact))
 
 
-def has_port(service: Object, wanted: str) -> bool:
-    return any(wanted in (str(port["port"]), port.get("name")) for port in service["spec"].get("ports") or [])
+def has_port(service: Object, expected: str) -> bool:
+    return any(expected in (str(port["port"]), port.get("name")) for port in service["spec"].get("ports") or [])
 
 
-def deployment_of(seen: ClusterSnapshot, service: Object) -> Object | None:
+def find_deployment(snapshot: ClusterSnapshot, service: Object) -> Object | None:
     """The Deployment whose pods the Service selects."""
     selector = (service["spec"].get("selector") or {}).items()
-    return next((found for found in seen.all("Deployment") if selector
-                 and found["metadata"]["namespace"] == service["metadata"]["namespace"]
-                 and selector <= found["spec"].get("template", {}).get("metadata", {}).get("labels", {}).items()), None)
+    return next((entry for entry in snapshot.all("Deployment") if selector
+                 and entry["metadata"]["namespace"] == service["metadata"]["namespace"]
+                 and selector <= entry["spec"].get("template", {}).get("metadata", {}).get("labels", {}).items()), None)

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     import ssl
 
 SECONDS = 10
-"""For one answer."""
+"""The timeout of one request."""
 
 TRAEFIK_NOT_FOUND = "404 page not found\n"
 """What Traefik itself answers where no router matches."""
 
 # Exit codes of curl: https://curl.se/libcurl/c/libcurl-errors.html
-NAME_NOT_FOUND, CONNECTION_REFUSED, TIMED_OUT, CERTIFICATE_REFUSED = (5, 6), (7,), (28,), (60, 77)
+NAME_NOT_FOUND, CONNECTION_REFUSED, REQUEST_TIMED_OUT, CERTIFICATE_REFUSED = (5, 6), (7,), (28,), (60, 77)
 
 SEPARATOR = "---- dev-cluster-tasks ----"
 WRITE_OUT = rf"\n{SEPARATOR}%{{exitcode}} %{{http_code}} %{{errormsg}}\n"
@@ -34,7 +34,7 @@ WRITTEN_OUT = re.compile(rf"(.*?)\n{SEPARATOR}(\d+) (\d+) (.*?)\n", re.DOTALL)
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back for a URL. Without an answer `code` is curl's exit code, and `error` its reason."""
+    """The response to a request. Where there is none, `code` is curl's exit code, and `error` its message."""
 
     status: int = 0
     body: str = ""
@@ -43,14 +43,14 @@ class Answer:
 
 
 class ExamplesMissing(Exception):
-    """The pod that would ask does not exist."""
+    """The pod that sends the requests does not exist."""
 
 
 # --- from this machine ------------------------------------------------------------------------------------------------
 
 
-def ask_from_host(cluster: Cluster, scheme: str, host: str = "", path: str = "/") -> Answer:
-    """Ask 127.0.0.1 for the name, regardless of this machine's DNS and trust stores; without a host the examples'."""
+def request_from_host(cluster: Cluster, scheme: str, host: str = "", path: str = "/") -> Answer:
+    """Request a page from 127.0.0.1, whatever this machine's DNS and trust stores say. Default: the example page."""
     try:
         return http_get(cluster, scheme, host or example_host(cluster), path, tls_trusting_root)
     except OSError as error:
@@ -58,7 +58,7 @@ def ask_from_host(cluster: Cluster, scheme: str, host: str = "", path: str = "/"
 
 
 def http_get(cluster: Cluster, scheme: str, host: str, path: str, trust: Callable[[Cluster], ssl.SSLContext]) -> Answer:
-    """One GET; OSError when there is no HTTP answer."""
+    """One GET; OSError when there is no HTTP response."""
     import http.client
 
     connection = http.client.HTTPConnection(host, port(cluster, scheme))
@@ -70,17 +70,17 @@ def http_get(cluster: Cluster, scheme: str, host: str, path: str, trust: Callabl
             response = connection.getresponse()
             return Answer(response.status, response.read().decode(errors="replace"))
         except http.client.HTTPException as error:
-            raise OSError(f"no HTTP answer: {error!r}") from None
+            raise OSError(f"no HTTP response: {error!r}") from None
 
 
 def tls_trusting_root(cluster: Cluster) -> ssl.SSLContext:
-    """TLS that accepts only what our root signed; OSError when the root cannot be read."""
+    """TLS that accepts only certificates issued under our root; OSError when the root cannot be read."""
     import ssl
 
     file = RootFiles.of(cluster.settings).certificate
     try:
         return ssl.create_default_context(cafile=str(file))
-    except OSError as error:  # which does not name the file
+    except OSError as error:  # the error does not name the file
         raise OSError(f"the root {file} cannot be read: {error.strerror or error}") from None
 
 
@@ -102,18 +102,18 @@ def curl_in_pod(shell: Shell, cluster: Cluster, deployment: str, *words: str, se
                       *words, seconds=seconds)
 
 
-def ask_from_pod(shell: Shell, cluster: Cluster, *urls: str) -> list[Answer]:
-    """Ask for these URLs, one after another, from the pod `curl`, which has the bundle.
+def request_from_pod(shell: Shell, cluster: Cluster, *urls: str) -> list[Answer]:
+    """Request these URLs, one after another, from the pod `curl`, which has the trust bundle.
 
-    :raises ExamplesMissing: when there is no such pod.
+    :raises ExamplesMissing: when that pod does not exist.
     """
-    said = curl_in_pod(shell, cluster, "curl", "--globoff", "--connect-timeout", "5", "--write-out", WRITE_OUT, *urls,
-                       seconds=max(LOOK_SECONDS, (SECONDS + 1) * len(urls)))
+    result = curl_in_pod(shell, cluster, "curl", "--globoff", "--connect-timeout", "5", "--write-out", WRITE_OUT, *urls,
+                         seconds=max(LOOK_SECONDS, (SECONDS + 1) * len(urls)))
     answers = [Answer(int(status), body, int(code), error or f"curl exited with code {code}" if int(code) else "")
-               for body, code, status, error in WRITTEN_OUT.findall(said.stdout)]
+               for body, code, status, error in WRITTEN_OUT.findall(result.stdout)]
     if len(answers) == len(urls):
         return answers
-    reason = (said.stderr.strip() or f"kubectl exited with code {said.exited}").splitlines()[-1]
+    reason = (result.stderr.strip() or f"kubectl exited with code {result.exited}").splitlines()[-1]
     if "(NotFound)" in reason:
         raise ExamplesMissing
     return [Answer(error=reason)] * len(urls)

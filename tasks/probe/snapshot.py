@@ -1,4 +1,4 @@
-"""What lies in a cluster, read at once for those who judge it: status, doctor and trace."""
+"""The objects of a cluster, read in one go for status, doctor and trace."""
 
 from __future__ import annotations
 
@@ -15,83 +15,79 @@ from tasks.probe import issued
 Object = dict[str, Any]
 """An object of the API, as its JSON."""
 
-# The bundle is large, and in every namespace that wants it: of it only the place is asked for.
+# The trust bundle is large, and many namespaces have a copy: only its namespaces are listed.
 WITHOUT_BUNDLES = ("--field-selector", "metadata.name!=default-ca-bundle")
+ONLY_BUNDLES = ("--field-selector", "metadata.name=default-ca-bundle")
 
+KUBERNETES_KINDS = "nodes,namespaces,pods,deployments,services,endpointslices,ingresses,configmaps"
 
-BUNDLES = ("--field-selector", "metadata.name=default-ca-bundle")
-
-
-KUBERNETES = "nodes,namespaces,pods,deployments,services,endpointslices,ingresses,configmaps"
-
-
-# Kinds that cert-manager, trust-manager and k3s bring. Where one is unknown, kubectl gives none of them.
-OTHERS = "clusterissuers,certificates,bundles,helmchartconfigs"
+# Kinds of cert-manager, trust-manager and k3s. If one of them is unknown, kubectl returns none of the others either.
+ADDON_KINDS = "clusterissuers,certificates,bundles,helmchartconfigs"
 
 
 @dataclass(frozen=True)
 class ClusterSnapshot:
-    """What a cluster's API told: no secret among it, of those the certificates alone."""
+    """What a cluster's API returned. It holds no secrets, only the certificates in them."""
 
     cluster: Cluster
     error: str = ""
-    """Why the API did not answer; empty when it did."""
+    """Why the API did not answer; empty if it did."""
     objects: list[Object] = field(default_factory=list)
     chain: bytes = b""
     """The issuer's certificates: intermediate, then root, as PEM."""
     leaves: dict[tuple[str, str], bytes] = field(default_factory=dict)
-    """PEM of the issuer's leaves, by namespace and name of their secret."""
+    """The leaves of the issuer as PEM, by namespace and name of their secret."""
     with_bundle: list[str] = field(default_factory=list)
     """The namespaces that have the trust bundle."""
 
     def all(self, kind: str) -> Iterator[Object]:
-        """Those of a kind, such as `Ingress`."""
-        return (found for found in self.objects if found["kind"] == kind)
+        """The objects of a kind, such as `Ingress`."""
+        return (entry for entry in self.objects if entry["kind"] == kind)
 
     def one(self, kind: str, name: str, namespace: str = "") -> Object | None:
-        """The one of that name; `namespace` is empty for kinds that have none."""
-        return next((found for found in self.all(kind) if found["metadata"]["name"] == name
-                     and found["metadata"].get("namespace", "") == namespace), None)
+        """The object with that name; `namespace` is empty for kinds without namespaces."""
+        return next((entry for entry in self.all(kind) if entry["metadata"]["name"] == name
+                     and entry["metadata"].get("namespace", "") == namespace), None)
 
     def data(self, name: str, namespace: str, key: str) -> str:
-        """A key of a ConfigMap; empty when there is no such one."""
-        found = self.one("ConfigMap", name, namespace) or {}
-        return str((found.get("data") or {}).get(key, ""))
+        """A value in a ConfigMap; empty if there is none."""
+        entry = self.one("ConfigMap", name, namespace) or {}
+        return str((entry.get("data") or {}).get(key, ""))
 
     def ready_endpoints(self, service: str, namespace: str) -> list[str]:
-        """The addresses behind a Service that are ready."""
-        slices = [found for found in self.all("EndpointSlice") if found["metadata"].get("namespace") == namespace
-                  and (found["metadata"].get("labels") or {}).get("kubernetes.io/service-name") == service]
-        return [address for found in slices for endpoint in found.get("endpoints") or []
+        """The addresses of the pods behind a Service that are ready."""
+        slices = [entry for entry in self.all("EndpointSlice") if entry["metadata"].get("namespace") == namespace
+                  and (entry["metadata"].get("labels") or {}).get("kubernetes.io/service-name") == service]
+        return [address for entry in slices for endpoint in entry.get("endpoints") or []
                 if (endpoint.get("conditions") or {}).get("ready", True) for address in endpoint.get("addresses") or []]
 
     def version(self, deployment: str) -> str:
-        """Of cert-manager or trust-manager, as their charts say; empty when it is not there."""
-        found = self.one("Deployment", deployment, "cert-manager") or {"metadata": {}}
-        return str((found["metadata"].get("labels") or {}).get("app.kubernetes.io/version", ""))
+        """The version of cert-manager or trust-manager from its chart's label; empty if it is not installed."""
+        entry = self.one("Deployment", deployment, "cert-manager") or {"metadata": {}}
+        return str((entry["metadata"].get("labels") or {}).get("app.kubernetes.io/version", ""))
 
 
 def take_snapshot(shell: Shell, cluster: Cluster) -> ClusterSnapshot:
-    """Ask the cluster for all of it, side by side."""
+    """Read everything side by side."""
     def get(kinds: str, *more: str) -> tuple[list[Object], str]:
-        said = shell.look(*cluster.kubectl, "get", kinds, "-A", "-o", "json", "--request-timeout=10s", *more)
-        if not said.ok:
-            return [], (said.stderr.strip() or "no answer").splitlines()[-1]
+        result = shell.look(*cluster.kubectl, "get", kinds, "-A", "-o", "json", "--request-timeout=10s", *more)
+        if not result.ok:
+            return [], (result.stderr.strip() or "no answer").splitlines()[-1]
         try:
-            return [normalize(found) for found in json.loads(said.stdout)["items"] or []], ""
+            return [normalize(entry) for entry in json.loads(result.stdout)["items"] or []], ""
         except (ValueError, TypeError, KeyError):
-            return [], "kubectl gave an answer that cannot be read"
+            return [], "the output of kubectl cannot be parsed"
 
-    (objects, error), (others, _), chain, leaves, bundles = shell.side_by_side([
-        partial(get, KUBERNETES, *WITHOUT_BUNDLES), partial(get, OTHERS),
+    (objects, error), (addons, _), chain, leaves, bundles = shell.side_by_side([
+        partial(get, KUBERNETES_KINDS, *WITHOUT_BUNDLES), partial(get, ADDON_KINDS),
         partial(issued.read_chain, shell, cluster), partial(issued.list_leaves, shell, cluster),
-        partial(issued.list_columns, shell, cluster, "configmaps", "{.metadata.namespace}", *BUNDLES)])
-    return ClusterSnapshot(cluster, error, objects + others, chain or b"", leaves, [row[0] for row in bundles])
+        partial(issued.list_columns, shell, cluster, "configmaps", "{.metadata.namespace}", *ONLY_BUNDLES)])
+    return ClusterSnapshot(cluster, error, objects + addons, chain or b"", leaves, [row[0] for row in bundles])
 
 
-def normalize(found: Object) -> Object:
-    """The object without what is null, which then is as what is not there; the parts that all are asked for are."""
-    return {"metadata": {}, "spec": {}, "status": {}, **without_nulls(found)}
+def normalize(entry: Object) -> Object:
+    """The object without nulls, and with the parts that every reader expects."""
+    return {"metadata": {}, "spec": {}, "status": {}, **without_nulls(entry)}
 
 
 def without_nulls(value: Any) -> Any:
@@ -101,13 +97,13 @@ def without_nulls(value: Any) -> Any:
 
 
 def kubelet_version(node: Object) -> str:
-    """k3s' own version; empty where the node has not told it yet."""
+    """The version of k3s; empty if the node has not reported it yet."""
     return str(node["status"].get("nodeInfo", {}).get("kubeletVersion", ""))
 
 
-def read_condition(found: Object, kind: str) -> tuple[bool, str]:
-    """Whether an object has that condition, and what it says about it."""
-    for entry in found.get("status", {}).get("conditions", []):
+def read_condition(target: Object, kind: str) -> tuple[bool, str]:
+    """Whether a condition of an object is true, and its message."""
+    for entry in target.get("status", {}).get("conditions", []):
         if entry.get("type") == kind:
             return entry.get("status") == "True", str(entry.get("message", ""))
-    return False, "it says nothing about it yet"
+    return False, f"the condition {kind} is not set yet"

@@ -20,20 +20,20 @@ PERMITTED_VIOLATION, EXCLUDED_VIOLATION = 47, 48
 
 @dataclass(frozen=True)
 class ServedCertificate:
-    """A leaf, and OpenSSL's verdict on it and the chain that came with it, when it trusts only our root."""
+    """A leaf, and the result when OpenSSL verifies it, with the chain that was sent along, against our root alone."""
 
     leaf: Certificate
     code: int
-    """OpenSSL's; 0 when it is accepted."""
+    """OpenSSL's error code; 0 when it is accepted."""
     error: str
 
     @property
     def by_traefik(self) -> bool:
-        """Whether it is the one that Traefik creates where it has no other."""
+        """Whether it is the default certificate, which Traefik serves where it has no other."""
         return "TRAEFIK DEFAULT CERT" in self.leaf.issuer.rfc4514_string()
 
     @property
-    def breaks_a_constraint(self) -> bool:
+    def violates_constraint(self) -> bool:
         return self.code in (PERMITTED_VIOLATION, EXCLUDED_VIOLATION)
 
 
@@ -63,12 +63,12 @@ def issuer_name(certificate: Certificate) -> str:
     """The common name of its issuer."""
     from cryptography.x509.oid import NameOID
 
-    found = certificate.issuer.get_attributes_for_oid(NameOID.COMMON_NAME)
-    return str(found[0].value) if found else certificate.issuer.rfc4514_string()
+    names = certificate.issuer.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(names[0].value) if names else certificate.issuer.rfc4514_string()
 
 
 def dns_names(certificate: Certificate) -> list[str]:
-    """The DNS names that it is for."""
+    """The DNS names that it is valid for."""
     from cryptography import x509
 
     try:

@@ -36,7 +36,7 @@ from tasks.tools.required import require
     "new_key": "a new key too: for a key that others may have read, or a root that may sign for too much",
 })
 def cert_renew(context: Context, new_key: bool = False, print_sudo: bool = False) -> None:
-    """Renew the root: new dates, or --new-key
+    """Renew the root CA; --new-key replaces its key too
 
     Both roots are trusted until no cluster needs the former one. Run it again to resume an interrupted renewal.
     """

@@ -16,7 +16,7 @@ from tasks.tools.required import OLDEST_VERSIONS, VERSION_COMMANDS, find_any_pro
 
 @task(klass=PlainTask, help={"install": "get k3d, helm and kubectl where they are missing or too old"})
 def tools(context: Context, install: bool = False) -> None:
-    """Show the needed programs; --install gets them"""
+    """Show the required tools; --install downloads them"""
     settings = configuration.load()
     shell = Shell(context, settings.environment)
     if install:

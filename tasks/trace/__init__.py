@@ -1,4 +1,4 @@
-"""The task `trace`: one URL, hop by hop, from its name to the answer; then the same from pods."""
+"""The task `trace`: one URL, hop by hop, from its name to the answer; then the same URL from pods."""
 
 from __future__ import annotations
 
@@ -13,33 +13,32 @@ from tasks.core.settings import Cluster
 from tasks.core.shell import Shell
 from tasks.core.table import JSON_HELP, Row, print_json, show
 from tasks.engine.clusters import own_clusters
-from tasks.probe.connections import examples_missing, explain_failure
-from tasks.probe.requests import ExamplesMissing, ask_from_pod
+from tasks.probe.connections import explain_failure, explain_missing_examples
+from tasks.probe.requests import ExamplesMissing, request_from_pod
 from tasks.tools.required import require
-from tasks.trace.context import Broken, TraceContext
+from tasks.trace.context import HopFailure, TraceContext
 from tasks.trace.hops import HOPS, HTTPS_HOPS
-from tasks.trace.machine import explain_proxy_answer, resolver
+from tasks.trace.machine import check_resolver, explain_proxy_answer
 from tasks.trace.url import ClusterUrl, parse_url
 
 
 class TraceReason(Reason):
     SKIPPED = "skipped"
-    CANNOT_TELL = "not known"
 
 
-@task(klass=PlainTask, positional=["url"], help={"url": "below a cluster's domain, with its port", **JSON_HELP})
+@task(klass=PlainTask, positional=["url"], help={"url": "a URL below a cluster's domain, with the port", **JSON_HELP})
 def trace(context: Context, url: str = "", json: bool = False) -> None:
     """Trace a URL hop by hop and show where it breaks
 
     inv trace https://example-nginx.cl1.k3d.internal:11443/
     From this machine: name, resolver, port, load balancer, Traefik, Ingress, Service, endpoints, certificate, name
-    constraint, answer. Then from a pod of each running cluster. IngressRoutes and HTTPRoutes are not read.
+    constraints, answer. Then from a pod in each running cluster. IngressRoutes and HTTPRoutes are not read.
     """
     settings = configuration.load()
     parsed = parse_url(settings, url)
     shell = Shell(context, settings.environment)
     require(shell, "docker", "k3d", "kubectl")
-    rows = follow_hops(shell, parsed)
+    rows = trace_hops(shell, parsed)
     if json:
         print_json(rows)
     else:
@@ -50,49 +49,48 @@ def trace(context: Context, url: str = "", json: bool = False) -> None:
             f"  {row.source}, {row.target}: {row.note}\n    {row.command}" for row in red))
 
 
-def follow_hops(shell: Shell, url: ClusterUrl) -> list[Row]:
+def trace_hops(shell: Shell, url: ClusterUrl) -> list[Row]:
     """A row for each hop from this machine, and one for each running cluster. After a broken hop the rest is skipped.
 
-    Only the resolver is not a hop that others depend on: they are asked at 127.0.0.1, and pods have CoreDNS.
+    No hop depends on the resolver: requests go to 127.0.0.1, and pods use CoreDNS.
     """
     context, rows, skip = TraceContext(shell, url), [], False
     for name, hop in HOPS.items():
         if url.scheme == "http" and hop in HTTPS_HOPS:
             continue
         if skip:
-            rows.append(skipped(name))
+            rows.append(skip_row(name))
             continue
         try:
-            found = hop(context)
-            code = "ok" if found.state == "green" else TraceReason.CANNOT_TELL.code
-            rows.append(Row(name, found.at, found.state, found.note, code=code))
-        except Broken as error:
+            result = hop(context)
+            rows.append(Row(name, result.at, result.state, result.note, code=result.code))
+        except HopFailure as error:
             rows.append(Row(name, error.at, "red", describe(error.why), error.command, error.why.code))
-            skip = hop is not resolver
+            skip = hop is not check_resolver
     running = [cluster for cluster in own_clusters(url.cluster.settings, context.clusters)
                if context.clusters[cluster.name].running]
     if skip:
-        return rows + [skipped(f"pod in {cluster.name}") for cluster in running]
-    return rows + shell.side_by_side([partial(from_pod, context, cluster) for cluster in running])
+        return rows + [skip_row(f"pod in {cluster.name}") for cluster in running]
+    return rows + shell.side_by_side([partial(trace_from_pod, context, cluster) for cluster in running])
 
 
-def skipped(name: str) -> Row:
+def skip_row(name: str) -> Row:
     why = problem(TraceReason.SKIPPED)
     return Row(name, "", "grey", describe(why), code=why.code)
 
 
-def from_pod(context: TraceContext, source: Cluster) -> Row:
-    """Request the same URL in a cluster's pod."""
+def trace_from_pod(context: TraceContext, source: Cluster) -> Row:
+    """Request the same URL from a pod of this cluster."""
     where, url = f"pod in {source.name}", context.url
-    route = "by CoreDNS and " + ("traefik-internal" if source == url.cluster else "this host")
+    route = "through " + ("traefik-internal" if source == url.cluster else "this host")
     try:
-        answer, = ask_from_pod(context.shell, source, url.url)
+        answer, = request_from_pod(context.shell, source, url.url)
     except ExamplesMissing:
-        missing = examples_missing(source)
+        missing = explain_missing_examples(source)
         return Row(where, route, "grey", describe(missing), code=missing.code)
     if answer.error:
         why, command = explain_failure(source, url.cluster, answer)
         return Row(where, route, "red", describe(why), command, why.code)
     if wrong := explain_proxy_answer(answer):
-        return Row(where, route, "red", describe(wrong), context.traefik_log, wrong.code)
+        return Row(where, route, "red", describe(wrong), context.log_command, wrong.code)
     return Row(where, route, "green", f"HTTP {answer.status}")

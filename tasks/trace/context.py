@@ -1,4 +1,4 @@
-"""What the hops of a trace share, and how each reports what it found."""
+"""What the hops of a trace share, and how a hop reports its result."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from tasks.ca.root import RootCA, load_root
-from tasks.core.problems import Problem, Reason, problem
+from tasks.core.problems import Problem, Reason, describe, problem
 from tasks.core.shell import Shell
 from tasks.core.well_known import MANAGER
 from tasks.engine.clusters import K3dCluster, list_clusters
@@ -16,28 +16,32 @@ from tasks.probe.tls import ServedCertificate, fetch_certificate
 from tasks.trace.url import ClusterUrl
 
 
-class Found(NamedTuple):
-    """A hop that works, or that cannot be judged (`grey`): what was looked at, and what was found."""
+class HopResult(NamedTuple):
+    """The result of a hop that works: what was checked, and what it showed."""
 
     at: str
     note: str
     state: str = "green"
+    code: str = "ok"
 
 
-class Broken(Exception):
-    """A broken hop: what was looked at, why it is broken, and the command that fixes or shows it."""
-
-    def __init__(self, at: str, why: Problem, command: str) -> None:
-        super().__init__(why.code)
-        self.at, self.why, self.command = at, why, command
+def unknown(at: str, reason: Reason, **details: object) -> HopResult:
+    """The result of a hop that cannot be judged."""
+    why = problem(reason, **details)
+    return HopResult(at, describe(why), "grey", why.code)
 
 
-def broken(at: str, command: str, reason: Reason, **details: object) -> Broken:
-    return Broken(at, problem(reason, **details), command)
+class HopFailure(Exception):
+    """A broken hop: what was checked, the command that fixes or shows it, and why it is broken."""
+
+    def __init__(self, at: str, command: str, why: Reason | Problem, **details: object) -> None:
+        super().__init__(at)
+        self.at, self.command = at, command
+        self.why = why if isinstance(why, Problem) else problem(why, **details)
 
 
 class TraceContext:
-    """One trace: its URL, and what is there. Each thing is fetched when a hop asks for it first."""
+    """One trace: its URL, and what the hops read. Everything is read once, when a hop needs it first."""
 
     def __init__(self, shell: Shell, url: ClusterUrl) -> None:
         self.shell, self.url, self.cluster = shell, url, url.cluster
@@ -67,28 +71,30 @@ class TraceContext:
     def served(self) -> ServedCertificate:
         return fetch_certificate(self.cluster, self.url.host)
 
-    # --- commands to print ---
+    # --- commands that are printed ---
 
-    def inv(self, verb: str) -> str:
-        """The task that does this with the cluster, such as `start`."""
+    def inv_command(self, verb: str) -> str:
+        """The task for this cluster, such as `start`."""
         return f"inv k3d-cluster-{verb} --n {self.cluster.number}"
 
-    def kubectl(self, command: str) -> str:
+    def kubectl_command(self, command: str) -> str:
         return self.cluster.to_type(*command.split())
 
     @property
-    def traefik_log(self) -> str:
-        return self.kubectl("-n kube-system logs deployment/traefik --tail=20")
+    def log_command(self) -> str:
+        return self.kubectl_command("-n kube-system logs deployment/traefik --tail=20")
 
-    def in_namespace(self, command: str) -> str:
-        """A kubectl command in the route's namespace; in all namespaces where there is no route."""
-        return self.kubectl(f"-n {self.route.namespace} {command}" if self.route else f"{command} -A")
+    def namespaced_command(self, command: str) -> str:
+        """A kubectl command in the namespace of the route; in all namespaces if there is no route."""
+        return self.kubectl_command(f"-n {self.route.namespace} {command}" if self.route else f"{command} -A")
 
-    def fix(self, command: str) -> str:
-        """The same; where the route is one of our examples, they are installed again."""
-        return self.inv("examples") if self.route and is_example(self.route.ingress) else self.in_namespace(command)
+    def fix_command(self, command: str) -> str:
+        """The same; if the route belongs to the examples, the command that installs them again."""
+        if self.route and is_example(self.route.ingress):
+            return self.inv_command("examples")
+        return self.namespaced_command(command)
 
 
-def is_example(found: Object) -> bool:
-    labels = found["metadata"].get("labels") or {}
-    return found["metadata"]["namespace"] == "examples" and labels.get("app.kubernetes.io/managed-by") == MANAGER
+def is_example(entry: Object) -> bool:
+    labels = entry["metadata"].get("labels") or {}
+    return entry["metadata"]["namespace"] == "examples" and labels.get("app.kubernetes.io/managed-by") == MANAGER

@@ -1,28 +1,28 @@
-"""The hops of a URL, in the order in which a request takes them. To add one: a function, and a line in HOPS.
+"""The hops of a URL, in the order in which a request passes them. To add a hop: a function, and a line in HOPS.
 
-Each checks the real thing and returns what it found, or raises Broken with the command that fixes or shows it.
+A hop checks the real thing. It returns a HopResult, or raises HopFailure with the reason and a command.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from tasks.trace.certificate import certificate, name_constraint
-from tasks.trace.cluster import endpoints, ingress, service, traefik
-from tasks.trace.context import Found, TraceContext
-from tasks.trace.machine import answer, host_name, load_balancer, port, resolver
+from tasks.trace.certificate import check_certificate, check_name_constraints
+from tasks.trace.cluster import check_endpoints, check_ingress, check_service, check_traefik
+from tasks.trace.context import HopResult, TraceContext
+from tasks.trace.machine import check_answer, check_host_name, check_load_balancer, check_port, check_resolver
 
-HOPS: dict[str, Callable[[TraceContext], Found]] = {
-    "host name": host_name,
-    "resolver": resolver,
-    "port": port,
-    "load balancer": load_balancer,
-    "Traefik": traefik,
-    "Ingress": ingress,
-    "Service": service,
-    "endpoints": endpoints,
-    "certificate": certificate,
-    "name constraint": name_constraint,
-    "answer": answer,
+HOPS: dict[str, Callable[[TraceContext], HopResult]] = {
+    "host name": check_host_name,
+    "resolver": check_resolver,
+    "port": check_port,
+    "load balancer": check_load_balancer,
+    "Traefik": check_traefik,
+    "Ingress": check_ingress,
+    "Service": check_service,
+    "endpoints": check_endpoints,
+    "certificate": check_certificate,
+    "name constraints": check_name_constraints,
+    "answer": check_answer,
 }
-HTTPS_HOPS = (certificate, name_constraint)
+HTTPS_HOPS = (check_certificate, check_name_constraints)

@@ -1,4 +1,4 @@
-"""A URL below a cluster's domain, as a user types it."""
+"""URLs below a cluster's domain, as users type them."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from tasks.probe.example_page import example_url, port
 
 @dataclass(frozen=True)
 class ClusterUrl:
-    """A URL that was checked, and the cluster that its host belongs to."""
+    """A valid URL, and the cluster that its host belongs to."""
 
     cluster: Cluster
     scheme: str
     host: str
     path: str
-    """With the query, as it is requested."""
+    """Path and query, as they are requested."""
 
     @property
     def port(self) -> int:
@@ -34,10 +34,10 @@ class ClusterUrl:
 
 
 def parse_url(settings: Settings, text: str) -> ClusterUrl:
-    """The URL, checked; Exit says what is wrong with it and what to type instead."""
+    """Check and parse a URL; Exit explains what is wrong with it, and what to type instead."""
     example = f"For example: {trace_command(example_url(settings.cluster(0), 'https'))}"
     if not text:
-        raise Exit(f"Name a URL. {example}")
+        raise Exit(f"A URL is required. {example}")
     if not text.isascii() or not text.isprintable() or " " in text:
         raise Exit(f"{text!r} is not a valid URL: use printable ASCII and percent-encode the rest (a space is %20). "
                    f"{example}")
@@ -51,11 +51,12 @@ def parse_url(settings: Settings, text: str) -> ClusterUrl:
         raise Exit(f"{text!r} is not a valid URL: {error}. {example}") from None
     host = (parts.hostname or "").removesuffix(".")
     if "@" in parts.netloc:
-        raise Exit(f"Leave user and password out of the URL: they would be displayed. {example}")
+        raise Exit(f"Remove user and password from the URL: they would be displayed. {example}")
     if is_address(host):
-        raise Exit(f"{host} is an IP address. Clusters are told apart, and certified, only by name. {example}")
+        raise Exit(f"{host} is an IP address. Clusters are addressed, and certificates issued, by name only. {example}")
     if not all(is_label(label) for label in host.split(".")):
-        raise Exit(f"{host!r} is not a valid host name: use a-z, 0-9 and - inside, with dots between labels. {example}")
+        raise Exit(f"{host!r} is not a valid host name: labels consist of a-z, 0-9 and -, separated by dots. "
+                   f"{example}")
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     return check_port(ClusterUrl(find_cluster(settings, host, example), parts.scheme, host, path), given)
 
@@ -73,19 +74,19 @@ def find_cluster(settings: Settings, host: str, example: str) -> Cluster:
         if f".{host}".endswith(f".{cluster.domain}"):
             return cluster
     first, last = (settings.cluster_domain(number) for number in (settings.numbers[0], settings.numbers[-1]))
-    raise Exit(f"{host} does not belong to any cluster: their names end with {first} to {last}. {example}")
+    raise Exit(f"{host} does not belong to any cluster: names of clusters end with {first} to {last}. {example}")
 
 
-def check_port(address: ClusterUrl, given: int) -> ClusterUrl:
-    """The address, when the port is the one that its cluster has for the scheme."""
-    if given == address.port:
-        return address
-    cluster, right = address.cluster, trace_command(address.url)
+def check_port(url: ClusterUrl, given: int) -> ClusterUrl:
+    """Return the URL if its port is the one that the cluster has for the scheme."""
+    if given == url.port:
+        return url
+    cluster, corrected = url.cluster, trace_command(url.url)
     for other in map(cluster.settings.cluster, cluster.settings.numbers):
         for scheme in ("http", "https"):
             if given == port(other, scheme):
-                whose = "" if other == cluster else f", and {address.host} is a name of {cluster.name}"
-                what = f", and the URL says {address.scheme}" if scheme != address.scheme else ""
-                raise Exit(f"Port {given} is {other.name}'s port for {scheme}{what}{whose}. Type: {right}")
-    raise Exit(f"Port {given} does not belong to any cluster: {cluster.name} has {address.port} for {address.scheme}. "
-               f"Type: {right}")
+                owner = "" if other == cluster else f", and {url.host} belongs to {cluster.name}"
+                mismatch = f", and the URL starts with {url.scheme}" if scheme != url.scheme else ""
+                raise Exit(f"Port {given} is {other.name}'s port for {scheme}{mismatch}{owner}. Type: {corrected}")
+    raise Exit(f"Port {given} does not belong to any cluster: {cluster.name} uses {url.port} for {url.scheme}. "
+               f"Type: {corrected}")

@@ -60,7 +60,7 @@ STORES_HELP = {"stores": f"some of {','.join(KINDS)}; else TRUST_STORES"}
 
 @task(klass=PlainTask, help={**STORES_HELP, **PRINT_SUDO})
 def trust(context: Context, stores: str = "", print_sudo: bool = False) -> None:
-    """Have this machine's stores trust the root
+    """Install the root CA in this machine's trust stores
 
     The system's, Firefox' and Chrome's, Java's, and that of Windows below WSL.
     """
@@ -73,7 +73,7 @@ def trust(context: Context, stores: str = "", print_sudo: bool = False) -> None:
 
 @task(klass=PlainTask, help=STORES_HELP)
 def trust_verify(context: Context, stores: str = "") -> None:
-    """Prove what each trust store accepts and refuses
+    """Test what each trust store accepts and rejects
 
     It must accept what the root may sign for, and nothing else.
     """
@@ -92,7 +92,7 @@ def trust_verify(context: Context, stores: str = "") -> None:
 
 @task(klass=PlainTask, help={**STORES_HELP, **PRINT_SUDO})
 def untrust(context: Context, stores: str = "", print_sudo: bool = False) -> None:
-    """Take our roots out of this machine's stores"""
+    """Remove the root CA from this machine's trust stores"""
     shell, settings = open_shell(context)
     kinds = chosen_kinds(settings, stores or ",".join(KINDS))
     with_sudo_plan(shell, lambda shell: remove(shell, settings, kinds), print_sudo)

@@ -24,7 +24,7 @@ WITH_OURS = ("NODE_EXTRA_CA_CERTS",)
 
 @task(klass=PlainTask)
 def trust_env(context: Context) -> None:
-    """Print variables for trust in one shell, as for CI
+    """Print variables that make one shell trust the root
 
     curl, OpenSSL, Go, Python and Node trust the root after: eval "$(inv trust-env)"
     """

@@ -214,9 +214,8 @@ class Ports:
     HTTP, HTTPS = "0", "5"
 
     def __init__(self) -> None:
-        low, high = [*range(1100, 3270)], [*range(6100, 6540)]
-        for self.start in [*random.sample(low + high, len(low + high)), *random.sample(range(3270, 6100), 2830)]:
-            self.guard = socket.socket()
+        for start in self.places():
+            self.start, self.guard = start, socket.socket()
             try:
                 self.guard.bind(("127.0.0.1", self.start * 10 + 9))
             except OSError:
@@ -226,6 +225,12 @@ class Ports:
                 return
             self.guard.close()
         raise RuntimeError("no port is free here")
+
+    @staticmethod
+    def places() -> Iterator[int]:
+        for some in (range(1100, 3270), range(6100, 6540), range(3270, 6100)):
+            begin = random.randrange(len(some))
+            yield from (*some[begin:], *some[:begin])
 
     def port(self, number: int, digit: str) -> int:
         return int(f"{self.start + number}{digit}")
@@ -315,15 +320,19 @@ def pages_of(
         yield
 
 
-Server = TypeVar("Server", bound=socketserver.BaseServer)
+Server = TypeVar("Server", bound=socketserver.TCPServer)
 
 
 @contextmanager
 def serving(server: Server) -> Iterator[Server]:
     server.handle_error = lambda *_: None  # type: ignore[method-assign]  # of a client that left; `inv` has this stderr
     with server:
-        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
             yield server
         finally:
-            server.shutdown()
+            stopping = threading.Thread(target=server.shutdown)
+            stopping.start()
+            with suppress(OSError):  # or it would end with the half second in which it looks around
+                socket.create_connection(server.socket.getsockname(), 1).close()
+            stopping.join()

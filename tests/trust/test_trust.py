@@ -391,7 +391,7 @@ def test_an_unknown_store_is_refused_with_those_that_there_are(linux: Machine, t
     assert named.stderr == f"--stores: there is no trust store 'keychain'. {known}"
     set_to = linux.inv(task, TRUST_STORES="opera")
     assert (set_to.exit, set_to.commands) == (1, [])
-    assert "TRUST_STORES='opera': allowed is some of system, nss, java, windows" in set_to.stderr
+    assert "TRUST_STORES='opera' is invalid: expected any of system, nss, java, windows" in set_to.stderr
 
 
 def test_without_a_root_there_is_nothing_to_trust_and_cert_is_named(project: Project) -> None:

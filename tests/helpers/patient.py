@@ -8,16 +8,14 @@ import re
 import subprocess
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
-from typing import Any
 
 import ca
 from inside import resolver
-from pretend import GATEWAY, ROOT, TRAEFIK, World
+from kubernetes_objects import Object, condition, config_map, deployment, endpoints, ingress, service
+from pretend import GATEWAY, ROOT, World
 
 from tasks.core import settings as configuration
 from tasks.in_cluster.coredns import render_rules
-
-Object = dict[str, Any]
 
 
 class Patient:
@@ -130,40 +128,3 @@ class Patient:
     def known(self, name: str) -> Iterator[str]:
         """What this machine's resolver knows: these names alone."""
         yield from [address for pattern, address in self.names.items() if re.search(pattern, name)][:1]
-
-
-def condition(kind: str, status: str = "True", message: str = "") -> Object:
-    return {"type": kind, "status": status, "message": message}
-
-
-def deployment(namespace: str, name: str, args: list[str] | None = None, version: str = "") -> Object:
-    return {"kind": "Deployment",
-            "metadata": {"namespace": namespace, "name": name, "labels": {"app.kubernetes.io/version": version}},
-            "spec": {"replicas": 1, "template": {"spec": {"containers": [{"args": args or []}]}}},
-            "status": {"conditions": [condition("Available")]}}
-
-
-def service(namespace: str, name: str, *ports: int) -> Object:
-    return {"kind": "Service", "metadata": {"namespace": namespace, "name": name},
-            "spec": {"clusterIP": TRAEFIK, "ports": [{"port": port} for port in ports]}}
-
-
-def endpoints(namespace: str, service: str) -> Object:
-    return {"kind": "EndpointSlice", "metadata": {
-        "namespace": namespace, "name": f"{service}-x", "labels": {"kubernetes.io/service-name": service}},
-        "endpoints": [{"addresses": ["10.42.0.9"], "conditions": {"ready": True}}]}
-
-
-def config_map(namespace: str, name: str, data: dict[str, str]) -> Object:
-    return {"kind": "ConfigMap", "metadata": {"namespace": namespace, "name": name}, "data": data}
-
-
-def ingress(namespace: str, name: str, host: str) -> Object:
-    return {
-        "kind": "Ingress",
-        "metadata": {"namespace": namespace, "name": name, "annotations": {
-            "cert-manager.io/cluster-issuer": "root-ca",
-            "cert-manager.io/usages": "server auth,digital signature,key encipherment"}},
-        "spec": {"tls": [{"hosts": [host]}], "rules": [{"host": host, "http": {"paths": [
-            {"path": "/", "backend": {"service": {"name": name, "port": {"number": 80}}}}]}}]},
-    }

@@ -60,7 +60,7 @@ def test_what_is_not_there_yet_is_told_by_the_checks_that_look_for_it(patient: P
     patient.find("Certificate", "shop-cert")["status"] = None
     found = looks(patient)
     assert set(found) == {"node", "traefik-log", "traefik-internal", "certificates"}
-    assert found["certificates"] == "shop/shop-cert is not ready: it says nothing about it yet"
+    assert found["certificates"] == "shop/shop-cert is not ready: the condition Ready is not set yet"
 
 
 @pytest.mark.parametrize("answer", ["", "null", "{}", '{"items": [{"kind"', "<html>"])
@@ -76,7 +76,7 @@ def test_an_answer_of_kubectl_that_cannot_be_read_is_an_api_that_does_not_answer
         patient.world.fakes.answer("^kubectl .*get clusterissuers,", answer)
 
     patient.tell = tell_oddly  # type: ignore[method-assign]
-    assert looks(patient) == {"api": "kubectl gave an answer that cannot be read"}
+    assert looks(patient) == {"api": "the output of kubectl cannot be parsed"}
 
 
 def test_an_engine_that_tells_little_is_not_called_wrong(patient: Patient) -> None:

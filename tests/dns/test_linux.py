@@ -355,7 +355,7 @@ def test_an_unknown_method_is_refused_with_those_that_there_are(machine: Machine
     machine.with_resolved().project.env(DNS_METHOD="hosts-file")
     run = machine.inv("dns")
     assert (run.exit, run.changes) == (1, [])
-    assert ("DNS_METHOD='hosts-file': allowed is one of brew-dnsmasq, systemd-resolved, network-manager, "
+    assert ("DNS_METHOD='hosts-file' is invalid: expected one of brew-dnsmasq, systemd-resolved, network-manager, "
             "or nothing\n") in run.stderr
 
 

@@ -361,7 +361,7 @@ def test_a_cluster_of_the_original_taskfile_is_adopted_and_reaches_the_others_bo
         environment.delenv("KUBECONFIG", raising=False)
         original.setup(clusters.cluster(4), tmp_path)
     assert not secrets_hold_no_root_key(clusters, 4), "the original puts it there"
-    clusters.kubectl(4, "apply", "-f", str(SOURCE / "tests" / "original-ingress.yaml"))
+    clusters.kubectl(4, "apply", "-f", str(SOURCE / "tests" / "helpers" / "original-ingress.yaml"))
     wait_until("cert-manager to see the Ingress", lambda: clusters.kubectl(
         4, "-n", "shop", "get", "certificates", "-o", "name"))
     clusters.kubectl(4, "-n", "shop", "wait", "certificate/shop-cert", "--for=condition=Ready", "--timeout=120s")

@@ -11,7 +11,7 @@ from tasks.ca.intermediate import Intermediate
 from tasks.core.settings import load
 from tasks.core.templates import render
 
-TEMPLATES = Path(__file__).resolve().parent.parent / "templates"
+TEMPLATES = Path(__file__).resolve().parents[2] / "templates"
 SETTINGS = load(environment={})
 VALUES = {
     "cluster": SETTINGS.cluster(1), "settings": SETTINGS, "host": "app.cl1.k3d.internal", "rules": "", "rules_hash": "",

@@ -58,7 +58,7 @@ def problems(folder: Path, environment: dict[str, str] | None = None) -> list[st
     with pytest.raises(Exit) as refused:
         load(folder, environment or {})
     first, *lines = str(refused.value.message).split("\n  ")
-    assert first == "The settings cannot be used:"
+    assert first == "Invalid settings:"
     return lines
 
 
@@ -159,16 +159,18 @@ def test_env_is_read_as_editors_write_it(folder: Path, content: bytes, tld: str)
     [
         ("CERT_O=Société\n".encode("latin-1"), [".env: cannot be read: 'utf-8' codec can't decode byte 0xe9"]),
         ("TLD=test\n".encode("utf-16"), [".env: cannot be read: 'utf-8' codec can't decode byte 0xff"]),
-        ("TLD=test\n".encode("utf-16-le"), [".env: cannot be read: it holds NUL characters; is it UTF-8?"]),
-        (b"\n\n# a comment\n\nnot a setting\n", [".env, line 5: not KEY=value"]),
-        (b"TLD='test\n", [".env, line 1: not KEY=value"]),
-        (b"=test\n", [".env, line 1: not KEY=value"]),
-        (b"'A=B'=test\n", [".env, line 1: not KEY=value"]),
-        (b"TLD=test\n\nK3D_SUBDOMAIN\n", [".env, line 3: K3D_SUBDOMAIN has no value; write K3D_SUBDOMAIN="]),
+        ("TLD=test\n".encode("utf-16-le"), [".env: cannot be read: it contains NUL characters. Is it UTF-8?"]),
+        (b"\n\n# a comment\n\nnot a setting\n", [".env, line 5: expected KEY=value"]),
+        (b"TLD='test\n", [".env, line 1: expected KEY=value"]),
+        (b"=test\n", [".env, line 1: expected KEY=value"]),
+        (b"'A=B'=test\n", [".env, line 1: expected KEY=value"]),
+        (b"TLD=test\n\nK3D_SUBDOMAIN\n", [
+            ".env, line 3: K3D_SUBDOMAIN has no value. For an empty one write K3D_SUBDOMAIN=",
+        ]),
         (b"what is this\n\n" + b"x " * 5000 + b"\nCERT_C=Holland\n", [
-            ".env, line 1: not KEY=value",
-            ".env, line 3: not KEY=value",
-            ".env: CERT_C='Holland': allowed is a country code",
+            ".env, line 1: expected KEY=value",
+            ".env, line 3: expected KEY=value",
+            ".env: CERT_C='Holland' is invalid: expected a two-letter country code",
         ]),
     ],
     ids=["latin-1", "UTF-16", "UTF-16 without BOM", "text", "open quote", "no key", "= in a key", "no value", "more"],
@@ -230,7 +232,7 @@ def test_with_a_subdomain_the_base_domain_is_ours_and_without_it_only_what_the_c
 def test_a_number_beyond_the_ports_is_no_cluster(bare: Path) -> None:
     settings = load(bare, {"K3D_PORT_END": "12"})
     assert settings.cluster(2).https_port == 12443
-    with pytest.raises(Exit, match="There is no cluster 3: K3D_PORT_START=10 and K3D_PORT_END=12 make room for 0 to 2"):
+    with pytest.raises(Exit, match="no cluster 3: K3D_PORT_START=10 and K3D_PORT_END=12 leave room for clusters 0 to"):
         settings.cluster(3)
 
 
@@ -255,7 +257,8 @@ def test_the_kubeconfig_is_the_first_listed_or_in_the_chosen_folder(
 def test_the_tld_of_mdns_is_used_with_a_warning(bare: Path, capsys: pytest.CaptureFixture[str], tld: str) -> None:
     assert load(bare, {"TLD": tld}).tld == tld.strip(".").lower()
     assert capsys.readouterr().err == (
-        "TLD=local belongs to mDNS (RFC 6762): many systems will not ask DNS for it. Choose test or internal.\n"
+        "TLD=local is reserved for mDNS (RFC 6762), so many systems do not look it up in DNS. Use internal or test "
+        "instead.\n"
     )
     load(bare, {"TLD": "localhost.test"})
     assert capsys.readouterr().err == ""
@@ -263,20 +266,20 @@ def test_the_tld_of_mdns_is_used_with_a_warning(bare: Path, capsys: pytest.Captu
 
 # --- values that are refused ------------------------------------------------------------------------------------------
 
-LABELS = "DNS labels: a-z, 0-9 and - inside, with dots between them"
-PREFIX = "the start of a DNS label: a-z, 0-9 and -, beginning with a letter or digit"
+LABELS = "DNS labels (a-z, 0-9, and - inside a label) separated by dots"
+PREFIX = "the start of a DNS label: a-z, 0-9 and -, not starting with -"
 TEXT = "1 to 64 printable characters"
-COUNTRY = "a country code of two letters, such as NL"
+COUNTRY = "a two-letter country code, such as NL"
 PATH = "a path of printable characters"
-NUMBER = "a whole number, 0 or more, of at most 5 digits"
-DIGITS = "digits, or nothing"
+NUMBER = "a whole number from 0 to 99999"
+DIGITS = "up to 5 digits, or nothing"
 ADDRESS = "an IPv4 address of this machine, such as 192.168.1.10 or 0.0.0.0"
-OWN_NETWORK = "a network that is not Docker's own, where k3d's nodes do not find each other by name"
-NETWORK = "a Docker network's name: letters, digits, _ . and -"
+OWN_NETWORK = "a network of its own: in Docker's built-in networks k3d nodes cannot find each other by name"
+NETWORK = "a Docker network name: letters, digits, _ . and -"
 SUBNET = "an IPv4 subnet, such as 172.30.0.0/16"
 IMAGE = "an image reference, such as docker.io/library/nginx:1.29-alpine"
 VERSION = "a version, such as v1.21.2"
-CHARTS = "oci://..., https://..., or a folder that exists"
+CHARTS = "oci://..., https://..., or an existing folder"
 SECONDS = "a whole number of seconds from 1 to 99999"
 
 REFUSED = [
@@ -302,7 +305,7 @@ REFUSED = [
       for value in ("", "a b", "-a", "rancher/k3s:v1.36.4+k3s1", "a'b", "é")),
     *((key, value, "https://...") for key in ("K3D_SOURCE", "HELM_SOURCE", "KUBECTL_SOURCE")
       for value in ("", "http://mirror", "https://", "mirror/k3d")),
-    *(("TRUST_STORES", value, "some of system, nss, java, windows, or nothing") for value in ("system,,nss", "System")),
+    *(("TRUST_STORES", value, "any of system, nss, java, windows, or nothing") for value in ("system,,nss", "System")),
     *(("DNS_METHOD", value, "one of brew-dnsmasq, systemd-resolved, network-manager, or nothing")
       for value in ("resolved", "a b")),
     *(("CHART_SOURCE", value, CHARTS) for value in ("", "ftp://x", "oci://", "oci:///", "https://a b", "/not/there")),
@@ -314,7 +317,7 @@ REFUSED = [
 
 @pytest.mark.parametrize(("key", "value", "allowed"), REFUSED)
 def test_a_value_that_is_not_allowed_is_refused_with_what_is(bare: Path, key: str, value: str, allowed: str) -> None:
-    said = f"the environment: {key}={value!r}: allowed is {allowed}"
+    said = f"the environment: {key}={value!r} is invalid: expected {allowed}"
     found = problems(bare, {key: value})
     assert len(found) == 1 and found[0].startswith(said)
     assert found[0] == said or key == "CHART_SOURCE"  # which may be a path, and says so
@@ -328,36 +331,37 @@ def test_all_that_is_wrong_is_said_in_one_run(project: Project) -> None:
     done = project.inv("cert", environment={"K3D_NETWORK": "-"})
     assert done.returncode == 1 and done.stdout == ""
     assert done.stderr.splitlines() == [
-        "The settings cannot be used:",
-        "  .env: K3D_PORTS is no setting; did you mean K3D_PORT_START?",
-        f"  .env: TLD='a_b': allowed is {LABELS}",
-        f"  .env: CERT_C='Holland': allowed is {COUNTRY}",
-        "  .env: ADDITIONAL_CA_BUNDLE_FILE='/not/there': allowed is a file that can be read, and /not/there is not",
-        f"  the environment: K3D_NETWORK='-': allowed is {NETWORK}",
-        f"  .env: TIMEOUT_READY='soon': allowed is {SECONDS}",
-        f"  .env: CERT_CN='{'x' * 62}' with a cluster's name behind it is longer than the 64 characters that a "
-        "certificate's name may have",
+        "Invalid settings:",
+        "  .env: Unknown setting K3D_PORTS. Did you mean K3D_PORT_START?",
+        f"  .env: TLD='a_b' is invalid: expected {LABELS}",
+        f"  .env: CERT_C='Holland' is invalid: expected {COUNTRY}",
+        "  .env: ADDITIONAL_CA_BUNDLE_FILE='/not/there' is invalid: expected a readable file, but /not/there is not "
+        "one",
+        f"  the environment: K3D_NETWORK='-' is invalid: expected {NETWORK}",
+        f"  .env: TIMEOUT_READY='soon' is invalid: expected {SECONDS}",
+        f"  .env: CERT_CN='{'x' * 62}' followed by a cluster name is longer than the 64 characters that the name in "
+        "a certificate may have",
         "  .env: HTTPS of cluster 0 would be port 10443 (K3D_PORT_START=10, K3D_PORT_END=19, K3D_PORT_PREFIX_HTTPS=, "
-        "K3D_PORT_SUFFIX_HTTPS=443): allowed is a port of its own, and HTTP of cluster 0 has it",
+        "K3D_PORT_SUFFIX_HTTPS=443), but HTTP of cluster 0 already has it",
     ]
 
 
 @pytest.mark.parametrize(
     ("key", "hint"),
     [
-        ("K3D_PORTSTART", "did you mean K3D_PORT_START?"),
-        ("K3D_SUB_DOMAIN", "did you mean K3D_SUBDOMAIN?"),
-        ("CERT_FOLDR", "did you mean CERT_FOLDER?"),
-        ("CERT_CC", "did you mean CERT_C?"),
-        ("IMAGE_NGNIX", "did you mean IMAGE_NGINX?"),
-        ("TIMEOUT_CREAT", "did you mean TIMEOUT_CREATE?"),
-        ("K3D_XYZZY", "see .default.env for those that exist"),
-        ("K3D_", "see .default.env for those that exist"),
+        ("K3D_PORTSTART", "Did you mean K3D_PORT_START?"),
+        ("K3D_SUB_DOMAIN", "Did you mean K3D_SUBDOMAIN?"),
+        ("CERT_FOLDR", "Did you mean CERT_FOLDER?"),
+        ("CERT_CC", "Did you mean CERT_C?"),
+        ("IMAGE_NGNIX", "Did you mean IMAGE_NGINX?"),
+        ("TIMEOUT_CREAT", "Did you mean TIMEOUT_CREATE?"),
+        ("K3D_XYZZY", "See .default.env for all settings."),
+        ("K3D_", "See .default.env for all settings."),
     ],
 )
 def test_a_key_that_looks_like_ours_and_is_not_is_told_with_the_near_miss(folder: Path, key: str, hint: str) -> None:
     (folder / ".env").write_text(f"{key}=1\n")
-    assert problems(folder) == [f".env: {key} is no setting; {hint}"]
+    assert problems(folder) == [f".env: Unknown setting {key}. {hint}"]
     (folder / ".env").unlink()
     load(folder, {key: "1"})  # in the environment it may be anyone's
 
@@ -373,32 +377,32 @@ def test_k3ds_own_keys_are_for_k3d(folder: Path, key: str) -> None:
 @pytest.mark.parametrize(
     ("chosen", "said"),
     [
-        ({"K3D_PORT_END": "9"}, ["K3D_PORT_END=9 is below K3D_PORT_START=10, which leaves no cluster"]),
-        ({"K3D_PORT_START": "20"}, ["K3D_PORT_END=19 is below K3D_PORT_START=20, which leaves no cluster"]),
+        ({"K3D_PORT_END": "9"}, ["K3D_PORT_END=9 is below K3D_PORT_START=10, which leaves no room for a cluster"]),
+        ({"K3D_PORT_START": "20"}, ["K3D_PORT_END=19 is below K3D_PORT_START=20, which leaves no room for a cluster"]),
         ({"K3D_PORT_END": "70"}, [
             "HTTP of cluster 56 would be port 66080 (K3D_PORT_START=10, K3D_PORT_END=70, K3D_PORT_PREFIX_HTTP=, "
-            "K3D_PORT_SUFFIX_HTTP=080): allowed is 1 to 65535",
+            "K3D_PORT_SUFFIX_HTTP=080), but ports are 1 to 65535",
             "HTTPS of cluster 56 would be port 66443 (K3D_PORT_START=10, K3D_PORT_END=70, K3D_PORT_PREFIX_HTTPS=, "
-            "K3D_PORT_SUFFIX_HTTPS=443): allowed is 1 to 65535",
+            "K3D_PORT_SUFFIX_HTTPS=443), but ports are 1 to 65535",
         ]),
         ({"K3D_PORT_START": "0", "K3D_PORT_END": "3", "K3D_PORT_SUFFIX_HTTP": ""}, [
             "HTTP of cluster 0 would be port 0 (K3D_PORT_START=0, K3D_PORT_END=3, K3D_PORT_PREFIX_HTTP=, "
-            "K3D_PORT_SUFFIX_HTTP=): allowed is 1 to 65535",
+            "K3D_PORT_SUFFIX_HTTP=), but ports are 1 to 65535",
         ]),
         ({"K3D_PORT_SUFFIX_HTTPS": "080"}, [
             "HTTPS of cluster 0 would be port 10080 (K3D_PORT_START=10, K3D_PORT_END=19, K3D_PORT_PREFIX_HTTPS=, "
-            "K3D_PORT_SUFFIX_HTTPS=080): allowed is a port of its own, and HTTP of cluster 0 has it",
+            "K3D_PORT_SUFFIX_HTTPS=080), but HTTP of cluster 0 already has it",
         ]),
         # Written one after another, 1 and 11 are 11 and 1: HTTPS of cluster 0 is HTTP of cluster 10.
         ({"K3D_PORT_START": "1", "K3D_PORT_END": "11", "K3D_PORT_SUFFIX_HTTP": "1", "K3D_PORT_SUFFIX_HTTPS": "11"}, [
             "HTTP of cluster 10 would be port 111 (K3D_PORT_START=1, K3D_PORT_END=11, K3D_PORT_PREFIX_HTTP=, "
-            "K3D_PORT_SUFFIX_HTTP=1): allowed is a port of its own, and HTTPS of cluster 0 has it",
+            "K3D_PORT_SUFFIX_HTTP=1), but HTTPS of cluster 0 already has it",
         ]),
         ({"K3D_PORT_START": "0", "K3D_PORT_END": "99999"}, [
             "HTTP of cluster 66 would be port 66080 (K3D_PORT_START=0, K3D_PORT_END=99999, K3D_PORT_PREFIX_HTTP=, "
-            "K3D_PORT_SUFFIX_HTTP=080): allowed is 1 to 65535",
+            "K3D_PORT_SUFFIX_HTTP=080), but ports are 1 to 65535",
             "HTTPS of cluster 66 would be port 66443 (K3D_PORT_START=0, K3D_PORT_END=99999, K3D_PORT_PREFIX_HTTPS=, "
-            "K3D_PORT_SUFFIX_HTTPS=443): allowed is 1 to 65535",
+            "K3D_PORT_SUFFIX_HTTPS=443), but ports are 1 to 65535",
         ]),
     ],
 )
@@ -409,7 +413,7 @@ def test_of_ports_that_cannot_be_the_first_is_told(bare: Path, chosen: dict[str,
 def test_ports_are_told_with_every_place_that_they_come_from(folder: Path) -> None:
     (folder / ".env").write_text("K3D_PORT_START=20\n")
     assert problems(folder, {"K3D_PORT_END": "15"}) == [
-        ".env and the environment: K3D_PORT_END=15 is below K3D_PORT_START=20, which leaves no cluster"
+        ".env and the environment: K3D_PORT_END=15 is below K3D_PORT_START=20, which leaves no room for a cluster"
     ]
 
 
@@ -417,24 +421,24 @@ def test_ports_are_told_with_every_place_that_they_come_from(folder: Path) -> No
     ("chosen", "said"),
     [
         ({"K3D_CLUSTER_NAME_PREFIX": "c" * 32}, [
-            f"K3D_CLUSTER_NAME_PREFIX='{'c' * 32}' makes the cluster name {'c' * 32}9: k3d allows 32 characters",
+            f"K3D_CLUSTER_NAME_PREFIX='{'c' * 32}' makes the cluster name {'c' * 32}9, but k3d allows 32 characters",
         ]),
         ({"K3D_CLUSTER_NAME_PREFIX": "c" * 31, "K3D_PORT_END": "20", "CERT_CN": "CA"}, [
-            f"K3D_CLUSTER_NAME_PREFIX='{'c' * 31}' makes the cluster name {'c' * 31}10: k3d allows 32 characters",
+            f"K3D_CLUSTER_NAME_PREFIX='{'c' * 31}' makes the cluster name {'c' * 31}10, but k3d allows 32 characters",
         ]),
         ({"K3D_CLUSTER_DOMAIN_PREFIX": "d" * 63}, [
             f"the domain would be {'d' * 63}9.k3d.internal (K3D_CLUSTER_NAME_PREFIX=cl, "
-            f"K3D_CLUSTER_DOMAIN_PREFIX={'d' * 63}, K3D_SUBDOMAIN=k3d, TLD=internal): "
-            "allowed are 63 characters for a label, 200 for all",
+            f"K3D_CLUSTER_DOMAIN_PREFIX={'d' * 63}, K3D_SUBDOMAIN=k3d, TLD=internal), "
+            "but a label may have 63 characters and a domain 200",
         ]),
         ({"K3D_SUBDOMAIN": ".".join(["s" * 60] * 3), "TLD": "t" * 20}, [
             f"the domain would be cl9.{'.'.join(['s' * 60] * 3)}.{'t' * 20} (K3D_CLUSTER_NAME_PREFIX=cl, "
-            f"K3D_CLUSTER_DOMAIN_PREFIX=, K3D_SUBDOMAIN={'.'.join(['s' * 60] * 3)}, TLD={'t' * 20}): "
-            "allowed are 63 characters for a label, 200 for all",
+            f"K3D_CLUSTER_DOMAIN_PREFIX=, K3D_SUBDOMAIN={'.'.join(['s' * 60] * 3)}, TLD={'t' * 20}), "
+            "but a label may have 63 characters and a domain 200",
         ]),
         ({"CERT_CN": "x" * 61}, [
-            f"CERT_CN='{'x' * 61}' with a cluster's name behind it is longer than the 64 characters that a "
-            "certificate's name may have",
+            f"CERT_CN='{'x' * 61}' followed by a cluster name is longer than the 64 characters that the name in "
+            "a certificate may have",
         ]),
     ],
 )
@@ -474,7 +478,7 @@ def test_a_path_may_begin_at_home_or_in_the_project(
 @pytest.mark.parametrize("value", ["~nobody-of-that-name/x", "/" + "x" * 300])
 def test_a_path_that_the_system_refuses_is_an_error_of_that_key(bare: Path, key: str, value: str) -> None:
     (said,) = problems(bare, {key: value})
-    assert said.startswith(f"the environment: {key}={value!r}: allowed is a path that can be looked at (")
+    assert said.startswith(f"the environment: {key}={value!r} is invalid: expected a path that can be accessed (")
 
 
 @pytest.mark.parametrize("key", ["CERT_FOLDER", "K3D_KUBECONFIG_TARGET_DIR"])
@@ -482,7 +486,7 @@ def test_a_path_that_the_system_refuses_is_an_error_of_that_key(bare: Path, key:
 def test_a_folder_may_not_be_a_file_or_lie_below_one(folder: Path, key: str, below: str) -> None:
     file = folder / ".default.env"
     (said,) = problems(folder, {key: f"{file}{below}"})
-    assert said == f"the environment: {key}={f'{file}{below}'!r}: allowed is a folder, and {file} is a file"
+    assert said == f"the environment: {key}={f'{file}{below}'!r} is invalid: expected a folder, but {file} is a file"
 
 
 @pytest.mark.parametrize(
@@ -492,8 +496,8 @@ def test_a_folder_may_not_be_a_file_or_lie_below_one(folder: Path, key: str, bel
         (b"no certificate", "one or more PEM certificates ("),
         (COMPANY.pem[:-40], "one or more PEM certificates ("),
         (COMPANY.pem + COMPANY.pem.replace(b"\nMII", b"\nAII"), "one or more PEM certificates ("),
-        (COMPANY.pem + COMPANY.key_pem(), "a file of certificates only, and this one holds a private key"),
-        (COMPANY.key_pem(b"secret") + COMPANY.pem, "a file of certificates only, and this one holds a private key"),
+        (COMPANY.pem + COMPANY.key_pem(), "certificates only, but this file contains a private key"),
+        (COMPANY.key_pem(b"secret") + COMPANY.pem, "certificates only, but this file contains a private key"),
     ],
     ids=["empty", "text", "cut off", "second one broken", "with key", "with encrypted key"],
 )
@@ -501,7 +505,7 @@ def test_a_ca_bundle_must_hold_certificates_and_no_key(folder: Path, content: by
     bundle = folder / "company.pem"
     bundle.write_bytes(content)
     (said,) = problems(folder, {"ADDITIONAL_CA_BUNDLE_FILE": str(bundle)})
-    assert said.startswith(f"the environment: ADDITIONAL_CA_BUNDLE_FILE={str(bundle)!r}: allowed is {allowed}")
+    assert said.startswith(f"the environment: ADDITIONAL_CA_BUNDLE_FILE={str(bundle)!r} is invalid: expected {allowed}")
 
 
 def test_a_ca_bundle_may_hold_several_certificates_and_remarks(folder: Path) -> None:
@@ -516,7 +520,7 @@ def test_a_ca_bundle_that_k3d_could_not_mount_is_refused(folder: Path) -> None:
     bundle = folder / "a:b.pem"
     bundle.write_bytes(COMPANY.pem)
     (said,) = problems(folder, {"ADDITIONAL_CA_BUNDLE_FILE": str(bundle)})
-    assert said.endswith(f"allowed is a path without ':', where k3d would split it, and this is {bundle}")
+    assert said.endswith(f"expected a path without ':' (k3d splits there), but got {bundle}")
 
 
 @pytest.mark.parametrize("key", ["ADDITIONAL_CA_BUNDLE_FILE", "K3D_REGISTRY_CONFIG"])
@@ -524,7 +528,7 @@ def test_a_ca_bundle_that_k3d_could_not_mount_is_refused(folder: Path) -> None:
 def test_a_file_must_be_there(folder: Path, key: str, name: str) -> None:
     value = str(folder / name)
     (said,) = problems(folder, {key: value})
-    assert said == f"the environment: {key}={value!r}: allowed is a file that can be read, and {value} is not"
+    assert said == f"the environment: {key}={value!r} is invalid: expected a readable file, but {value} is not one"
 
 
 def test_charts_may_come_from_a_folder_or_any_registry(folder: Path) -> None:
@@ -747,3 +751,9 @@ def test_a_user_without_a_home_folder_is_told_to_set_one(folder: Path, monkeypat
 
 def test_each_trust_store_and_way_to_resolve_names_can_be_chosen() -> None:
     assert (list(trust.KINDS), list(dns.METHODS)) == (list(setting_types.STORES), list(setting_types.METHODS))
+
+
+def test_settings_are_given_by_name_because_38_values_in_a_row_would_be_mixed_up(bare: Path) -> None:
+    assert all(field.kw_only for field in fields(Settings))
+    with pytest.raises(AttributeError):
+        load(bare, {}).tld = "test"  # type: ignore[misc]

@@ -15,7 +15,8 @@ from pathlib import Path
 import ca
 import pytest
 from conftest import SOURCE, Project
-from patient import Patient, condition, endpoints, ingress
+from kubernetes_objects import condition, endpoints, ingress
+from patient import Patient
 from pretend import GATEWAY, ROOT, is_free, pages_of, world_of
 
 from tasks.dns.resolver import ask

@@ -1,0 +1,64 @@
+"""What is wrong between settings that are each valid: ports that clash, names that become too long."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from tasks.core.setting_types import is_label
+
+if TYPE_CHECKING:
+    from tasks.core.settings import Settings
+
+PORT_KEYS = ("K3D_PORT_START", "K3D_PORT_END", "K3D_PORT_PREFIX_HTTP", "K3D_PORT_SUFFIX_HTTP",
+             "K3D_PORT_PREFIX_HTTPS", "K3D_PORT_SUFFIX_HTTPS")
+NAME_KEYS = ("K3D_CLUSTER_NAME_PREFIX", "K3D_CLUSTER_DOMAIN_PREFIX", "K3D_SUBDOMAIN", "TLD")
+
+
+def check_together(settings: Settings, places: Mapping[str, str], invalid: Collection[str]) -> Iterator[str]:
+    """`places` tells where each value comes from; the ports are not judged when one of theirs is invalid itself."""
+    yield from long_names(settings, places)
+    if not any(key in invalid for key in PORT_KEYS):
+        yield from clashing_ports(settings, places)
+
+
+def long_names(settings: Settings, places: Mapping[str, str]) -> Iterator[str]:
+    last = settings.last_cluster
+    if len(last.name) > 32 or not is_label(last.name):
+        yield (f"{places['K3D_CLUSTER_NAME_PREFIX']}: K3D_CLUSTER_NAME_PREFIX={settings.k3d_cluster_name_prefix!r} "
+               f"makes the cluster name {last.name}, but k3d allows 32 characters")
+    if not is_label(last.domain.split(".")[0]) or len(last.domain) > 200:
+        yield (f"{chosen_in(places, NAME_KEYS)}: the domain would be {last.domain} ({made_of(settings, NAME_KEYS)}), "
+               "but a label may have 63 characters and a domain 200")
+    if len(f"{settings.cert_cn} {last.name}") > 64:
+        yield (f"{places['CERT_CN']}: CERT_CN={settings.cert_cn!r} followed by a cluster name is longer than the 64 "
+               "characters that the name in a certificate may have")
+
+
+def clashing_ports(settings: Settings, places: Mapping[str, str]) -> Iterator[str]:
+    """For HTTP and for HTTPS only the first port that cannot be: a wide range would have thousands."""
+    where = chosen_in(places, PORT_KEYS)
+    if settings.k3d_port_end < settings.k3d_port_start:
+        yield (f"{where}: K3D_PORT_END={settings.k3d_port_end} is below "
+               f"K3D_PORT_START={settings.k3d_port_start}, which leaves no room for a cluster")
+    used: dict[int, str] = {}
+    schemes = ["HTTP", "HTTPS"]
+    for number in settings.numbers:
+        for scheme in tuple(schemes):
+            port, user = settings.port(number, scheme.lower()), f"{scheme} of cluster {number}"
+            if 1 <= port <= 65535 and port not in used:
+                used[port] = user
+                continue
+            schemes.remove(scheme)
+            keys = (*PORT_KEYS[:2], f"K3D_PORT_PREFIX_{scheme}", f"K3D_PORT_SUFFIX_{scheme}")
+            why = f"{used[port]} already has it" if port in used else "ports are 1 to 65535"
+            yield f"{where}: {user} would be port {port} ({made_of(settings, keys)}), but {why}"
+
+
+def made_of(settings: Settings, keys: Iterable[str]) -> str:
+    return ", ".join(f"{key}={getattr(settings, key.lower())}" for key in keys)
+
+
+def chosen_in(places: Mapping[str, str], keys: Iterable[str]) -> str:
+    """Where the user chose one of these keys."""
+    return " and ".join(dict.fromkeys(places[key] for key in keys if places[key] != ".default.env")) or ".default.env"
