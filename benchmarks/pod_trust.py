@@ -2,10 +2,10 @@
 
     python -m benchmarks.pod_trust [--pairs 100] [--repeat 5]
 
-Makes and deletes the cluster bench0 on the ports 25080 and 25443. Settings come from .env and the environment as always.
-A pair is a pod in a namespace with the label and one in a namespace without, created in turn by one connection to the
-API; they are never scheduled. The figures are medians over the pairs. Setup again is measured with the policies and
-with POD_TRUST=off, in turn.
+Creates and deletes the cluster bench0 on ports 25080 and 25443. Other settings come from .env and the environment. A
+pair is a pod in a namespace with the label and one in a namespace without, created in turn over one connection to the
+API, and never scheduled. The results are medians over the pairs. Setup with nothing to do is measured with the policies
+and with POD_TRUST=off, in turn.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from benchmarks.setup import SETTINGS, inv, seconds
+from benchmarks.setup import SETTINGS, measure, run_inv
 from tasks.core import settings as configuration
 
 PORT = 25088
@@ -39,14 +39,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         os.environ |= {**SETTINGS, "K3D_KUBECONFIG_TARGET_DIR": folder, "CERT_FOLDER": f"{folder}/ca"}
         try:
-            inv("cert")
-            inv("k3d-cluster-setup", "--n", "0")
+            run_inv("cert")
+            run_inv("k3d-cluster-setup", "--n", "0")
             with api() as connection:
                 for containers in (1, 5):
                     compare_pods(connection, arguments.pairs, containers)
             compare_setup(arguments.repeat)
         finally:
-            inv("k3d-cluster-delete", "--n", "0")
+            run_inv("k3d-cluster-delete", "--n", "0")
 
 
 @contextmanager
@@ -100,8 +100,8 @@ def compare_setup(repeat: int) -> None:
     for _ in range(repeat):
         for value in times:
             os.environ["POD_TRUST"] = value
-            inv("k3d-cluster-setup", "--n", "0")  # brings or removes the policies
-            times[value].append(seconds(lambda: inv("k3d-cluster-setup", "--n", "0")))
+            run_inv("k3d-cluster-setup", "--n", "0")  # brings or removes the policies
+            times[value].append(measure(lambda: run_inv("k3d-cluster-setup", "--n", "0")))
     mine, plain = (statistics.median(values) for values in times.values())
     print(f"setup again, POD_TRUST=variables / off: {mine:.2f} s / {plain:.2f} s = {mine / plain:.2f}")
 

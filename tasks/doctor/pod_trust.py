@@ -9,9 +9,10 @@ from tasks.core.problems import Problem
 from tasks.doctor.check import ERROR, WARNING, Checks, ClusterView
 from tasks.doctor.fixes import CONFIGURE
 from tasks.in_cluster import pod_trust, refusal
-from tasks.in_cluster.apply import Manifest, manifest, needs_apply
+from tasks.in_cluster.apply import Manifest, needs_apply, render_manifest
 from tasks.probe import tls_clients
 from tasks.probe.admission import find_policy_kinds
+from tasks.probe.objects import Object
 from tasks.probe.pod_trust import (
     FILE_BY,
     FILE_LABEL,
@@ -22,7 +23,6 @@ from tasks.probe.pod_trust import (
     list_untrusting,
     mounted_config_maps,
 )
-from tasks.probe.snapshot import Object
 
 CHECKS = Checks()
 
@@ -85,7 +85,7 @@ def refusing(view: ClusterView) -> Iterator[str | Problem]:
     """A host outside the cluster's domain is denied to whoever asks root-ca for it: a probe Ingress shows that"""
     if not find_policy_kinds(view.shell, view.cluster).validating:
         return
-    wanted = [manifest(view.cluster, f"in_cluster/{refusal.POLICY}.yaml")]
+    wanted = [render_manifest(view.cluster, f"in_cluster/{refusal.POLICY}.yaml")]
     found = [*differences(view, "ValidatingAdmissionPolicy", (refusal.POLICY,), wanted)]
     yield from found
     if not found and (wrong := refusal.find_problem(view.shell, view.cluster)):

@@ -1,4 +1,4 @@
-"""The company's proxy, for the nodes of a new cluster: they pull images, and do not see this machine's environment."""
+"""The company's proxy, for the nodes of a new cluster: they pull images, but do not have this machine's environment."""
 
 from __future__ import annotations
 
@@ -8,50 +8,55 @@ from invoke import Exit
 
 from tasks.core.settings import Settings
 from tasks.core.shell import Shell
+from tasks.core.well_known import CLUSTER_NETWORKS
 from tasks.engine import network
 
-# Without the load balancer, which asks nobody outside.
+# Not the load balancer, which makes no outgoing requests.
 NODES = "server:*;agent:*"
 
-# What is in the cluster, with k3s' own networks for pods and Services.
-INSIDE = ("localhost", "127.0.0.0/8", ".svc", ".cluster.local", "10.42.0.0/16", "10.43.0.0/16")
+# Reached without the proxy.
+INSIDE = ("localhost", "127.0.0.0/8", ".svc", ".cluster.local", *CLUSTER_NETWORKS)
 
 
 def k3d_arguments(shell: Shell, settings: Settings) -> list[str]:
-    """The words for `k3d cluster create`; none where no proxy is set."""
+    """The arguments for `k3d cluster create`; none if no proxy is set."""
     return [word for variable in proxy_variables(shell, settings)
             for word in ("-e", for_nodes(*variable.split("=", 1)))]
 
 
 def proxy_variables(shell: Shell, settings: Settings) -> list[str]:
-    """What a node is to have about a proxy, as KEY=value, from the environment and .env."""
+    """The proxy variables of a node, as KEY=value, from the environment and .env.
+
+    Programs read either spelling, so a variable that is set in one of them is set in both.
+    """
     environment = {**settings.environment, **os.environ}
 
-    def chosen(key: str) -> str:
-        return environment.get(key) or environment.get(key.swapcase(), "")
+    def read(key: str) -> str:
+        other_spelling = key.lower() if key.isupper() else key.upper()
+        return environment.get(key) or environment.get(other_spelling, "")
 
-    proxies = {key: chosen(key) for key in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy") if chosen(key)}
-    if not proxies:
+    variables = {key: read(key) for key in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy") if read(key)}
+    if not variables:
         return []
-    # With the nodes' own addresses, or `kubectl logs` and `exec` would go to the proxy:
+    # Including the nodes' addresses, or `kubectl logs` and `exec` would use the proxy:
     # https://docs.k3s.io/advanced#configuring-an-http-proxy, https://github.com/k3s-io/k3s/issues/6705
-    nodes = network.subnets(shell, settings)
-    if shell.dry and not nodes:  # a run would have made the network by now
+    nodes = network.list_subnets(shell, settings)
+    if shell.dry and not nodes:  # a real run would have created the network by now
         nodes = [f"<subnet of {settings.k3d_network}>"]
-    ours = [*INSIDE, *nodes, *(f".{domain}" for domain in settings.owned_domains)]
+    exceptions = [*INSIDE, *nodes, *(f".{domain}" for domain in settings.owned_domains)]
     for key in ("NO_PROXY", "no_proxy"):
-        proxies[key] = ",".join(dict.fromkeys([*chosen(key).replace(",", " ").split(), *ours]))
-    return [f"{key}={value}" for key, value in proxies.items()]
+        variables[key] = ",".join(dict.fromkeys([*read(key).replace(",", " ").split(), *exceptions]))
+    return [f"{key}={value}" for key, value in variables.items()]
 
 
 def for_nodes(key: str, value: str) -> str:
-    r"""A variable and the nodes that get it, as k3d splits them: at an `@` that has no `\` before it, or two for one.
+    r"""A variable and the nodes that it is for, as k3d splits them: at an `@` that has no `\` before it, or has two.
 
     https://github.com/k3d-io/k3d/blob/v5.8.3/cmd/util/filter.go
 
-    :raises Exit: for `\@`, which k3d cannot be told.
+    :raises Exit: for `\@`, which cannot be escaped for k3d.
     """
     if "\\@" in value:
-        raise Exit(rf"{key} holds \@, which k3d cannot give to a node. Write %5C for the \ of a user or a password.")
+        raise Exit(rf"{key} contains \@, which k3d cannot pass to a node. Write \ in a user name or password as %5C.")
     end = "\\" if value.endswith("\\") else ""
     return f"{key}={value}".replace("@", r"\@") + f"{end}@{NODES}"

@@ -13,34 +13,34 @@ from tasks.in_cluster import bundle, charts, coredns, issuer, pod_trust, refusal
 
 
 def configure(shell: Shell, cluster: Cluster, roots: Roots, reinstall: bool = False) -> None:
-    """Bring everything into a running cluster, side by side, and end only when it is proved to work.
+    """Configure a running cluster, in parallel, and return when everything is verified to work.
 
-    `reinstall` has Helm install its charts again, also where they are there.
+    `reinstall` lets Helm install its charts again even if they are up to date.
     """
     if reinstall:
-        charts.forget(shell, cluster)
+        charts.mark_for_reinstall(shell, cluster)
     steps: list[Callable[[], None]] = [
         partial(issuer.configure, shell, cluster, roots),
-        partial(trust_in_pods, shell, cluster, roots),
+        partial(configure_trust, shell, cluster, roots),
         partial(refusal.configure, shell, cluster),
         partial(coredns.configure, shell, cluster),
         partial(traefik.configure, shell, cluster),
     ]
-    if roots.retiring:  # pods must trust both roots before anything is signed by the new one
+    if roots.retiring:  # pods must trust both roots before the new one issues anything
         bundle.configure(shell, cluster, roots)
         bundle.wait_for_pods(shell, cluster, roots)
     shell.side_by_side(steps)
     if shell.dry:
         return
     say(
-        f"\n{cluster.name} is ready. Names below {cluster.domain} bring you there:\n"
+        f"\n{cluster.name} is ready. It serves all names below {cluster.domain}:\n"
         f"  http://<name>.{cluster.domain}:{cluster.http_port}/\n"
         f"  https://<name>.{cluster.domain}:{cluster.https_port}/\n"
         f"  {cluster.to_type('get', 'pods', '-A')}\n"
     )
 
 
-def trust_in_pods(shell: Shell, cluster: Cluster, roots: Roots) -> None:
-    """The bundle, and only then the policies: a pod that must mount it waits until it is there."""
+def configure_trust(shell: Shell, cluster: Cluster, roots: Roots) -> None:
+    """The bundle first, then the policies: a pod that mounts the bundle does not start before it exists."""
     bundle.configure(shell, cluster, roots)
     pod_trust.configure(shell, cluster)

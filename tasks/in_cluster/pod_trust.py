@@ -7,20 +7,22 @@ from __future__ import annotations
 
 import json
 import re
+from functools import partial
 from typing import Any
-
-from invoke import Exit
 
 from tasks.core.problems import Problem, Reason, describe, problem
 from tasks.core.settings import Cluster, Settings
-from tasks.core.shell import Shell, fail
+from tasks.core.shell import Shell
 from tasks.core.well_known import MANAGER, TRUST_BUNDLE
-from tasks.in_cluster.apply import Manifest, apply, dry_run, manifest
+from tasks.in_cluster import policies
+from tasks.in_cluster.apply import Manifest, apply, dry_run, render_manifest
 from tasks.probe.admission import FIRST_WITH_MUTATING, ON_REQUEST, find_policy_kinds, server_version
 from tasks.probe.pod_trust import SYSTEM_NAMESPACES, TRUSTED_BY, VOLUME
 
 OFF, VARIABLES, SYSTEM_FILE = "off", "variables", "system-file"
 """The values of POD_TRUST."""
+
+KIND = "mutatingadmissionpolicy"
 
 POLICIES = ("pod-trust", "pod-trust-debug", "pod-trust-system-file")
 """Each is a template in templates/in_cluster/: a policy, and a binding of the same name."""
@@ -42,9 +44,6 @@ READ_AS_PEM = ("SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "NODE_EX
                "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", "PERL_LWP_SSL_CA_FILE")
 VARIABLE_VALUES = {**dict.fromkeys(READ_AS_PEM, f"{FOLDER}/bundle.pem"), "JAVA_TOOL_OPTIONS": JAVA}
 
-PROOF_SECONDS = 20
-"""A new policy acts after about a second."""
-
 
 class PodTrustReason(Reason):
     """Why pods get no trust by themselves."""
@@ -60,7 +59,7 @@ class PodTrustReason(Reason):
 
 
 def configure(shell: Shell, cluster: Cluster) -> None:
-    """Apply the policies, and prove them; remove them where POD_TRUST is off."""
+    """Apply the policies, and verify them; with POD_TRUST=off remove them."""
     with shell.step(cluster.name, "pod trust") as this:
         version = find_policy_kinds(shell, cluster).mutating
         if cluster.settings.pod_trust == OFF:
@@ -69,14 +68,10 @@ def configure(shell: Shell, cluster: Cluster) -> None:
             return this.skip("off (POD_TRUST)")
         if not version:
             return this.warn(f"{describe(why_unavailable(shell, cluster))}. {remedy(cluster)}")
-        policies = render_policies(cluster, version)
-        apply(shell, cluster, manifest(cluster, "in_cluster/pod-trust-namespace.yaml"), *policies)
-        if not is_proved(shell, cluster):  # someone may have added to them what an apply leaves
-            remove_policies(shell, cluster)
-            apply(shell, cluster, *policies)
-            shell.until("a probe pod to get trust", PROOF_SECONDS, lambda: find_problem(shell, cluster) is None,
-                        hint=describe_probe(shell, cluster))
-        this.outcome = "proved by a probe pod"
+        apply(shell, cluster, render_manifest(cluster, "in_cluster/pod-trust-namespace.yaml"))
+        policies.apply_verified(shell, cluster, KIND, render_policies(cluster, version),
+                                partial(find_problem, shell, cluster))
+        this.outcome = "verified with a probe pod"
 
 
 def is_in_place(shell: Shell, cluster: Cluster) -> bool:
@@ -88,7 +83,7 @@ def is_in_place(shell: Shell, cluster: Cluster) -> bool:
 def render_policies(cluster: Cluster, version: str) -> list[Manifest]:
     """The policies for an API that has them in this version."""
     values = policy_values(cluster.settings, version)
-    return [manifest(cluster, f"in_cluster/{name}.yaml", **values) for name in POLICIES]
+    return [render_manifest(cluster, f"in_cluster/{name}.yaml", **values) for name in POLICIES]
 
 
 def policy_values(settings: Settings, version: str) -> dict[str, Any]:
@@ -99,26 +94,12 @@ def policy_values(settings: Settings, version: str) -> dict[str, Any]:
             "system_file_labels": {"trust": "enabled", **by_label}}
 
 
-# --- the proof --------------------------------------------------------------------------------------------------------
-
-
-def is_proved(shell: Shell, cluster: Cluster) -> bool:
-    """Whether the policies act before it is time to doubt them; under --dry there is nothing to see."""
-    try:
-        shell.until("a probe pod to get trust", PROOF_SECONDS, lambda: find_problem(shell, cluster) is None)
-    except Exit:
-        return False
-    return True
-
-
-def describe_probe(shell: Shell, cluster: Cluster) -> str:
-    wrong = None if shell.dry else find_problem(shell, cluster)
-    return describe(wrong) if wrong else ""
+# --- the probe --------------------------------------------------------------------------------------------------------
 
 
 def find_problem(shell: Shell, cluster: Cluster) -> Problem | None:
     """What a probe pod lacks that it should get, asked by a server-side dry run; None when nothing."""
-    said = dry_run(shell, cluster, manifest(cluster, "in_cluster/probe-pod.yaml"))
+    said = dry_run(shell, cluster, render_manifest(cluster, "in_cluster/probe-pod.yaml"))
     try:
         pod = json.loads(said.stdout)
     except ValueError:
@@ -153,18 +134,9 @@ def remedy(cluster: Cluster) -> str:
 
 
 def remove(shell: Shell, cluster: Cluster) -> None:
-    """Take the policies and the namespace of the probe out of the cluster, where they are there."""
-    remove_policies(shell, cluster)
-    labels = shell.look(*cluster.kubectl, "get", "namespace", NAMESPACE, "--ignore-not-found", "-o",
-                        r"jsonpath={.metadata.labels.app\.kubernetes\.io/managed-by}").stdout.strip()
-    if labels == MANAGER:
+    """Remove the policies, and the namespace of the probe pod."""
+    policies.remove(shell, cluster, KIND)
+    manager = shell.look(*cluster.kubectl, "get", "namespace", NAMESPACE, "--ignore-not-found", "-o",
+                         r"jsonpath={.metadata.labels.app\.kubernetes\.io/managed-by}").stdout.strip()
+    if manager == MANAGER:
         shell.change(*cluster.kubectl, "delete", "namespace", NAMESPACE, "--wait=false")
-
-
-def remove_policies(shell: Shell, cluster: Cluster) -> None:
-    kinds = "mutatingadmissionpolicybindings,mutatingadmissionpolicies"
-    found = shell.look(*cluster.kubectl, "get", kinds, "-l", f"app.kubernetes.io/managed-by={MANAGER}", "-o", "name")
-    if not found.ok and not shell.dry:
-        fail((*cluster.kubectl, "get", kinds), found)
-    if found.stdout.split():
-        shell.change(*cluster.kubectl, "delete", *found.stdout.split())

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from tasks.core.settings import Cluster
 from tasks.core.well_known import TRUST_BUNDLE
-from tasks.probe.snapshot import ClusterSnapshot, Object
+from tasks.probe.objects import Object
+from tasks.probe.snapshot import ClusterSnapshot
 
 TRUSTED_BY, FILE_BY = "dev-cluster-tasks/trusted-by", "dev-cluster-tasks/system-file-by"
 """Annotations of a pod that the policies have changed."""

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tasks.core.shell import Shell
-from tasks.probe.snapshot import Object
+from tasks.probe.objects import Object
 
 # A line for each process of these containers: the container, the program, and what tells which TLS it has: libraries in
 # its memory, or what Go writes into its programs.

@@ -26,8 +26,8 @@ from tasks.core.setting_types import PROJECT
 from tasks.core.settings import READERS, Settings, load
 from tasks.core.templates import render, short_hash
 from tasks.in_cluster import pod_trust
-from tasks.in_cluster.apply import manifest
-from tasks.in_cluster.bundle import company_pem
+from tasks.in_cluster.apply import render_manifest
+from tasks.in_cluster.bundle import load_company_certificates
 from tasks.in_cluster.coredns import render_rules
 from tasks.probe.example_page import example_host
 
@@ -516,7 +516,7 @@ def test_a_ca_bundle_may_hold_several_certificates_and_remarks(folder: Path) -> 
     bundle.write_bytes(b"Subject: Soci\xe9t\xe9\n" + COMPANY.pem + b"\r\n# second\r\n" + COMPANY.pem)
     settings = load(folder, {"ADDITIONAL_CA_BUNDLE_FILE": str(bundle)})
     assert settings.additional_ca_bundle_file == bundle
-    assert company_pem(settings) == COMPANY.pem.decode() * 2, "what goes into a cluster is free of the remarks"
+    assert load_company_certificates(settings) == COMPANY.pem.decode() * 2, "the comments are left out"
 
 
 def test_a_ca_bundle_that_k3d_could_not_mount_is_refused(folder: Path) -> None:
@@ -637,9 +637,9 @@ def documents(settings: Settings, digest: str) -> dict[str, list[Any]]:
               "sources_hash": digest, "intermediate": Intermediate(pem, pem), "host": example_host(cluster),
               "pod_trust": False, **pod_trust.policy_values(settings, "v1")}
     return {
-        template: list(yaml.load_all(rendered, getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
+        template: list(yaml.load_all(render_manifest(cluster, template, **values).text,
+                                     getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
         for template in MANIFESTS
-        for rendered in manifest(cluster, template, **values).values()
     }
 
 

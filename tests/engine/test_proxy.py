@@ -113,7 +113,7 @@ def test_the_password_of_a_proxy_is_shown_by_no_dry_run_and_no_error(world: Worl
 def test_what_k3d_cannot_be_told_is_told_to_the_user_without_the_value(world: World) -> None:
     done = world.inv("k3d-cluster-setup", "--n", "1", HTTPS_PROXY=r"http://CORP\@secret@proxy:3128")
     assert done.returncode == 1
-    assert r"HTTPS_PROXY holds \@, which k3d cannot give to a node." in done.stderr
+    assert r"HTTPS_PROXY contains \@, which k3d cannot pass to a node." in done.stderr
     assert "secret" not in done.stdout + done.stderr
     assert not world.fakes.calls("k3d", "cluster", "create")
 

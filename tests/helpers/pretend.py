@@ -152,7 +152,7 @@ class World:
         self.fakes.answer(f"{kubectl}--raw=/readyz", "ok", after="^k3d kubeconfig merge")
         self.fakes.answer(f"{kubectl}config current-context", exit=1)
         self.fakes.answer(f"{kubectl}diff ", exit=1)
-        self.fakes.answer(f"{kubectl}get configmap coredns -o", '{"Corefile":"","NodeHosts":""}')
+        self.fakes.answer(f"{kubectl}get configmap coredns ", '{"data":{"Corefile":"","NodeHosts":""}}')
         self.fakes.answer(f"{kubectl}get deployment traefik", '["--accesslog=true"]')
         self.fakes.answer(f"{kubectl}get service traefik-internal", TRAEFIK)
         self.policies("v1", "v1")
@@ -165,7 +165,8 @@ class World:
             f"{name}    admissionregistration.k8s.io/{version}   false   Kind\n" for name, version in kinds.items()
             if version))
         self.fakes.answer("^kubectl .*--raw=/version", json.dumps({"gitVersion": version}))
-        self.fakes.answer("^kubectl .*get mutatingadmissionpolicybindings pod-trust", "binding/pod-trust\n" if mutating else "")
+        self.fakes.answer("^kubectl .*get mutatingadmissionpolicybindings pod-trust",
+                          "binding/pod-trust\n" if mutating else "")
 
     def configured(self, number: int) -> None:
         """This cluster is now as a first run leaves it, which this world must have seen."""

@@ -15,7 +15,7 @@ from patient import Patient
 from pretend import World, admit, world_of
 from recording import Answer, Call
 
-from tasks.in_cluster import pod_trust, refusal
+from tasks.in_cluster import pod_trust, policies
 from tasks.probe import pod_trust as pods
 from tasks.probe.tls_clients import TlsClient, identify
 
@@ -64,8 +64,8 @@ def selector(world: World, name: str) -> dict[str, str]:
 
 def test_the_policies_go_into_the_cluster_after_the_bundle_and_are_proved(world: World) -> None:
     shown = configure(world)
-    assert "pod trust: proved by a probe pod" in shown
-    assert "hosts of root-ca: proved: others than those below cl1.k3d.internal are refused" in shown
+    assert "pod trust: verified with a probe pod" in shown
+    assert "hosts of root-ca: verified: those outside cl1.k3d.internal are denied" in shown
     assert set(sent(world)) == {"pod-trust-namespace.yaml", "hosts-of-root-ca.yaml",
                                 *(f"{name}.yaml" for name in POLICY_FILES)}
     commands = [" ".join(words) for words in world.fakes.calls()]
@@ -123,7 +123,7 @@ def test_a_namespace_of_that_name_that_is_someone_elses_stays(world: World) -> N
 
 
 def impatient(world: World) -> None:
-    world.project.patches += [(pod_trust, "PROOF_SECONDS", 0), (refusal, "PROOF_SECONDS", 0)]
+    world.project.patches.append((policies, "SECONDS", 0))
 
 
 def without(part: str) -> Any:
@@ -162,7 +162,7 @@ def test_an_api_that_rejects_the_probe_pod_says_why(world: World) -> None:
     done = world.inv("k3d-cluster-configure", "--n", "1")
     assert done.returncode == 1
     assert "the API rejects a probe pod: Error from server: quota exceeded" in done.stderr
-    assert "timed out after 0 s waiting for a probe Ingress to be refused" in done.stderr
+    assert "a probe Ingress with the host probe.invalid is refused: Error from server: quota exceeded" in done.stderr
 
 
 # --- older Kubernetes -------------------------------------------------------------------------------------------------

@@ -167,7 +167,7 @@ def test_configure_brings_the_policies_and_status_names_the_pods_that_need_a_res
     clusters: Clusters,
 ) -> None:
     setting(clusters, "variables")
-    assert "pod trust: proved by a probe pod" in inv(clusters, "k3d-cluster-configure", "--n", "0")
+    assert "pod trust: verified with a probe pod" in inv(clusters, "k3d-cluster-configure", "--n", "0")
     assert trusting(clusters, "shop", "deployment/clients") == set(), "a running pod cannot be changed"
     shown = inv(clusters, "status")
     command, = re.findall(r"kubectl .*-n shop .*", shown)
