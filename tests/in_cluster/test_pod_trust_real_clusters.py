@@ -500,7 +500,7 @@ def test_what_was_bad_before_stays_editable_and_is_named_by_the_doctor_with_its_
             '[{"op": "add", "path": "/spec/tls/0/hosts/-", "value": "c.example.com"}]']
     assert denied(kubectl(clusters, *more, check=False)) == "c.example.com", "only the one that is new"
     findings = json.loads(clusters.inv("doctor", "--json").stdout)
-    said = [finding["found"] for finding in findings if finding["id"] == "ingress-host" and finding["state"] == "red"]
+    said = [finding["message"] for finding in findings if finding["id"] == "ingress-host" and finding["state"] == "red"]
     assert any("shop/old" in line and "b.example.com" in line and "Helm release web" in line for line in said), said
     kubectl(clusters, "-n", "shop", "delete", "ingress", "old")
     kubectl(clusters, "-n", "shop", "delete", "certificate", "old", "--ignore-not-found")
@@ -511,7 +511,7 @@ def test_what_was_bad_before_stays_editable_and_is_named_by_the_doctor_with_its_
 
 def wrong(clusters: Clusters, *words: str) -> dict[str, str]:
     findings = json.loads(clusters.inv("doctor", "--json", *words).stdout)
-    return {finding["id"]: finding["found"] for finding in reversed(findings) if finding["state"] in ("red", "yellow")
+    return {finding["id"]: finding["message"] for finding in reversed(findings) if finding["state"] in ("red", "yellow")
             and finding["id"].startswith(("pod-trust", "hosts", "namespace"))}
 
 
