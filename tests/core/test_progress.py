@@ -10,7 +10,7 @@ import pytest
 from conftest import Project
 from pretend import TOKEN, World, world_of
 
-STEP = re.compile(r"([✓✗!]) (cl1 )?(│ )?(.+): .+? +\d+\.\d s")
+STEP = re.compile(r"([✓✗!]) (cl1 )?(│ )?(.+?): .+? +\d+\.\d s")
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_a_failure_tells_what_failed_the_command_its_last_lines_and_what_to_do(w
     *told, what_to_do = done.stderr.splitlines()
     assert told == ["cl1 cluster: k3d exited with code 3.", f"  {' '.join(command)}",
                     *(f"  | {line}" for line in lines[-12:])]
-    assert what_to_do == "k3d has undone what it had begun. inv doctor may tell why. Then run this task again."
+    assert what_to_do == "k3d rolled back. `inv doctor` may show why. Then run this task again."
 
 
 def test_what_was_waited_for_is_told_and_what_runs_beside_it_comes_to_its_end(world: World) -> None:

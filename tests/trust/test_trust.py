@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import re
 import shlex
 import shutil
 import ssl
