@@ -48,7 +48,7 @@ def settings() -> Iterator[str]:
 def task_list() -> Iterator[str]:
     """Every task in the order and the groups of tasks/__init__.py, with its docstring and its flags."""
     contexts = {context.name: context for context in tasks.ns.to_contexts()}
-    for group, names in groups():
+    for group, names in groups().items():
         yield f"## {group[0].upper()}{group[1:]}\n\n"
         for name in names:
             first, _, rest = inspect.cleandoc(tasks.ns[name].__doc__ or "").partition("\n")
@@ -62,17 +62,12 @@ def task_list() -> Iterator[str]:
                 yield "\n"
 
 
-def groups() -> Iterator[tuple[str, list[str]]]:
-    """The comments in the list of tasks/__init__.py, each with the tasks below it."""
-    listed = (SOURCE / "tasks" / "__init__.py").read_text().partition("Collection(\n")[2]
-    group, names = "everything at once", list[str]()
-    for line in listed.splitlines():
-        if heading := re.match(r"    # (.+)", line):
-            yield group, names
-            group, names = heading[1], []
-        elif entry := re.match(r"    (?:\w+\.)*(\w+),", line):
-            names.append(tasks.ns.transform(entry[1]))
-    yield group, names
+def groups() -> dict[str, list[str]]:
+    """The names of the tasks in each group of tasks/__init__.py."""
+    found: dict[str, list[str]] = {}
+    for name, task in tasks.ns.tasks.items():
+        found.setdefault(task.group, []).append(tasks.ns.transform(name))
+    return found
 
 
 # --- errors: from the doctor's checks ---------------------------------------------------------------------------------
