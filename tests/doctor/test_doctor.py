@@ -377,7 +377,7 @@ def _(patient: Patient) -> None:
     patient.world.fakes.answer("^kubectl version", "Client Version: v1.39.0\n")
 
 
-@breaks("settings", "K3S_IMAGE=docker.io/rancher/k3s:v1.36.4-k3s1, but it runs rancher/k3s:v1.20.0-k3s1")
+@breaks("settings", "K3S_IMAGE=docker.io/rancher/k3s:v1.36.4-k3s1, but its nodes run rancher/k3s:v1.20.0-k3s1")
 def _(patient: Patient) -> None:
     patient.world.fakes.answer("^docker inspect", "rancher/k3s:v1.20.0-k3s1\n")
 
@@ -432,14 +432,14 @@ def _(patient: Patient) -> None:
     patient.chain_pem = ROOT.pem
 
 
-@breaks("intermediate", "the intermediate must be replaced: the old one expires on ")
+@breaks("intermediate", "the intermediate must be replaced: the cluster has an intermediate that expires on ")
 def _(patient: Patient) -> None:
     patient.chain = ca.authority("cl1.k3d.internal", issuer=ROOT, pathlen=0, ends=ca.NOW + timedelta(days=20))
     patient.chain_pem = patient.chain.pem + ROOT.pem
     patient.leaves = {("shop", "shop-cert"): ca.leaf(patient.chain, "shop.cl1.k3d.internal").pem}
 
 
-@breaks("intermediate", "the intermediate must be replaced: the old one was issued by another root")
+@breaks("intermediate", "the intermediate must be replaced: the cluster has an intermediate issued by another root")
 def _(patient: Patient) -> None:
     other = ca.authority("k3d.internal")
     patient.chain_pem = ca.authority("cl1.k3d.internal", issuer=other, pathlen=0).pem + other.pem
