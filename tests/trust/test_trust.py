@@ -415,7 +415,7 @@ def wsl(linux: Machine) -> Machine:
     linux.fakes.add("wslpath", "certutil.exe", "powershell.exe")
     linux.fakes.answer("^uname -r", "5.15.167.4-microsoft-standard-WSL2\n")
     linux.fakes.answer("^wslpath -w .*/internal-ca.crt", "\\\\wsl.localhost\\Ubuntu\\internal-ca.crt\r\n")
-    linux.fakes.answer("^wslpath -w .*/inside.crt", "C:\\inside.crt\r\n")
+    linux.fakes.answer("^wslpath -w .*/permitted.crt", "C:\\permitted.crt\r\n")
     linux.fakes.answer("^wslpath -w .*/outside.crt", "C:\\outside.crt\r\n")
     linux.fakes.answer("^wslpath -w .*/windows-verify.ps1", "C:\\windows-verify.ps1\r\n")
     linux.fakes.answer("^powershell.exe", exit=1)
