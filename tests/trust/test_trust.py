@@ -419,7 +419,7 @@ def wsl(linux: Machine) -> Machine:
     linux.fakes.answer("^wslpath -w .*/outside.crt", "C:\\outside.crt\r\n")
     linux.fakes.answer("^wslpath -w .*/windows-verify.ps1", "C:\\windows-verify.ps1\r\n")
     linux.fakes.answer("^powershell.exe", exit=1)
-    linux.fakes.answer("^powershell.exe .*inside", after="^certutil.exe -user -addstore")
+    linux.fakes.answer("^powershell.exe .*permitted", after="^certutil.exe -user -addstore")
     linux.fakes.answer("^certutil.exe -user -store", exit=1, before="^certutil.exe -user -addstore")
     return linux
 
@@ -435,14 +435,14 @@ def asked(leaf: str) -> list[str]:
 def test_windows_takes_the_root_for_its_user_is_asked_for_proof_and_gives_it_back(wsl: Machine) -> None:
     run = wsl.good("trust")
     assert run.changes == [ADD], "no root is needed"
-    assert [words for words in run.commands if words[0] == "powershell.exe"][-1] == asked("inside")
+    assert [words for words in run.commands if words[0] == "powershell.exe"][-1] == asked("permitted")
     assert run.stdout.startswith("Windows may ask in a window of its own: answer Yes. This is the same as, in "
                                  f"PowerShell:\n    {' '.join(ADD[:-1])} '{ADD[-1]}'\n")
     assert f"✓ trust in {WINDOWS}: the root is trusted now " in run.stdout
     assert wsl.good("trust").changes == []
     proved = wsl.good("trust-verify")
     assert "accepted; one for proof.example.com is refused" in proved.stdout
-    assert [words for words in proved.commands if words[0] == "powershell.exe"] == [asked("inside"), asked("outside")]
+    assert [words for words in proved.commands if words[0] == "powershell.exe"] == [asked("permitted"), asked("outside")]
 
     sha1 = root_of(wsl).sha1
     removed = wsl.good("untrust")
