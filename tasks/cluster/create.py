@@ -8,6 +8,8 @@ from pathlib import Path
 from invoke import Exit
 
 from tasks.cluster.changed_settings import registries_hash, require_published_ports, warn_about_changed_settings
+from tasks.core.browser_ports import find_blocked_https
+from tasks.core.problems import ProblemExit
 from tasks.core.settings import Cluster
 from tasks.core.shell import Shell
 from tasks.core.well_known import COMPANY_CA
@@ -45,6 +47,7 @@ def ensure_running(shell: Shell, cluster: Cluster, found: K3dCluster | None, ext
 def create(shell: Shell, cluster: Cluster, extra: list[str]) -> None:
     """Create the cluster. The marker exists until the API answers, or until k3d has rolled back."""
     marker, publish = creation_marker(cluster), network.publish_addresses(shell, cluster.settings)
+    require_browser_port(cluster)
     check_free_ports(shell, cluster, publish)
     write_file(shell, marker, "k3d cluster create has started. This file is removed once the API answers.\n")
     try:
@@ -57,6 +60,12 @@ def create(shell: Shell, cluster: Cluster, extra: list[str]) -> None:
         raise
     if not shell.dry:
         marker.unlink()
+
+
+def require_browser_port(cluster: Cluster) -> None:
+    """Exit where no browser could open the cluster's pages."""
+    if wrong := find_blocked_https(cluster):
+        raise ProblemExit(wrong, "Change K3D_PORT_START, K3D_PORT_PREFIX_HTTPS or K3D_PORT_SUFFIX_HTTPS in .env.")
 
 
 def creation_marker(cluster: Cluster) -> Path:

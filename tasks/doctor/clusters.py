@@ -9,6 +9,7 @@ from invoke import Exit
 
 from tasks.cluster import changed_settings, create
 from tasks.cluster.changed_settings import ChangedSetting
+from tasks.core import browser_ports
 from tasks.core.problems import Problem
 from tasks.doctor.check import ERROR, WARNING, Checks, ClusterView
 from tasks.doctor.fixes import CONFIGURE, KUBECONFIG, MAKE_AGAIN, RESTART, SETUP, START
@@ -50,6 +51,15 @@ def partly_running(view: ClusterView) -> Iterator[str]:
 def published(view: ClusterView) -> Iterator[Problem]:
     """It publishes the ports that the settings say"""
     if wrong := changed_settings.find_port_change(view.cluster, view.k3d_cluster):
+        yield wrong
+
+
+@check("ports-browser", WARNING, "The K3D_PORT_ keys put HTTPS on a port of the browsers' list.",
+       "Change K3D_PORT_START, K3D_PORT_PREFIX_HTTPS or K3D_PORT_SUFFIX_HTTPS in .env, and recreate the cluster.",
+       link=browser_ports.LINK)
+def browsers_open_https(view: ClusterView) -> Iterator[Problem]:
+    """Browsers open its HTTPS port"""
+    if wrong := browser_ports.find_blocked_https(view.cluster):
         yield wrong
 
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import ca
 import pytest
@@ -284,6 +285,30 @@ def _(patient: Patient) -> None:
 @breaks("ports-settings", "cl1 publishes its port 80/tcp on")
 def _(patient: Patient) -> None:
     patient.existing = patient.world.cluster(1, ports_of=2)
+
+
+def on_ports(patient: Patient, http: str, https: str) -> dict[str, Any]:
+    """Cluster 1, stopped, with ports that the settings agree with."""
+    patient.world.project.env(K3D_PORT_START="1007", K3D_PORT_END="1016", K3D_PORT_SUFFIX_HTTP=http[-1],
+                              K3D_PORT_SUFFIX_HTTPS=https[-1])
+    existing = patient.world.cluster(1, running=False)
+    for inside, port in (("80/tcp", http), ("443/tcp", https)):
+        for binding in existing["nodes"][1]["portMappings"][inside]:
+            binding["HostPort"] = port
+    return existing
+
+
+def test_an_http_port_that_browsers_refuse_is_a_note_and_no_warning(patient: Patient) -> None:
+    patient.existing = on_ports(patient, "10080", "10085")
+    done = patient.inv("doctor")
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.count("Browsers refuse port 10080 (HTTP of cl1)") == 1
+    assert "Open https://<name>.cl1.k3d.internal:10085/ instead" in done.stdout
+
+
+@breaks("ports-browser", "no browser opens port 10080, the HTTPS port of cl1")
+def _(patient: Patient) -> None:
+    patient.existing = on_ports(patient, "10081", "10080")
 
 
 @breaks("ports-taken", "is taken")
