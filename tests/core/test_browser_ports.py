@@ -30,8 +30,9 @@ def cluster_on(port: int, scheme: str) -> Cluster:
     """Cluster 0 with this port for one scheme, and a harmless one for the other."""
     this, other = ("HTTP", "HTTPS") if scheme == "http" else ("HTTPS", "HTTP")
     start, end = divmod(port, 10)
-    keys = {f"K3D_PORT_SUFFIX_{this}": str(end), f"K3D_PORT_PREFIX_{other}": "20", f"K3D_PORT_SUFFIX_{other}": ""}
-    return load(SOURCE, {"K3D_PORT_START": str(start), "K3D_PORT_END": str(start), **keys}).cluster(0)
+    keys = {"K3D_PORT_START": str(start), "K3D_PORT_END": str(start), f"K3D_PORT_SUFFIX_{this}": str(end),
+            f"K3D_PORT_PREFIX_{other}": "4" if start > 99 else "444", f"K3D_PORT_SUFFIX_{other}": ""}
+    return load(SOURCE, keys).cluster(0)
 
 
 def test_the_list_is_that_of_the_standard() -> None:

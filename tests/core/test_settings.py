@@ -538,6 +538,63 @@ def test_charts_may_come_from_a_folder_or_any_registry(folder: Path) -> None:
     ]
 
 
+# --- $NAME ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("unix://$HOME/.colima/default/docker.sock", "unix:///somewhere/.colima/default/docker.sock"),
+        ('"unix://${HOME}/a b"', "unix:///somewhere/a b"),
+        ("$HOME/.kube/other:$HOME/.kube/config", "/somewhere/.kube/other:/somewhere/.kube/config"),
+        ("~/.kube/other", "/somewhere/.kube/other"),
+        ("$ABOVE/${ABOVE}s # $UNSET", "above/aboves"),
+        ("$BOTH", "environment"),
+        ("${UNSET:-otherwise}", "otherwise"),
+        ("${HOME:-otherwise}", "/somewhere"),
+        ("$EMPTY", ""),
+        ("'pa$$word $HOME ${HOME} ~'", "pa$$word $HOME ${HOME} ~"),
+        ("'~/literally'", "~/literally"),
+        ("pa$5word$", "pa$5word$"),
+    ],
+)
+def test_one_rule_for_names_in_values_holds_for_our_keys_and_for_those_of_the_tools(
+    folder: Path, written: str, expected: str
+) -> None:
+    key = "K3D_PORT_PREFIX_HTTP" if not expected else "CERT_O"  # one of ours that may have this value
+    (folder / ".env").write_text(f"ABOVE=above\nBOTH=file\nDOCKER_HOST={written}\n{key}={written}\nUNSET=below\n")
+    settings = load(folder, {"HOME": "/somewhere", "BOTH": "environment", "EMPTY": ""})
+    assert settings.environment["DOCKER_HOST"] == expected
+    assert getattr(settings, key.lower()) == expected
+
+
+@pytest.mark.parametrize("written", ["$NOWHERE/x", "${NOWHERE}/x", '"/x/$NOWHERE"', "a$HOME$NOWHERE"])
+@pytest.mark.parametrize("key", ["DOCKER_HOST", "KUBECONFIG", "CERT_FOLDER", "TLD", "K3S_IMAGE"])
+def test_a_name_that_is_not_set_is_refused_with_its_line(folder: Path, key: str, written: str) -> None:
+    (folder / ".env").write_text(f"# a comment\n\n{key}={written}\n")
+    assert problems(folder, {"HOME": "/somewhere"}) == [
+        f".env, line 3: {key} contains $NOWHERE, which is not set. For a literal $, put the value in single quotes"]
+
+
+def test_a_part_of_a_password_that_looks_like_a_name_is_not_shown(folder: Path) -> None:
+    (folder / ".env").write_text("HTTPS_PROXY=http://me:pa$hunter2@proxy\nTOKEN=$hunter2\nOTHER=${hunter2\n")
+    said = problems(folder)
+    assert [line.partition(":")[0] for line in said] == [f".env, line {number}" for number in (1, 2, 3)]
+    assert "hunter2" not in "".join(said) and "single quotes" in said[0]
+
+
+@pytest.mark.parametrize("place", ["environment", ".env"])
+def test_no_folder_is_made_that_is_called_after_a_variable(folder: Path, place: str) -> None:
+    """The value reaches us unreplaced: from single quotes, or from a file of a CI."""
+    written = "$HOME/.kube/other"
+    (folder / ".env").write_text(f"KUBECONFIG='{written}'\n" if place == ".env" else "")
+    said = problems(folder, {"KUBECONFIG": written} if place == "environment" else {})
+    assert said == [f"{'the ' * (place != '.env')}{place}: KUBECONFIG={written!r} is invalid: nothing has replaced "
+                    "$HOME in it"]
+    path = load(folder, {"KUBECONFIG": "/elsewhere", "CERT_FOLDER": "$HOME/certs"}).cert_folder
+    assert path == Path.home() / "certs"
+
+
 # --- keys of others ---------------------------------------------------------------------------------------------------
 
 
@@ -593,8 +650,9 @@ def test_any_bytes_in_env_are_used_or_refused(tmp_path_factory: pytest.TempPathF
 
 
 @hypothesis(deadline=None)
-@given(st.text(min_size=1, max_size=40).filter(lambda text: text.isprintable() and "${" not in text))
+@given(st.text(min_size=1, max_size=40).filter(str.isprintable))
 @example(ODD)
+@example("$HOME ${HOME} ${")
 def test_a_quoted_value_in_env_is_taken_as_it_is(tmp_path_factory: pytest.TempPathFactory, value: str) -> None:
     folder = with_defaults(tmp_path_factory.getbasetemp())
     (folder / ".env").write_text(f"CERT_CN={quoted(value)}\n", encoding="utf-8")
