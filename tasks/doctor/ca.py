@@ -10,11 +10,13 @@ from tasks import trust
 from tasks.ca.probe_leaves import issue_probe_leaves
 from tasks.ca.root import ROOT_EXPIRES_SOON, known_roots
 from tasks.ca.weaknesses import find_loose_permissions, find_weaknesses
+from tasks.core.ca_bundle import read_ca_bundle
 from tasks.core.problems import Problem
 from tasks.core.well_known import MANAGER
 from tasks.doctor.check import ERROR, WARNING, Checks, Machine
 from tasks.doctor.fixes import CLOSE_AUTHORITY, TRUST
 from tasks.rotation import overlap
+from tasks.trust import public_roots
 
 CHECKS = Checks()
 
@@ -67,12 +69,12 @@ def readable_by_others(machine: Machine) -> Iterator[Problem]:
 @check("company-ca", WARNING, "Your company has renewed its CA.", "Put the new one into ADDITIONAL_CA_BUNDLE_FILE, "
        "then: inv k3d-cluster-configure --all")
 def company(machine: Machine) -> Iterator[str]:
-    """No certificate of ADDITIONAL_CA_BUNDLE_FILE has ended"""
-    from cryptography import x509
-
+    """No certificate of ADDITIONAL_CA_BUNDLE_FILE has ended, but for public roots, which are not your company's"""
     file = machine.settings.additional_ca_bundle_file
-    for certificate in x509.load_pem_x509_certificates(file.read_bytes()) if file else []:
-        if certificate.not_valid_after_utc < datetime.now(timezone.utc):
+    ended = [certificate for certificate in (read_ca_bundle(file) if file else [])
+             if certificate.not_valid_after_utc < datetime.now(timezone.utc)]
+    for certificate in ended:
+        if not public_roots.is_public(machine.shell, certificate):
             yield f"{certificate.subject.rfc4514_string()} ended on {certificate.not_valid_after_utc:%Y-%m-%d}"
 
 

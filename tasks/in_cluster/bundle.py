@@ -6,6 +6,7 @@ import time
 from datetime import datetime, timezone
 
 from tasks.ca.root import Roots
+from tasks.core.ca_bundle import read_ca_bundle
 from tasks.core.settings import Cluster, Settings
 from tasks.core.shell import Shell
 from tasks.core.templates import short_hash
@@ -66,11 +67,10 @@ def bundle_sources(settings: Settings, roots: Roots) -> dict[str, str]:
 
 def company_pem(settings: Settings) -> str:
     """The company's certificates alone: its file may have remarks between them, in any encoding."""
-    from cryptography import x509
     from cryptography.hazmat.primitives.serialization import Encoding
 
     file = settings.additional_ca_bundle_file
-    found = x509.load_pem_x509_certificates(file.read_bytes()) if file else []
+    found = read_ca_bundle(file) if file else []
     return "".join(certificate.public_bytes(Encoding.PEM).decode() for certificate in found)
 
 

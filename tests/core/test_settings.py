@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import re
+import shlex
 import shutil
+import subprocess
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -514,6 +518,109 @@ def test_a_ca_bundle_may_hold_several_certificates_and_remarks(folder: Path) -> 
     settings = load(folder, {"ADDITIONAL_CA_BUNDLE_FILE": str(bundle)})
     assert settings.additional_ca_bundle_file == bundle
     assert company_pem(settings) == COMPANY.pem.decode() * 2, "what goes into a cluster is free of the remarks"
+
+
+SECOND = ca.authority("second.example")
+
+
+def openssl(*words: str, given: bytes = b"") -> bytes:
+    return subprocess.run(["openssl", *words], input=given, capture_output=True, check=True).stdout
+
+
+def der() -> bytes:
+    return openssl("x509", "-outform", "der", given=COMPANY.pem)
+
+
+def pkcs7(folder: Path, form: str) -> bytes:
+    (folder / "both.pem").write_bytes(COMPANY.pem + SECOND.pem)
+    return openssl("crl2pkcs7", "-nocrl", "-certfile", str(folder / "both.pem"), "-outform", form)
+
+
+def pkcs12(folder: Path) -> bytes:
+    (folder / "pair.pem").write_bytes(COMPANY.key_pem() + COMPANY.pem)
+    return openssl("pkcs12", "-export", "-in", str(folder / "pair.pem"), "-passout", "pass:")
+
+
+def trusted() -> bytes:
+    return openssl("x509", "-trustout", given=COMPANY.pem)
+
+
+BOTH = (COMPANY.pem + SECOND.pem).decode()
+
+# The name of the file, what is in it, what it is called, and how many certificates it has once it is converted.
+OTHER_FORMS: list[tuple[str, Callable[[Path], bytes], str, int]] = [
+    ("company.cer", lambda _: der(), "a DER certificate", 1),
+    ("company ca.pem", lambda _: der(), "a DER certificate", 1),
+    ("company.cer", lambda _: base64.encodebytes(der()), "Base64 without its BEGIN line", 1),
+    ("company.p7b", lambda folder: pkcs7(folder, "der"), "PKCS#7", 2),
+    ("company.p7b", lambda folder: pkcs7(folder, "pem"), "PKCS#7", 2),
+    ("certnew.p7b", lambda folder: pkcs7(folder, "pem").replace(b"PKCS7", b"CERTIFICATE"), "PKCS#7", 2),
+    ("company.p7b", lambda folder: base64.encodebytes(pkcs7(folder, "der")), "PKCS#7", 2),
+    ("company.pfx", pkcs12, "PKCS#12", 1),
+    ("company.cer", lambda _: BOTH.encode("utf-16"), "UTF-16", 2),
+    ("company.cer", lambda _: BOTH.encode("utf-16-le"), "UTF-16", 2),
+    ("company.cer", lambda _: b"\xfe\xff" + BOTH.encode("utf-16-be"), "UTF-16", 2),
+    ("company.crt", lambda _: trusted(), "TRUSTED CERTIFICATE", 1),
+    ("company.crt", lambda _: SECOND.pem + trusted(), "TRUSTED CERTIFICATE", 2),
+    ("company.crt", lambda _: BOTH.replace(" CERT", " X509 CERT").encode(), "X509 CERTIFICATE", 2),
+    ("company.pem", lambda _: COMPANY.key_pem() + BOTH.encode(), "a private key", 2),
+    ("company.pem", lambda _: BOTH.encode() + COMPANY.key_pem(b"secret"), "a private key", 2),
+    ("company.pem", lambda _: b"\xef\xbb\xbf" + BOTH.encode(), "at the start of a line", 2),
+    ("company.pem", lambda _: re.sub("^", "  ", BOTH, flags=re.MULTILINE).encode(), "at the start of a line", 2),
+    ("company.pem", lambda _: BOTH.replace("\n", "\r").encode(), "at the start of a line", 2),
+]
+
+
+@pytest.mark.parametrize(("name", "made", "called", "count"), OTHER_FORMS,
+                         ids=[f"{number} {name} {called}" for number, (name, _, called, _) in enumerate(OTHER_FORMS)])
+def test_a_ca_bundle_in_another_form_is_named_and_the_command_that_is_printed_converts_it(
+    folder: Path, name: str, made: Callable[[Path], bytes], called: str, count: int
+) -> None:
+    """Nodes mount the file itself, and containerd passes over what is not PEM as Go reads it."""
+    bundle = folder / name
+    bundle.write_bytes(made(folder))
+    said, = problems(folder, {"ADDITIONAL_CA_BUNDLE_FILE": str(bundle)})
+    assert called in said
+    command = said.partition("Convert it, and name the new file here: ")[2]
+    converted = Path(shlex.split(command)[-1])
+    assert not converted.exists(), "the user's own file would be overwritten"
+    subprocess.run(["bash", "-c", command], input=b"\n", check=True, capture_output=True, start_new_session=True)
+    settings = load(folder, {"ADDITIONAL_CA_BUNDLE_FILE": str(converted)})
+    assert company_pem(settings).count("BEGIN CERTIFICATE") == count
+
+
+@pytest.mark.parametrize(
+    ("content", "called"),
+    [
+        (b"", "this file is empty"),
+        (b"\xef\xbb\xbf\r\n", "this file is empty"),
+        (b"\xff\xfe", "this file is empty"),
+        (b"<!DOCTYPE html>\n<html><title>Log in</title>", "an HTML page"),
+        (b"<?xml version='1.0'?><plist version='1.0'><dict/></plist>", "a configuration profile"),
+        (b"-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n", "CERTIFICATE REQUEST"),
+        (b"-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n", "X509 CRL"),
+        (b"\xfe\xed\xfe\xed\0\0\0\2", "a Java key store"),
+        (COMPANY.key_pem(), "a private key"),
+    ],
+)
+def test_a_file_without_certificates_is_called_what_it_is(folder: Path, content: bytes, called: str) -> None:
+    bundle = folder / "company.pem"
+    bundle.write_bytes(content)
+    said, = problems(folder, {"ADDITIONAL_CA_BUNDLE_FILE": str(bundle)})
+    assert called in said and len(said) < 500
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_ca_bundle_may_be_that_of_a_whole_system(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Roots that everybody has break rules of today, such as that a serial number is positive."""
+    bundle = folder / "ca-certificates.crt"
+    odd = bytearray(der())
+    odd[odd.index(b"\xa0\x03\x02\x01\x02\x02") + 7] |= 0x80  # the sign of the serial number
+    pem = b"-----BEGIN CERTIFICATE-----\n" + base64.encodebytes(odd) + b"-----END CERTIFICATE-----\n"
+    bundle.write_bytes(b"# A root\n" + pem * 140)
+    settings = load(folder, {"ADDITIONAL_CA_BUNDLE_FILE": str(bundle)})
+    assert company_pem(settings).count("BEGIN CERTIFICATE") == 140
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_ca_bundle_that_k3d_could_not_mount_is_refused(folder: Path) -> None:

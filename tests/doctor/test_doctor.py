@@ -174,6 +174,21 @@ def _(patient: Patient) -> None:
     patient.existing["nodes"][0]["volumes"] = [f"{file}:/etc/ssl/certs/additional-ca.crt"]
 
 
+def test_a_public_root_that_has_ended_is_not_the_companys(patient: Patient) -> None:
+    file, delivered = (patient.world.project.home / "company.pem",
+                       patient.world.project.root / "usr/share/ca-certificates/mozilla/Old_Root.crt")
+    public, company = (ca.authority(f"{name}.example", starts=ca.NOW - 9 * ca.DAY, ends=ca.NOW - ca.DAY).pem
+                       for name in ("public", "company"))
+    delivered.parent.mkdir(parents=True)
+    delivered.write_bytes(b"# of the distribution\n" + public)
+    env(patient, ADDITIONAL_CA_BUNDLE_FILE=str(file))
+    patient.existing["nodes"][0]["volumes"] = [f"{file}:/etc/ssl/certs/additional-ca.crt"]
+    for pem, ended in ((public, 0), (public + company, 1)):
+        file.write_bytes(pem)
+        patient.find("ConfigMap", "root-ca")["data"]["company.pem"] = pem.decode()
+        assert len(wrong(patient).get("company-ca", [])) == ended
+
+
 @breaks("ca-elsewhere", "is copied by Dropbox")
 def _(patient: Patient) -> None:
     folder = patient.world.project.home / "Dropbox" / "ca"
