@@ -13,7 +13,7 @@ from tasks.core import browser_ports
 from tasks.core.problems import Problem
 from tasks.doctor.check import ERROR, WARNING, Checks, ClusterView
 from tasks.doctor.fixes import CONFIGURE, KUBECONFIG, MAKE_AGAIN, RESTART, SETUP, START
-from tasks.engine import network, ports
+from tasks.engine import k3s_arguments, network, ports
 from tasks.in_cluster import charts
 from tasks.probe.example_page import port
 from tasks.probe.requests import http_get, tls_trusting_all
@@ -45,6 +45,14 @@ def partly_running(view: ClusterView) -> Iterator[str]:
     """All of its containers run, or none"""
     if view.k3d_cluster.state == "partly running":
         yield f"{view.k3d_cluster.nodes_running} of its {view.k3d_cluster.nodes} containers run"
+
+
+@check("k3s-arguments", ERROR, "The cluster was created with an argument of k3s that these tasks do not work with.",
+       MAKE_AGAIN)
+def needed_parts(view: ClusterView) -> Iterator[Problem]:
+    """k3s in it has the parts that these tasks need"""
+    if wrong := k3s_arguments.find_problem(k3s_arguments.of_cluster(view.k3d_cluster)):
+        yield wrong
 
 
 @check("ports-settings", ERROR, "K3D_PORT_ keys were changed after the cluster was made.", MAKE_AGAIN)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from tasks.core import system_files
 from tasks.core.problems import Problem
 from tasks.doctor.check import ERROR, WARNING, Checks, Machine
 from tasks.doctor.fixes import INSTALL_TOOLS, START_ALL
-from tasks.engine import network
+from tasks.engine import k3s_arguments, network
 from tasks.tools import required
 
 CHECKS = Checks()
@@ -24,9 +25,6 @@ GIB = 1024**3
 
 # k3s and its pods take about 20 of them for each cluster, counted on a machine with six.
 INOTIFY_PER_CLUSTER, INOTIFY_OF_OTHERS = 20, 64
-
-# k3s' own networks for pods and Services.
-CLUSTER_NETWORKS = ("10.42.0.0/16", "10.43.0.0/16")
 
 
 @check("tools", ERROR, "A tool is missing, or older than these tasks need.", INSTALL_TOOLS)
@@ -112,11 +110,12 @@ def shared_network(machine: Machine) -> Iterator[str]:
 
 
 @check("network-overlap", WARNING, "A VPN, or another network of this machine, has the same addresses.",
-       "K3D_NETWORK_SUBNET in .env chooses another one for new clusters, and so does, for pods, "
-       "-- --k3s-arg '--cluster-cidr=10.142.0.0/16@server:*'", needs=["engine"])
+       "K3D_NETWORK_SUBNET in .env chooses another one for new clusters, and so does, for pods and Services, "
+       "-- --k3s-arg '--cluster-cidr=10.142.0.0/16@server:*' --k3s-arg '--service-cidr=10.143.0.0/16@server:*'",
+       needs=["engine"])
 def overlap(machine: Machine) -> Iterator[str]:
     """No route of this machine leads elsewhere for addresses of the clusters"""
-    ours = [*network.subnets(machine.shell, machine.settings), *CLUSTER_NETWORKS]
+    ours = cluster_subnets(machine)
     for line in machine.shell.look("ip", "-4", "route").stdout.splitlines():
         target, *rest = line.split() or [""]
         # The two halves are how a VPN takes all that has no closer route: openvpn(8), redirect-gateway def1.
@@ -127,5 +126,16 @@ def overlap(machine: Machine) -> Iterator[str]:
         except ValueError:
             continue
         for subnet in ours:
-            if ":" not in subnet and route.overlaps(ipaddress.IPv4Network(subnet)):
+            if route.overlaps(subnet):
                 yield f"{subnet} of the clusters overlaps with the route {target} {' '.join(rest[:4])}"
+
+
+def cluster_subnets(machine: Machine) -> list[ipaddress.IPv4Network]:
+    """Of the clusters' network, and of the pods and Services of those that exist; of a new one where there is none."""
+    flags: list[k3s_arguments.Flags] = [k3s_arguments.of_cluster(view.k3d_cluster) for view in machine.views]
+    subnets: dict[ipaddress.IPv4Network, None] = {}
+    for text in [*network.subnets(machine.shell, machine.settings),
+                 *(subnet for one in flags or [{}] for subnet in k3s_arguments.networks(one))]:
+        with suppress(ValueError):  # of IPv6
+            subnets[ipaddress.IPv4Network(text, strict=False)] = None
+    return [*subnets]

@@ -42,6 +42,8 @@ class K3dCluster:
     volumes: list[str]
     environment: list[str]
     """What the first server was given about a proxy, as KEY=value."""
+    k3s_arguments: list[str]
+    """What k3s is told in the first server."""
     registries: str
     """Our label for the registries file that it was made with; empty when there was none."""
 
@@ -99,6 +101,7 @@ def read_cluster(raw: dict[str, Any]) -> K3dCluster:
                    for binding in published.get(port, [])},
         volumes=server.get("volumes") or [],
         environment=[entry for entry in server.get("env") or [] if PROXY_VARIABLE.match(entry)],
+        k3s_arguments=server.get("Cmd") or [],
         registries=labels.get(REGISTRIES_LABEL, ""),
     )
 

@@ -8,22 +8,22 @@ from invoke import Exit
 
 from tasks.core.settings import Settings
 from tasks.core.shell import Shell
-from tasks.engine import network
+from tasks.engine import k3s_arguments, network
 
 # Without the load balancer, which asks nobody outside.
 NODES = "server:*;agent:*"
 
-# What is in the cluster, with k3s' own networks for pods and Services.
-INSIDE = ("localhost", "127.0.0.0/8", ".svc", ".cluster.local", "10.42.0.0/16", "10.43.0.0/16")
+# What is in every cluster, besides its networks for pods and Services.
+INSIDE = ("localhost", "127.0.0.0/8", ".svc", ".cluster.local")
 
 
-def k3d_arguments(shell: Shell, settings: Settings) -> list[str]:
-    """The words for `k3d cluster create`; none where no proxy is set."""
-    return [word for variable in proxy_variables(shell, settings)
+def k3d_arguments(shell: Shell, settings: Settings, flags: k3s_arguments.Flags) -> list[str]:
+    """The words for `k3d cluster create`; none where no proxy is set. `flags` are those of its k3s."""
+    return [word for variable in proxy_variables(shell, settings, flags)
             for word in ("-e", for_nodes(*variable.split("=", 1)))]
 
 
-def proxy_variables(shell: Shell, settings: Settings) -> list[str]:
+def proxy_variables(shell: Shell, settings: Settings, flags: k3s_arguments.Flags) -> list[str]:
     """What a node is to have about a proxy, as KEY=value, from the environment and .env."""
     environment = {**settings.environment, **os.environ}
 
@@ -38,7 +38,7 @@ def proxy_variables(shell: Shell, settings: Settings) -> list[str]:
     nodes = network.subnets(shell, settings)
     if shell.dry and not nodes:  # a run would have made the network by now
         nodes = [f"<subnet of {settings.k3d_network}>"]
-    ours = [*INSIDE, *nodes, *(f".{domain}" for domain in settings.owned_domains)]
+    ours = [*INSIDE, *k3s_arguments.networks(flags), *nodes, *(f".{domain}" for domain in settings.owned_domains)]
     for key in ("NO_PROXY", "no_proxy"):
         proxies[key] = ",".join(dict.fromkeys([*chosen(key).replace(",", " ").split(), *ours]))
     return [f"{key}={value}" for key, value in proxies.items()]

@@ -113,6 +113,17 @@ def _(patient: Patient) -> None:
     patient.world.fakes.answer("^ip ", "10.0.0.0/8 dev tun0 scope link\n")
 
 
+def test_pods_and_services_with_networks_of_their_own_overlap_with_those(patient: Patient) -> None:
+    patient.existing["nodes"][0]["Cmd"] = [
+        "server", "--cluster-cidr=10.142.0.0/16,fd00::/56", "--service-cidr", "10.143.0.0/16"]
+    patient.world.fakes.answer("^ip ", "10.42.0.0/16 dev tun0\n10.43.0.0/16 dev tun0\n")
+    assert wrong(patient) == {}
+    patient.world.fakes.answer("^ip ", "10.142.7.0/24 dev tun0\n10.143.0.1 dev tun1\n")
+    assert wrong(patient) == {"network-overlap": [
+        "10.142.0.0/16 of the clusters overlaps with the route 10.142.7.0/24 dev tun0",
+        "10.143.0.0/16 of the clusters overlaps with the route 10.143.0.1 dev tun1"]}
+
+
 def test_a_vpn_that_takes_all_else_is_no_overlap(patient: Patient) -> None:
     patient.world.fakes.answer("^ip ", "0.0.0.0/1 via 10.8.0.1 dev tun0\n128.0.0.0/1 via 10.8.0.1 dev tun0\n\n")
     assert wrong(patient) == {}
@@ -295,6 +306,11 @@ def _(patient: Patient) -> None:
 @breaks("partly-running", "1 of its 2 containers run")
 def _(patient: Patient) -> None:
     patient.existing["nodes"][1]["State"] = {"Running": False}
+
+
+@breaks("k3s-arguments", "--disable=traefik leaves out traefik of k3s")
+def _(patient: Patient) -> None:
+    patient.existing["nodes"][0]["Cmd"] = ["server", "--disable=metrics-server,traefik"]
 
 
 @breaks("ports-settings", "cl1 publishes its port 80/tcp on")
