@@ -54,6 +54,7 @@ def create(shell: Shell, cluster: Cluster, extra: list[str]) -> None:
     """Create the cluster. The marker exists until the API answers, or until k3d has rolled back."""
     marker, publish = creation_marker(cluster), network.publish_addresses(shell, cluster.settings)
     require_browser_port(cluster)
+    proxy.require_reachable(shell, cluster.settings)
     proxied = proxy.k3d_arguments(shell, cluster.settings, k3s_arguments.of_words(extra))
     check_free_ports(shell, cluster, publish)
     write_file(shell, marker, "k3d cluster create has started. This file is removed once the API answers.\n")

@@ -13,7 +13,7 @@ from tasks.core import browser_ports
 from tasks.core.problems import Problem
 from tasks.doctor.check import ERROR, WARNING, Checks, ClusterView
 from tasks.doctor.fixes import CONFIGURE, KUBECONFIG, MAKE_AGAIN, RESTART, SETUP, START
-from tasks.engine import k3s_arguments, network, ports
+from tasks.engine import k3s_arguments, network, ports, proxy
 from tasks.in_cluster import charts
 from tasks.probe.example_page import port
 from tasks.probe.requests import http_get, tls_trusting_all
@@ -52,6 +52,14 @@ def partly_running(view: ClusterView) -> Iterator[str]:
 def needed_parts(view: ClusterView) -> Iterator[Problem]:
     """k3s in it has the parts that these tasks need"""
     if wrong := k3s_arguments.find_problem(k3s_arguments.of_cluster(view.k3d_cluster)):
+        yield wrong
+
+
+@check("nodes-proxy", WARNING, "The cluster was created while a proxy was set by an address of this machine alone.",
+       MAKE_AGAIN)
+def proxy_of_nodes(view: ClusterView) -> Iterator[Problem]:
+    """Its nodes have no proxy on 127.0.0.1, which is the node itself"""
+    if wrong := proxy.find_loopback(view.k3d_cluster.environment):
         yield wrong
 
 

@@ -308,6 +308,11 @@ def _(patient: Patient) -> None:
     patient.existing["nodes"][1]["State"] = {"Running": False}
 
 
+@breaks("nodes-proxy", "HTTPS_PROXY: http://127.0.0.1:3128 in a node is the node itself")
+def _(patient: Patient) -> None:
+    patient.existing["nodes"][0]["env"].append("HTTPS_PROXY=http://me:secret@127.0.0.1:3128")
+
+
 @breaks("k3s-arguments", "--disable=traefik leaves out traefik of k3s")
 def _(patient: Patient) -> None:
     patient.existing["nodes"][0]["Cmd"] = ["server", "--disable=metrics-server,traefik"]
@@ -612,6 +617,7 @@ BY_ITSELF = {"ports-answer", "names-lan", "names-proxy"}
 
 ALSO: dict[str, set[str]] = {
     "names-vpn": {"names"},
+    "nodes-proxy": {"settings"},  # which have no proxy in this test
     "network": {"ports-taken"},  # by the pages of the cluster that runs in all other tests
 }
 """What is wrong, too, when the thing of a check is."""
