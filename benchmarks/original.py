@@ -17,7 +17,7 @@ from jinja2 import Template
 from tasks.ca.root import RootFiles
 from tasks.core.settings import Cluster
 from tasks.core.templates import regex_value
-from tasks.in_cluster.charts import chart_words
+from tasks.in_cluster.charts import chart_arguments
 
 
 def setup(cluster: Cluster, folder: Path) -> None:
@@ -36,7 +36,7 @@ def setup(cluster: Cluster, folder: Path) -> None:
         run("kubectl", "apply", "-f", str(file))
 
     def helm(name: str, *words: str) -> None:
-        run("helm", "upgrade", "--install", name, *chart_words(settings, name), "--namespace", "cert-manager",
+        run("helm", "upgrade", "--install", name, *chart_arguments(settings, name), "--namespace", "cert-manager",
             "--create-namespace", *words, "--wait")
 
     run("k3d", "cluster", "create", cluster.name, "--image", settings.k3s_image,

@@ -22,7 +22,7 @@ SOURCE = DOCS.parent
 BEGIN = "<!-- Begin of the generated part. Write it again with: python -m docs.generate -->\n"
 END = "<!-- End of the generated part. -->\n"
 
-PLACEHOLDERS = {"n": "N", "name": "clN", "context": "k3d-clN"}
+PLACEHOLDERS = {"n": "N", "name": "clN", "context": "k3d-clN", "subnet": "SUBNET"}
 
 
 # --- settings: from .default.env --------------------------------------------------------------------------------------
@@ -48,8 +48,8 @@ def settings() -> Iterator[str]:
 def task_list() -> Iterator[str]:
     """Every task in the order and the groups of tasks/__init__.py, with its docstring and its flags."""
     contexts = {context.name: context for context in tasks.ns.to_contexts()}
-    for group, names in groups():
-        yield f"## {group[0].upper()}{group[1:]}\n\n"
+    for group, names in groups().items():
+        yield f"## {group}\n\n"
         for name in names:
             first, _, rest = inspect.cleandoc(tasks.ns[name].__doc__ or "").partition("\n")
             yield f"### `inv {name}`\n\n{plain(first)}.\n\n"
@@ -62,17 +62,12 @@ def task_list() -> Iterator[str]:
                 yield "\n"
 
 
-def groups() -> Iterator[tuple[str, list[str]]]:
-    """The comments in the list of tasks/__init__.py, each with the tasks below it."""
-    listed = (SOURCE / "tasks" / "__init__.py").read_text().partition("Collection(\n")[2]
-    group, names = "everything at once", list[str]()
-    for line in listed.splitlines():
-        if heading := re.match(r"    # (.+)", line):
-            yield group, names
-            group, names = heading[1], []
-        elif entry := re.match(r"    (?:\w+\.)*(\w+),", line):
-            names.append(tasks.ns.transform(entry[1]))
-    yield group, names
+def groups() -> dict[str, list[str]]:
+    """The names of the tasks by the title of their group, in the order of tasks/__init__.py."""
+    found: dict[str, list[str]] = {}
+    for name in tasks.ns.task_names:
+        found.setdefault(tasks.ns[name].group, []).append(name)
+    return found
 
 
 # --- errors: from the doctor's checks ---------------------------------------------------------------------------------
@@ -85,7 +80,7 @@ def errors() -> Iterator[str]:
         yield f"## Checks of {title}\n\n"
         for check in checks:
             level = "error" if check.level == "red" else "warning"
-            yield f"### `{check.id}`\n\n{plain(check.looks_at)}.\n\n"
+            yield f"### `{check.id}`\n\n{plain(check.requirement)}.\n\n"
             for message in messages(check.find):
                 yield f"- Message: `{message}`\n"
             yield f"- Level: {level}\n- Likely cause: {text(check.cause)}\n- Fix: {text(check.fix.text)}\n"

@@ -1,4 +1,4 @@
-"""The task `cert`: see tasks/ca.py for the authority and tasks/trust/ for the stores."""
+"""The task `cert`: see tasks/ca/ for the root, and tasks/trust/ for the trust stores."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from invoke import Context, task
 
 from tasks import trust
 from tasks.ca.create import ensure_root
-from tasks.ca.root import load_root
+from tasks.ca.load import load_root
 from tasks.core import settings as configuration
 from tasks.core.invoke_patches import PlainTask
 from tasks.core.shell import Shell

@@ -1,13 +1,19 @@
-"""The tasks of a cluster's life."""
+"""The tasks for a cluster's lifecycle."""
 
 from __future__ import annotations
 
 from invoke import Context, Exit, task
 
-from tasks.ca.root import load_roots
+from tasks.ca.load import load_roots
 from tasks.cluster import selection
-from tasks.cluster.adopt import candidates, named, reach_others, take_over, tell_what_is_next
-from tasks.cluster.examples import prove
+from tasks.cluster.adopt import (
+    adopt_cluster,
+    clusters_by_number,
+    ensure_route_to_others,
+    find_original_clusters,
+    print_next_steps,
+)
+from tasks.cluster.examples import install_and_check
 from tasks.cluster.lifecycle import delete, start_all, stop
 from tasks.cluster.selection import ALL_HELP, N_HELP, open_clusters, require_existing
 from tasks.cluster.setup import configure, setup
@@ -23,32 +29,32 @@ from tasks.rotation import overlap
 from tasks.tools.required import require
 
 
-@task(klass=ClusterTask, help={"n": "cluster number: 1, or 1,2 or 1-3; else all that the original Taskfile made"})
+@task(klass=ClusterTask, help={"n": "cluster number: 1, or 1,2 or 1-3; default: all clusters of the original"})
 def adopt(context: Context, n: str = "") -> None:
     """Take over clusters made by the original Taskfile
 
-    With the same names, ports and URLs. They are started, configured, and reach the others. The root's key stays where
-    it is, and is taken out of the clusters. A cluster that is not the original's is taken over when --n names it.
+    Names, ports and URLs stay the same. The clusters are started, configured, and connected to the others. The root's
+    key is removed from them and stays on this machine. --n also adopts a cluster that is not the original's.
     """
     settings = configuration.load()
     shell = Shell(context, settings.environment)
     require(shell, *selection.TOOLS)
     roots = load_roots(settings)
-    clusters = named(shell, settings, n) if n else candidates(shell, settings)
-    adopted = [cluster for cluster in clusters if take_over(shell, cluster, roots, by_name=bool(n))]
+    clusters = clusters_by_number(shell, settings, n) if n else find_original_clusters(shell, settings)
+    adopted = [cluster for cluster in clusters if adopt_cluster(shell, cluster, roots, by_number=bool(n))]
     if not adopted:
-        raise Exit("No cluster was taken over: none of these is one of the original Taskfile. --n takes one all the "
-                   "same.")
+        raise Exit("No cluster was adopted: the original Taskfile created none of these. To adopt one anyway, name it "
+                   "with --n.")
     for cluster in adopted:
-        reach_others(shell, cluster)
-    tell_what_is_next(shell, adopted)
+        ensure_route_to_others(shell, cluster)
+    print_next_steps(shell, adopted)
 
 
 @task(klass=ClusterTask, help=selection.N_HELP)
 def k3d_cluster_examples(context: Context, n: str = "") -> None:
     """Install the examples in cluster N and test them"""
     shell, clusters = selection.open_clusters(context, n, "k3d", "kubectl")
-    prove(shell, clusters)
+    install_and_check(shell, clusters)
     for line in describe_blocked(clusters):
         say(line)
 
@@ -58,8 +64,8 @@ def k3d_cluster_setup(context: Context, n: str = "") -> None:
     """Create and configure cluster N: 1, 1,2 or 1-3
 
     Also called as k3d-cluster-setup-1.
-    Words after -- go to `k3d cluster create`, last, so that they win: inv k3d-cluster-setup --n 1 -- --agents 1
-    A cluster that exists is started if it was stopped, and configured again.
+    Arguments after -- are appended to `k3d cluster create`, so they win: inv k3d-cluster-setup --n 1 -- --agents 1
+    An existing cluster is started if it is stopped, and configured again.
     """
     shell, clusters = open_clusters(context, n)
     roots = load_roots(clusters[0].settings)
@@ -67,7 +73,7 @@ def k3d_cluster_setup(context: Context, n: str = "") -> None:
     overlap.finish(shell, clusters[0].settings)
 
 
-@task(klass=ClusterTask, help={**ALL_HELP, "reinstall": "have Helm install its charts again, over what is there"})
+@task(klass=ClusterTask, help={**ALL_HELP, "reinstall": "let Helm install its charts again over the existing objects"})
 def k3d_cluster_configure(context: Context, n: str = "", all: bool = False, reinstall: bool = False) -> None:
     """Configure a running cluster N again"""
     shell, clusters = open_clusters(context, n, every=all)
@@ -94,7 +100,7 @@ def k3d_cluster_list(context: Context, json: bool = False) -> None:
         for line in describe_blocked(clusters):
             say(line)
     else:
-        print("There is no cluster. Make one with: inv k3d-cluster-setup --n 1")
+        print("There are no clusters. Create one with: inv k3d-cluster-setup --n 1")
 
 
 @task(klass=ClusterTask, help=ALL_HELP)
@@ -126,7 +132,7 @@ def k3d_cluster_restart(context: Context, n: str = "", all: bool = False) -> Non
 def k3d_cluster_delete(context: Context, n: str = "", all: bool = False) -> None:
     """Delete cluster N and everything that belongs to it
 
-    Its kubeconfig entry goes too, and after the last cluster the network.
+    Its kubeconfig entry is removed too, and after the last cluster the network.
     """
     shell, clusters = open_clusters(context, n, "docker", "k3d", "kubectl", every=all)
     settings, names = clusters[0].settings, [cluster.name for cluster in clusters]

@@ -10,7 +10,8 @@ from invoke import Context, Exit, task
 
 from tasks import dns, trust
 from tasks.ca.intermediate import RENEW_DAYS
-from tasks.ca.root import ROOT_EXPIRES_SOON, RootCA, load_root
+from tasks.ca.load import load_root
+from tasks.ca.root import ROOT_EXPIRES_SOON, RootCA
 from tasks.core import settings as configuration
 from tasks.core.browser_ports import describe_blocked
 from tasks.core.invoke_patches import PlainTask

@@ -14,7 +14,8 @@ from invoke import Context, Exit, task
 
 from tasks import dns, trust
 from tasks.ca.constraints import has_our_form
-from tasks.ca.root import RootFiles, known_roots, read_certificate
+from tasks.ca.load import load_known_roots, read_certificate
+from tasks.ca.root import RootFiles
 from tasks.cluster import lifecycle
 from tasks.core import locks, setting_types, system_files
 from tasks.core import settings as configuration
@@ -124,7 +125,7 @@ def clusters(shell: Shell, settings: Settings) -> Iterator[Undo]:
         what = f"cluster {cluster.name}" if cluster.name in there else f"kubeconfig entry {cluster.context}"
         yield Undo(what, partial(lifecycle.delete, cluster=cluster))
     others = [found for name, found in there.items() if not is_ours(settings, name)]
-    if network.is_ours(shell, settings) and not any(settings.k3d_network in found.networks for found in others):
+    if network.is_managed(shell, settings) and not any(settings.k3d_network in found.networks for found in others):
         yield Undo(f"Docker network {settings.k3d_network}", partial(network.remove, settings=settings))
 
 
@@ -149,7 +150,7 @@ def names(shell: Shell) -> Iterator[Undo]:
 
 
 def roots(shell: Shell, settings: Settings) -> Iterator[Undo]:
-    at_hand = known_roots(settings)
+    at_hand = load_known_roots(settings)
     for store, place in trust.list_places(shell, list(trust.KINDS)):
         for entry in store.found(shell, place, at_hand):
             remove = partial(trust.remove_from, store=store, place=place, entry=entry)

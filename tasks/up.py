@@ -1,4 +1,4 @@
-"""All of it, for someone who has just arrived."""
+"""The task `up`: everything that a new user needs, in one command."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from invoke import Context, Exit, task
 
 from tasks import dns, trust
 from tasks.ca.create import ensure_root
-from tasks.ca.root import load_roots
-from tasks.cluster.examples import prove
+from tasks.ca.load import load_roots
+from tasks.cluster.examples import install_and_check
 from tasks.cluster.selection import N_HELP, open_clusters
 from tasks.cluster.setup import setup
 from tasks.core import settings as configuration
@@ -33,7 +33,7 @@ def up(context: Context, n: str = "0", yes: bool = False) -> None:
     with_sudo_plan(shell, lambda shell: prepare(shell, settings))
     setup(shell, clusters, load_roots(settings, missing_ok=shell.dry), words_after_dashes())
     overlap.finish(shell, settings)
-    prove(shell, clusters)
+    install_and_check(shell, clusters)
     if shell.dry:
         return
     for cluster in clusters:
@@ -41,7 +41,10 @@ def up(context: Context, n: str = "0", yes: bool = False) -> None:
 
 
 def prepare(shell: Shell, settings: Settings) -> None:
-    """Trust and names of this machine. The clusters work without them, and the table at the end names them again."""
+    """Set up trust stores and DNS on this machine.
+
+    Errors are only printed: the clusters work without both, and the final table shows what is still missing.
+    """
     for step in (trust.install, dns.install):
         try:
             step(shell, settings)

@@ -11,7 +11,7 @@ import pytest
 from conftest import Project
 from inside import resolver
 from machine import become
-from pretend import World, pages_of, world_of
+from pretend import World, pages_of, world_of, written_out
 
 USER = 1000
 
@@ -48,7 +48,8 @@ def proved(world: World) -> str:
     """What is said where cluster 0 is there and its page can be reached from everywhere."""
     world.network(there=True)
     world.cluster_list(world.cluster(0))
-    world.fakes.answer("^kubectl .*exec ", "<h1>Hello from cl0.k3d.internal</h1>")
+    page = (0, 200, "<h1>Hello from cl0.k3d.internal</h1>")
+    world.fakes.answer("^kubectl .*exec deployment/curl ", written_out(page, page))
     world.fakes.answer("^kubectl .*exec deployment/curl-no-bundle", exit=60)
     with pages_of(world, 0):
         done = world.inv("up")
@@ -81,7 +82,7 @@ def test_on_linux_it_ends_with_the_page_to_open_and_names_the_tasks_for_what_is_
     if store:
         anchors.mkdir(parents=True)
     said = proved(world)
-    assert "✓ root certificate: already there" in said
+    assert "✓ root certificate: already exists" in said
     refused = f"\nThe root is in {anchors} now, and a certificate of it is refused there all the same.\n"
     assert (refused in said) == store
     assert WITHOUT_A_RESOLVER.format("systemd-resolved does not run here") in said

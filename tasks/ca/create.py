@@ -7,8 +7,9 @@ from pathlib import Path
 
 from invoke import Exit
 
+from tasks.ca.load import load_key, load_root
 from tasks.ca.openssl import ca_config, make_key
-from tasks.ca.root import NEW_KEY, RootFiles, load_key, load_root
+from tasks.ca.root import NEW_KEY, RootFiles
 from tasks.ca.weaknesses import find_loose_permissions, find_weaknesses
 from tasks.core.problems import describe
 from tasks.core.settings import Settings
@@ -19,7 +20,7 @@ ROOT_DAYS = 3650
 
 
 def ensure_root(shell: Shell, settings: Settings) -> None:
-    """Create the root where there is none; else report until when it is valid, and what is weak about it."""
+    """Create the root if there is none; otherwise report its expiry date and its weaknesses."""
     files = RootFiles.of(settings)
     with shell.step("", "root certificate") as this, shell.one_at_a_time("CA folder", settings.cert_folder):
         for file in (files.key, files.certificate):
@@ -39,47 +40,47 @@ def ensure_root(shell: Shell, settings: Settings) -> None:
 
 
 def create_root(shell: Shell, settings: Settings) -> None:
-    """Create key, request and certificate under temporary names, and move them into place once they are complete.
+    """Create key, request and certificate in a temporary folder, and move them into place once all are complete.
 
-    An existing key is used and never replaced.
+    An existing key is used, never replaced.
     """
     files = RootFiles.of(settings)
     if files.key.exists():
         load_key(files)
-    new = new_folder(shell, files)
-    key = files.key if files.key.exists() else make_key(shell, new / files.key.name)
-    sign_root(shell, settings, key, new)
-    move_into_place(shell, settings, new)
+    folder = make_temporary_folder(shell, files)
+    key = files.key if files.key.exists() else make_key(shell, folder / files.key.name)
+    sign_root(shell, settings, key, folder)
+    move_into_place(shell, settings, folder)
 
 
-def new_folder(shell: Shell, files: RootFiles) -> Path:
-    """An empty folder for what is not complete yet. What an interrupted run left there is removed."""
-    new = files.unfinished
+def make_temporary_folder(shell: Shell, files: RootFiles) -> Path:
+    """Make an empty folder for files that are not complete yet. Files of an interrupted run are removed."""
+    folder = files.unfinished
     if not shell.dry:
         files.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        shutil.rmtree(new, ignore_errors=True)
-        new.mkdir(mode=0o700)
-    return new
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(mode=0o700)
+    return folder
 
 
-def sign_root(shell: Shell, settings: Settings, key: Path, new: Path) -> None:
-    """A request and a root certificate for this key, for our domains only."""
+def sign_root(shell: Shell, settings: Settings, key: Path, folder: Path) -> None:
+    """Create the request and the root certificate for this key, restricted to the domains of these settings."""
     files = RootFiles.of(settings)
-    request, certificate = new / files.request.name, new / files.certificate.name
-    config = write_file(shell, new / "ca.ini", ca_config(settings, settings.cert_cn, 1, settings.owned_domains))
+    request, certificate = folder / files.request.name, folder / files.certificate.name
+    config = write_file(shell, folder / "ca.ini", ca_config(settings, settings.cert_cn, 1, settings.owned_domains))
     shell.change("openssl", "req", "-new", "-key", str(key), "-config", str(config), "-out", str(request))
     shell.change("openssl", "req", "-x509", "-in", str(request), "-key", str(key), "-config", str(config),
                  "-extensions", "authority", "-days", str(ROOT_DAYS), "-out", str(certificate))
 
 
-def move_into_place(shell: Shell, settings: Settings, new: Path) -> None:
-    """Move the new files, the certificate last: a root exists once its certificate does."""
+def move_into_place(shell: Shell, settings: Settings, folder: Path) -> None:
+    """Move the complete files, the certificate last: a root exists once its certificate does."""
     files = RootFiles.of(settings)
     if shell.dry:
         shell.note(f"move the new files to {files.folder}")
         return
     for file in (files.key, files.request, files.certificate):
-        if (new / file.name).exists():
-            (new / file.name).rename(file)
-    shutil.rmtree(new)
+        if (folder / file.name).exists():
+            (folder / file.name).rename(file)
+    shutil.rmtree(folder)
     load_root(settings)

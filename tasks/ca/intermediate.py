@@ -1,13 +1,14 @@
-"""A cluster's intermediate: created here, kept only in the cluster's secret."""
+"""A cluster's intermediate: created on this machine, stored only in the cluster's secret."""
 
 from __future__ import annotations
 
+import secrets
 import shutil
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
-from tasks.ca.constraints import excludes_addresses, permitted_domains
+from tasks.ca.constraints import read_constraints
 from tasks.ca.openssl import ca_config, make_key
 from tasks.ca.root import RootCA, RootFiles
 from tasks.ca.signatures import is_issued_by
@@ -21,14 +22,14 @@ RENEW_DAYS = 30
 
 
 class IntermediateReason(Reason):
-    """Why a cluster's intermediate must be replaced."""
+    """Why a cluster needs a new intermediate. Each sentence describes what the cluster has."""
 
-    INTERMEDIATE_MISSING = "there was none"
-    INTERMEDIATE_IS_ROOT = "the root itself was in the cluster"
-    INTERMEDIATE_OF_OTHER_ROOT = "the old one was issued by another root"
-    INTERMEDIATE_FOR_OTHER_DOMAIN = "the old one was for other names"
-    INTERMEDIATE_CHAIN_INCOMPLETE = "the old chain did not end with the root"
-    INTERMEDIATE_EXPIRES = "the old one expires on {date}"
+    INTERMEDIATE_MISSING = "no intermediate"
+    INTERMEDIATE_IS_ROOT = "the root itself instead of an intermediate"
+    INTERMEDIATE_OF_OTHER_ROOT = "an intermediate issued by another root"
+    INTERMEDIATE_FOR_OTHER_DOMAIN = "an intermediate for other names"
+    INTERMEDIATE_CHAIN_INCOMPLETE = "a chain that does not end with the root"
+    INTERMEDIATE_EXPIRES = "an intermediate that expires on {date}"
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Intermediate:
 
 
 def find_reason_to_replace(chain_pem: bytes, root: RootCA, cluster: Cluster) -> Problem | None:
-    """Why the intermediate in a cluster must be replaced; None while it stays valid for RENEW_DAYS or more."""
+    """Why a cluster needs a new intermediate; None while its own is valid for another RENEW_DAYS."""
     from cryptography import x509
 
     if not chain_pem:
@@ -53,7 +54,8 @@ def find_reason_to_replace(chain_pem: bytes, root: RootCA, cluster: Cluster) -> 
         return problem(IntermediateReason.INTERMEDIATE_IS_ROOT)
     if not is_issued_by(first, root.certificate):
         return problem(IntermediateReason.INTERMEDIATE_OF_OTHER_ROOT)
-    if permitted_domains(first) != (cluster.domain,) or not excludes_addresses(first):
+    constraints = read_constraints(first)
+    if constraints.permitted != (cluster.domain,) or not constraints.excludes_addresses:
         return problem(IntermediateReason.INTERMEDIATE_FOR_OTHER_DOMAIN)
     if rest != [root.certificate]:
         return problem(IntermediateReason.INTERMEDIATE_CHAIN_INCOMPLETE)
@@ -63,9 +65,7 @@ def find_reason_to_replace(chain_pem: bytes, root: RootCA, cluster: Cluster) -> 
 
 
 def make_intermediate(shell: Shell, cluster: Cluster, root: RootFiles) -> Intermediate:
-    """Sign a new intermediate for this cluster's domain. Its key is read and its file removed at once."""
-    import secrets
-
+    """Create and sign an intermediate for this cluster's domain. Its files are deleted before this returns."""
     settings = cluster.settings
     folder = intermediate_folder(cluster)
     discard_intermediate(shell, cluster)
@@ -90,7 +90,7 @@ def make_intermediate(shell: Shell, cluster: Cluster, root: RootFiles) -> Interm
 
 
 def intermediate_folder(cluster: Cluster) -> Path:
-    """Where the intermediate's key lies on its way to the cluster, and at no other time."""
+    """Where the intermediate's key is stored until the cluster has it; the folder is deleted afterwards."""
     return work_folder(cluster) / "intermediate"
 
 

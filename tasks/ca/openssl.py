@@ -10,9 +10,9 @@ from tasks.core.templates import render
 
 
 def make_key(shell: Shell, file: Path) -> Path:
-    """An EC P-256 key, readable by the user alone."""
+    """Create an EC P-256 key that only the user can read."""
     if not shell.dry:
-        file.touch(mode=0o600)  # openssl keeps the mode of a file that is there
+        file.touch(mode=0o600)  # openssl keeps the mode of an existing file
     shell.change("openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", str(file))
     return file
 

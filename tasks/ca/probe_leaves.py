@@ -1,4 +1,4 @@
-"""Two throw-away leaves issued by a root: one for a name that it may sign for, and one for another name."""
+"""Two short-lived leaves issued by a root: one for a name that it may sign for, and one for a name that it may not."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OUTSIDE = "proof.example.com"
 
 @dataclass(frozen=True)
 class Leaf:
-    """A certificate for one name. Its key is never kept: nobody serves it."""
+    """A certificate for one name. Its key is discarded, because no server uses it."""
 
     name: str
     file: Path
@@ -31,7 +31,7 @@ class ProbeLeaves:
 
 @contextmanager
 def issue_probe_leaves(root: RootCA, settings: Settings) -> Iterator[ProbeLeaves]:
-    """Sign both for an hour, in a folder that is removed afterwards."""
+    """Create both in a folder that is deleted afterwards. They are valid for an hour."""
     with tempfile.TemporaryDirectory() as folder:
         permitted = Leaf(f"proof.{settings.cluster_domain(0)}", Path(folder) / "permitted.crt")
         outside = Leaf(OUTSIDE, Path(folder) / "outside.crt")
@@ -41,7 +41,7 @@ def issue_probe_leaves(root: RootCA, settings: Settings) -> Iterator[ProbeLeaves
 
 
 def sign(root: RootCA, name: str) -> bytes:
-    """A leaf as a web server has it, in PEM. Not made by openssl: req(1) of macOS cannot sign with another key."""
+    """Sign a web server's leaf, as PEM. Not with openssl, because req(1) of macOS cannot sign with another key."""
     from cryptography import x509
     from cryptography.hazmat.primitives.asymmetric import ec
     from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PrivateKey

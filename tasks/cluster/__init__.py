@@ -1,1 +1,1 @@
-"""A cluster's story: create, configure, start, stop, delete, adopt, examples."""
+"""A cluster's lifecycle: create, configure, start, stop, delete, adopt; and the examples that check it."""

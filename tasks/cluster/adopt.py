@@ -1,7 +1,7 @@
-"""The task `adopt`: clusters that the original Taskfile set up go on under these tasks.
+"""The task `adopt`: manage clusters that the original Taskfile created (https://github.com/TBeijen/dev-cluster-config).
 
-https://github.com/TBeijen/dev-cluster-config. Names, ports and URLs stay. What tells such a cluster from any other of
-the same name: a network of its own, and objects in it that carry the original's label.
+Names, ports and URLs stay the same. Such a cluster differs from any other with the same name in two ways: it has its
+own network, and objects in it have the original's label.
 """
 
 from __future__ import annotations
@@ -19,27 +19,29 @@ from tasks.core.shell import Shell
 from tasks.core.well_known import MANAGER
 from tasks.engine import network
 from tasks.engine.clusters import K3dCluster, list_clusters, own_clusters
+from tasks.probe.objects import Object, list_objects
 
-ORIGINAL = "app.kubernetes.io/managed-by=taskfile-dev-cluster-config"
-
-
-OURS = f"app.kubernetes.io/managed-by={MANAGER}"
+ORIGINAL_LABEL = "app.kubernetes.io/managed-by=taskfile-dev-cluster-config"
 
 
-def named(shell: Shell, settings: Settings, n: str) -> list[Cluster]:
+OWN_LABEL = f"app.kubernetes.io/managed-by={MANAGER}"
+
+
+def clusters_by_number(shell: Shell, settings: Settings, n: str) -> list[Cluster]:
+    """The clusters that `--n` names. Exit if one does not exist."""
     clusters, found = [settings.cluster(number) for number in cluster_numbers(n)], list_clusters(shell)
     for cluster in clusters:
         selection.require_existing(cluster, found)
     return clusters
 
 
-def candidates(shell: Shell, settings: Settings) -> list[Cluster]:
-    """Those of our names with a network of their own, as k3d makes it where none is chosen."""
+def find_original_clusters(shell: Shell, settings: Settings) -> list[Cluster]:
+    """Clusters with our names that have their own network, which k3d creates by default."""
     found = list_clusters(shell)
     clusters = [cluster for cluster in own_clusters(settings, found) if has_own_network(cluster, found[cluster.name])]
     if not clusters:
-        raise Exit(f"There is no cluster of the original Taskfile: none is called {settings.cluster(0).name} to "
-                   f"{settings.cluster(settings.numbers[-1]).name} and has a network of its own.")
+        raise Exit(f"There are no clusters of the original Taskfile: none from {settings.cluster(0).name} to "
+                   f"{settings.cluster(settings.numbers[-1]).name} exists and has its own network.")
     return clusters
 
 
@@ -47,28 +49,29 @@ def has_own_network(cluster: Cluster, found: K3dCluster) -> bool:
     return found.network == f"k3d-{cluster.name}"
 
 
-def take_over(shell: Shell, cluster: Cluster, roots: Roots, by_name: bool) -> bool:
-    """Start and configure it; False, and as it was, when it is not the original's and was not named."""
-    started = start(shell, cluster)
-    with shell.step(cluster.name, "made by the original Taskfile") as this:
+def adopt_cluster(shell: Shell, cluster: Cluster, roots: Roots, by_number: bool) -> bool:
+    """Start and configure it. False, and the cluster unchanged, if it is not the original's and `--n` does not name it.
+    """
+    started = ensure_started(shell, cluster)
+    with shell.step(cluster.name, "created by the original Taskfile") as this:
         if shell.dry and started:
-            this.skip("asked once it runs")
-        elif labels := labels_in(shell, cluster):
-            this.outcome = "yes" if ORIGINAL in labels else "yes, and taken over before"
-        elif by_name:
-            this.outcome = "no, and named by --n"
+            this.skip("skipped until it is running")
+        elif labels := find_labels(shell, cluster):
+            this.outcome = "yes" if ORIGINAL_LABEL in labels else "yes, and adopted before"
+        elif by_number:
+            this.outcome = "no, but named by --n"
         else:
             if started:
                 shell.change("k3d", "cluster", "stop", cluster.name)
-            this.warn(f"no: nothing in it is labelled {ORIGINAL}. It is left as it was. To take it over all the same: "
+            this.warn(f"no: nothing in it has the label {ORIGINAL_LABEL}. It was left unchanged. To adopt it anyway: "
                       f"inv adopt --n {cluster.number}")
             return False
     setup.configure(shell, cluster, roots)
     return True
 
 
-def start(shell: Shell, cluster: Cluster) -> bool:
-    """See to it that it runs; whether it had to be started."""
+def ensure_started(shell: Shell, cluster: Cluster) -> bool:
+    """Start the cluster if it is not running. Returns whether it had to be started."""
     with shell.one_at_a_time("cluster", cluster.name), shell.step(cluster.name, "cluster") as this:
         found = selection.require_existing(cluster, list_clusters(shell))
         if found.running:
@@ -79,40 +82,40 @@ def start(shell: Shell, cluster: Cluster) -> bool:
         return True
 
 
-def labels_in(shell: Shell, cluster: Cluster) -> list[str]:
-    """Which label objects in it carry: the original's, or ours, which takes its place.
+def find_labels(shell: Shell, cluster: Cluster) -> list[str]:
+    """The labels of objects in it: the original's, and ours, which replaces that.
 
-    It is asked with a kubeconfig that goes again: a cluster that is left alone gets no entry in the user's.
+    Queried with a temporary kubeconfig, so that a cluster that is not adopted leaves no entry in the user's.
     """
     with tempfile.TemporaryDirectory() as folder:
-        file = write_private(shell, Path(folder) / "kubeconfig", cluster)
+        file = write_kubeconfig(shell, Path(folder) / "kubeconfig", cluster)
         kubectl = ("kubectl", "--kubeconfig", str(file), "--context", cluster.context)
         shell.until(f"{cluster.name} to answer", cluster.settings.timeout_ready,
                     lambda: shell.look(*kubectl, "get", "--raw=/readyz", "--request-timeout=5s").ok, pause=1)
-        return [label for label in (ORIGINAL, OURS) if any(
+        return [label for label in (ORIGINAL_LABEL, OWN_LABEL) if any(
             shell.look(*kubectl, "get", kinds, "-A", "-l", label, "-o", "name").stdout.strip()
             for kinds in ("configmaps,services", "clusterissuers"))]
 
 
-def write_private(shell: Shell, file: Path, cluster: Cluster) -> Path:
-    """k3d's kubeconfig for the cluster, in a file for the user alone."""
+def write_kubeconfig(shell: Shell, file: Path, cluster: Cluster) -> Path:
+    """Write k3d's kubeconfig for the cluster to a file that only the user can read."""
     file.touch(mode=0o600)
     file.write_text(shell.look("k3d", "kubeconfig", "get", cluster.name).stdout, encoding="utf-8")
     return file
 
 
-# --- to and from the other clusters -----------------------------------------------------------------------------------
+# --- routes to and from the other clusters ----------------------------------------------------------------------------
 
 
-def reach_others(shell: Shell, cluster: Cluster) -> None:
-    """Prove that its pods reach the other clusters through this host, by the shared network where not as it is."""
+def ensure_route_to_others(shell: Shell, cluster: Cluster) -> None:
+    """Verify that its pods reach the other clusters through this host; if not, connect it to the shared network."""
     settings, found = cluster.settings, list_clusters(shell)
     targets = [other.http_port for other in own_clusters(settings, found) if found[other.name].running]
     nodes = found[cluster.name].workers
-    with shell.step(cluster.name, "way from its pods to other clusters") as this:
+    with shell.step(cluster.name, "route from its pods to other clusters") as this:
         if shell.dry:
-            shell.note(f"connect {', '.join(nodes)} to the network {settings.k3d_network}, where this host is not "
-                       "reached from them")
+            shell.note(f"connect {', '.join(nodes)} to the network {settings.k3d_network}, if they cannot reach this "
+                       "host")
             return
         host, reached = network.host_address(shell, cluster)
 
@@ -120,39 +123,38 @@ def reach_others(shell: Shell, cluster: Cluster) -> None:
             return bool(host) and all(
                 network.address_reached(shell, settings, f"container:{nodes[0]}", f"{host}:{port}") for port in targets)
 
-        there = reaches_all()
+        reaches = reaches_all()
         this.outcome = f"through this host, {host}"
-        if host and not there:
+        if host and not reaches:
             network.connect(shell, settings, nodes)
-            there = reaches_all()
+            reaches = reaches_all()
             this.outcome += f", on the network {settings.k3d_network}"
-        if not (there and reached):
-            this.warn(f"none, or none back, also not on the network {settings.k3d_network}. Where no firewall is in "
-                      f"the way, only a new cluster mends that: {changed_settings.recreate_command(cluster)}")
+        if not (reaches and reached):
+            this.warn(f"does not work in both directions, even on the network {settings.k3d_network}. If no firewall "
+                      f"blocks it, recreate the cluster: {changed_settings.recreate_command(cluster)}")
 
 
-# --- what is left to do -----------------------------------------------------------------------------------------------
+# --- next steps -------------------------------------------------------------------------------------------------------
 
 
-def tell_what_is_next(shell: Shell, adopted: list[Cluster]) -> None:
+def print_next_steps(shell: Shell, adopted: list[Cluster]) -> None:
     if shell.dry:
         return
     settings, names = adopted[0].settings, ", ".join(cluster.name for cluster in adopted)
-    say(f"{names}: taken over. Next, for this machine:\n"
-        "  inv cert     trust in its stores, Firefox, Chrome and Java too\n"
-        f"  inv dns      names; the original's dnsmasq files take all of .{settings.tld}, and are replaced\n"
-        f"  inv status   shows what is left\n"
-        "The root's key was in these clusters, for whoever could read their secrets. Another one, with all running:\n"
+    say(f"{names}: adopted. Next, on this machine:\n"
+        "  inv cert     adds the root to the trust stores, including Firefox, Chrome and Java\n"
+        f"  inv dns      sets up DNS, and replaces the original's dnsmasq files, which claim all of .{settings.tld}\n"
+        "  inv status   shows what is left\n"
+        "The root's key was stored in these clusters, where anyone with access to their secrets could read it.\n"
+        "To replace it, with all clusters running:\n"
         f"  {NEW_KEY}")
-    pods = [(cluster, place) for cluster in adopted for place in bare_pods(shell, cluster)]
+    pods = [(cluster, pod["metadata"]) for cluster in adopted for pod in list_original_pods(shell, cluster)]
     if pods:
-        say("Pods of the original's examples stay. inv k3d-cluster-examples has others; these go with:\n" + "\n".join(
-            f"  kubectl --context {cluster.context} -n {namespace} delete pod {name}"
-            for cluster, (namespace, name) in pods))
+        say("The original's example pods still exist. inv k3d-cluster-examples installs new ones; delete these with:\n"
+            + "\n".join(f"  kubectl --context {cluster.context} -n {pod['namespace']} delete pod {pod['name']}"
+                        for cluster, pod in pods))
 
 
-def bare_pods(shell: Shell, cluster: Cluster) -> list[tuple[str, str]]:
-    """Namespace and name of the example pods that the original has made, with no Deployment behind them."""
-    columns = r'{range .items[*]}{.metadata.namespace} {.metadata.name}{"\n"}{end}'
-    said = shell.look(*cluster.kubectl, "get", "pods", "-A", "-l", ORIGINAL, "-o", f"jsonpath={columns}")
-    return [(row[0], row[1]) for row in map(str.split, said.stdout.splitlines()) if len(row) == 2]
+def list_original_pods(shell: Shell, cluster: Cluster) -> list[Object]:
+    """The example pods that the original created. They have its label, because no Deployment manages them."""
+    return list_objects(shell, cluster, "pods", "-l", ORIGINAL_LABEL)

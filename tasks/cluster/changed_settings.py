@@ -14,10 +14,10 @@ from tasks.engine.clusters import K3dCluster
 
 
 class ChangedSetting(Reason):
-    """A setting that only a new cluster takes up, and what this one has instead."""
+    """A setting that applies only to new clusters, and the value that an existing cluster has instead."""
 
     PORT_CHANGED = "{cluster} publishes its port {key} on {published}, but the settings say {wanted}."
-    IMAGE_CHANGED = "K3S_IMAGE={wanted}, but it runs {found}"
+    IMAGE_CHANGED = "K3S_IMAGE={wanted}, but its nodes run {found}"
     PORTS_OPEN_TO_NETWORK = ("its ports are open to the local network; the settings restrict them to this machine "
                              "(K3D_BIND_ADDRESS)")
     ADDRESSES_CHANGED = "its ports should be published on {wanted}, but are published on {found}"
@@ -27,7 +27,7 @@ class ChangedSetting(Reason):
 
 
 def require_published_ports(cluster: Cluster, found: K3dCluster) -> None:
-    """Exit when the settings' ports are not the ones that the cluster publishes."""
+    """Exit if the cluster publishes other ports than the settings say."""
     if wrong := find_port_change(cluster, found):
         raise ProblemExit(wrong, "Change the K3D_PORT_ keys in .env back, or recreate the cluster: "
                                  f"{recreate_command(cluster)}")
@@ -85,7 +85,8 @@ def find_changed_settings(shell: Shell, cluster: Cluster, found: K3dCluster) -> 
 
 
 def short_image(image: str) -> str:
-    """Without the registry and path that Docker adds: https://github.com/distribution/reference/blob/main/normalize.go"""
+    """The image without the default registry and path: https://github.com/distribution/reference/blob/main/normalize.go
+    """
     return image.removeprefix("docker.io/").removeprefix("library/")
 
 

@@ -1,4 +1,4 @@
-"""Create a cluster with k3d, or start one that exists."""
+"""Create a cluster with k3d, or start an existing one."""
 
 from __future__ import annotations
 
@@ -19,28 +19,29 @@ from tasks.core.settings import Cluster
 from tasks.core.shell import Shell
 from tasks.core.well_known import COMPANY_CA
 from tasks.core.work_files import work_folder, write_file
-from tasks.engine import k3s_arguments, network, proxy
+from tasks.engine import k3s_arguments, loopback_proxy, network, proxy
 from tasks.engine.clusters import REGISTRIES_LABEL, K3dCluster, list_clusters
 from tasks.engine.ports import check_free_ports
 
 
 def ensure_running(shell: Shell, cluster: Cluster, found: K3dCluster | None, extra: list[str]) -> None:
-    """Create the cluster where it is missing, start it where it is stopped."""
+    """Create the cluster if it does not exist, start it if it is stopped."""
     with shell.step(cluster.name, "cluster") as this:
-        marker, again = creation_marker(cluster), ""
+        marker, addition = creation_marker(cluster), ""
         if marker.exists():
             shell.until_ended(f"k3d cluster create {cluster.name} ")
-            if marker.exists():  # else that command has succeeded meanwhile
+            if marker.exists():
                 shell.change("k3d", "cluster", "delete", cluster.name)
-                again = ", after deleting a partly created one"
-            found = None if again else list_clusters(shell).get(cluster.name)
+                addition, found = ", after deleting a partly created one", None
+            else:  # that command has succeeded in the meantime
+                found = list_clusters(shell).get(cluster.name)
         if found:
             require_published_ports(cluster, found)
             require_needed_parts(cluster, found)
             warn_about_changed_settings(shell, cluster, found)
         if found is None:
             create(shell, cluster, extra)
-            this.outcome = f"created{again}"
+            this.outcome = f"created{addition}"
         elif not found.running:
             start_containers(shell, cluster, found)
             this.outcome = "started"
@@ -54,7 +55,7 @@ def create(shell: Shell, cluster: Cluster, extra: list[str]) -> None:
     """Create the cluster. The marker exists until the API answers, or until k3d has rolled back."""
     marker, publish = creation_marker(cluster), network.publish_addresses(shell, cluster.settings)
     require_browser_port(cluster)
-    proxy.require_reachable(shell, cluster.settings)
+    loopback_proxy.require_reachable(shell, cluster.settings)
     proxied = proxy.k3d_arguments(shell, cluster.settings, k3s_arguments.of_words(extra))
     check_free_ports(shell, cluster, publish)
     write_file(shell, marker, "k3d cluster create has started. This file is removed once the API answers.\n")
@@ -62,7 +63,7 @@ def create(shell: Shell, cluster: Cluster, extra: list[str]) -> None:
         shell.change(*create_command(cluster, publish, proxied), *extra,
                      hint="k3d rolled back. `inv doctor` may show why. Then run this task again.")
     except Exit:
-        with suppress(Exit):  # where k3d does not answer either, the marker stays
+        with suppress(Exit):  # if k3d cannot list the clusters either, the marker stays
             if cluster.name not in list_clusters(shell):
                 marker.unlink(missing_ok=True)
         raise
@@ -77,8 +78,8 @@ def require_browser_port(cluster: Cluster) -> None:
 
 
 def creation_marker(cluster: Cluster) -> Path:
-    """A file that exists from before `k3d cluster create` until the API answers: its cluster is partly created."""
-    return work_folder(cluster) / "half-made"
+    """A file that marks a partly created cluster: it exists from before `k3d cluster create` until the API answers."""
+    return work_folder(cluster) / "partly-created"
 
 
 def require_complete(cluster: Cluster) -> None:

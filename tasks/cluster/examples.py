@@ -1,4 +1,4 @@
-"""Example workloads, and the checks that prove that they work."""
+"""Example workloads, and the checks that they work."""
 
 from __future__ import annotations
 
@@ -9,27 +9,28 @@ from functools import partial
 from invoke import Exit
 
 from tasks import trust
-from tasks.ca.root import load_root, load_roots
+from tasks.ca.load import load_root, load_roots
 from tasks.core.progress import per_cluster
 from tasks.core.settings import Cluster
 from tasks.core.shell import Shell
 from tasks.core.table import Row, show
+from tasks.core.well_known import ISSUER
 from tasks.dns.resolver import resolves
 from tasks.engine.clusters import list_clusters, own_clusters
 from tasks.in_cluster import bundle
-from tasks.in_cluster.apply import apply, manifest
+from tasks.in_cluster.apply import apply, render_manifest
 from tasks.probe.connections import Connection, ConnectionReason, all_connections, probe
 from tasks.probe.example_page import example_host, example_url
 from tasks.probe.requests import CERTIFICATE_REFUSED, curl_in_pod
 
 WORKLOADS = {"nginx": "examples", "curl": "examples", "curl-no-bundle": "examples", "netshoot": "default"}
 
-# Traefik needs a moment for what was just applied; what still fails after this is wrong.
+# Traefik needs a moment to serve what was just applied. A check that still fails after this time has failed.
 PATIENCE_SECONDS = 20
 
 
-def prove(shell: Shell, clusters: list[Cluster]) -> None:
-    """Install the examples, print a table of what works, and Exit with 1 when something does not."""
+def install_and_check(shell: Shell, clusters: list[Cluster]) -> None:
+    """Install the examples, check every connection, print the results as a table, and Exit if a check failed."""
     per_cluster(clusters, lambda cluster: install(shell, cluster), at_once=not shell.dry)
     if shell.dry:
         return
@@ -44,21 +45,21 @@ def prove(shell: Shell, clusters: list[Cluster]) -> None:
 def install(shell: Shell, cluster: Cluster) -> None:
     seconds = cluster.settings.timeout_ready
     with shell.one_at_a_time("cluster", cluster.name), shell.step(cluster.name, "examples") as this:
-        if not shell.dry and not shell.look(*cluster.kubectl, "get", "clusterissuer", "root-ca").ok:
-            raise Exit(f"{cluster.name} does not answer, or has no issuer root-ca. "
+        if not shell.dry and not shell.look(*cluster.kubectl, "get", "clusterissuer", ISSUER).ok:
+            raise Exit(f"{cluster.name} does not answer, or has no issuer {ISSUER}. "
                        f"Set it up with: inv k3d-cluster-setup --n {cluster.number}")
         roots = load_roots(cluster.settings, missing_ok=shell.dry)
-        sources_hash = bundle.bundle_sources(cluster.settings, roots)["sources_hash"]
-        manifests = [manifest(cluster, f"examples/{name}.yaml", host=example_host(cluster), sources_hash=sources_hash)
-                     for name in ("namespace", *WORKLOADS)]
-        this.outcome = "applied" if apply(shell, cluster, *manifests) else "already there"
+        sources_hash = bundle.load_bundle_sources(cluster.settings, roots)["sources_hash"]
+        manifests = [render_manifest(cluster, f"examples/{name}.yaml", host=example_host(cluster),
+                                     sources_hash=sources_hash) for name in ("namespace", *WORKLOADS)]
+        this.outcome = "applied" if apply(shell, cluster, *manifests) else "already installed"
         for name, namespace in WORKLOADS.items():
-            shell.wait(f"{name} to run", seconds, *cluster.kubectl, "-n", namespace, "rollout", "status",
+            shell.wait(f"{name} to start", seconds, *cluster.kubectl, "-n", namespace, "rollout", "status",
                        f"deployment/{name}", f"--timeout={seconds}s")
-        certificate = (*cluster.kubectl, "-n", "examples")
-        shell.until("cert-manager to see the Ingress", seconds,
-                    lambda: shell.look(*certificate, "get", "certificate", "example-nginx-cert").ok)
-        shell.wait("the certificate", seconds, *certificate, "wait", "certificate/example-nginx-cert",
+        kubectl = (*cluster.kubectl, "-n", "examples")
+        shell.until("cert-manager to create a Certificate for the Ingress", seconds,
+                    lambda: shell.look(*kubectl, "get", "certificate", "example-nginx-cert").ok)
+        shell.wait("the certificate", seconds, *kubectl, "wait", "certificate/example-nginx-cert",
                    "--for=condition=Ready", f"--timeout={seconds}s")
 
 
@@ -66,7 +67,7 @@ def install(shell: Shell, cluster: Cluster) -> None:
 
 
 def check(shell: Shell, clusters: list[Cluster]) -> list[Row]:
-    """Rows for every connection from and to these clusters, for pods without the bundle, and for this machine."""
+    """Check every connection from and to these clusters, pods without the bundle, and this machine."""
     found = list_clusters(shell)
     others = [cluster for cluster in own_clusters(clusters[0].settings, found)
               if found[cluster.name].running and cluster not in clusters]
@@ -81,7 +82,7 @@ def check(shell: Shell, clusters: list[Cluster]) -> list[Row]:
 
 
 def check_connections(shell: Shell, connections: list[Connection]) -> list[Row]:
-    """What came of each, tried again while it is red; each cluster without examples is one row."""
+    """Check each connection, and retry the red ones for PATIENCE_SECONDS. A cluster without examples is one row."""
     rows, deadline = probe(shell, connections), time.monotonic() + PATIENCE_SECONDS
     while (red := [connection for connection, row in rows.items() if row.state == "red"]
            ) and time.monotonic() < deadline:
@@ -93,7 +94,7 @@ def check_connections(shell: Shell, connections: list[Connection]) -> list[Row]:
 
 
 def check_without_bundle(shell: Shell, cluster: Cluster) -> list[Row]:
-    """Without the bundle the certificate must be rejected, and for that reason."""
+    """Check that a pod without the bundle rejects the certificate, because it does not trust it."""
     source, target = f"pod in {cluster.name} without bundle", example_url(cluster, "https")
     deadline = time.monotonic() + PATIENCE_SECONDS
     while (tried := curl_in_pod(shell, cluster, "curl-no-bundle", target)).exited not in CERTIFICATE_REFUSED:
@@ -102,11 +103,11 @@ def check_without_bundle(shell: Shell, cluster: Cluster) -> list[Row]:
                    else tried.stderr.strip() or f"curl exited with code {tried.exited}")
             return [Row(source, target, "red", why, code="certificate-not-rejected")]
         time.sleep(1)
-    return [Row(source, target, "green", "rejected, as it must be")]
+    return [Row(source, target, "green", "rejected, as expected")]
 
 
 def check_this_machine(shell: Shell, clusters: list[Cluster]) -> list[Row]:
-    """What a browser here still needs, besides the clusters."""
+    """Check whether this machine resolves the names, and which of its trust stores trust the root."""
     rows = []
     for cluster in clusters:
         name = example_host(cluster)

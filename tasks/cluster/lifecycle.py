@@ -1,15 +1,15 @@
-"""A cluster's life after setup: list, stop, start, restart, delete."""
+"""A cluster's lifecycle after setup: stop, start, delete."""
 
 from __future__ import annotations
 
-from tasks.ca.root import load_retiring
+from tasks.ca.load import load_retiring
 from tasks.cluster.create import creation_marker, require_complete, start_containers
 from tasks.cluster.selection import require_existing
 from tasks.cluster.setup import ensure_network
 from tasks.core.progress import per_cluster, say
 from tasks.core.settings import Cluster
 from tasks.core.shell import Shell
-from tasks.core.well_known import CERT_MANAGER
+from tasks.core.well_known import CERT_MANAGER, KUBE_SYSTEM
 from tasks.engine import kubeconfig
 from tasks.engine.clusters import list_clusters
 from tasks.in_cluster import coredns
@@ -31,7 +31,7 @@ def start_all(shell: Shell, clusters: list[Cluster]) -> None:
 
 
 def start(shell: Shell, cluster: Cluster) -> None:
-    """Start a stopped cluster, and prove that names resolve in it; Exit when there is no such cluster."""
+    """Start a stopped cluster, and verify that names resolve in it. Exit if there is no such cluster."""
     with shell.one_at_a_time("cluster", cluster.name):
         with shell.step(cluster.name, "cluster") as this:
             found = require_existing(cluster, list_clusters(shell))
@@ -45,25 +45,25 @@ def start(shell: Shell, cluster: Cluster) -> None:
         coredns.configure(shell, cluster)
         wait_for_workloads(shell, cluster)
         if load_retiring(cluster.settings):
-            say(f"{cluster.name}: the root is being renewed, and this cluster may not have the new one yet. Bring it "
-                f"up to date with: inv k3d-cluster-configure --n {cluster.number}")
+            say(f"{cluster.name}: the root is being renewed, and this cluster may not use the new one yet. "
+                f"Update it with: inv k3d-cluster-configure --n {cluster.number}")
 
 
 def wait_for_workloads(shell: Shell, cluster: Cluster) -> None:
-    """Wait for the Deployments that names and trust depend on; their pods come back a while after the API."""
+    """Wait for the Deployments that DNS and trust depend on. Their pods start some time after the API."""
     seconds = cluster.settings.timeout_ready
     with shell.step(cluster.name, "Traefik, cert-manager and trust-manager") as this:
-        for namespace in ("kube-system", CERT_MANAGER):
+        for namespace in (KUBE_SYSTEM, CERT_MANAGER):
             kubectl = (*cluster.kubectl, "-n", namespace)
-            there = shell.look(*kubectl, "get", "deployments", "-o", "name").stdout.split()
-            if there:
-                shell.wait(f"Deployments in {namespace}", seconds, *kubectl, "wait", *there,
+            deployments = shell.look(*kubectl, "get", "deployments", "-o", "name").stdout.split()
+            if deployments:
+                shell.wait(f"Deployments in {namespace}", seconds, *kubectl, "wait", *deployments,
                            "--for=condition=Available", f"--timeout={seconds}s")
         this.outcome = "available"
 
 
 def delete(shell: Shell, cluster: Cluster) -> None:
-    """Delete the cluster, also a partly created one, and its kubeconfig entry."""
+    """Delete the cluster, even a partly created one, and its kubeconfig entry."""
     with shell.one_at_a_time("cluster", cluster.name):
         with shell.step(cluster.name, "cluster") as this:
             marker = creation_marker(cluster)

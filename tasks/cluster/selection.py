@@ -1,4 +1,4 @@
-"""Which clusters a task is for."""
+"""The clusters that a task is for, chosen by `--n` or `--all`."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from tasks.tools.required import require
 
 TOOLS = ("docker", "k3d", "helm", "kubectl", "openssl")
 
-N_HELP = {"n": "cluster number: 1, or 1,2 or 1-3 side by side"}
-ALL_HELP = {**N_HELP, "all": "every cluster that exists"}
+N_HELP = {"n": "cluster number: 1, or 1,2 or 1-3 in parallel"}
+ALL_HELP = {**N_HELP, "all": "all existing clusters"}
 
 
 def open_clusters(context: Context, n: str, *tools: str, every: bool = False) -> tuple[Shell, list[Cluster]]:
-    """How every cluster task begins: numbers, settings and tools, checked before anything is done.
+    """Check numbers, settings and tools before anything is changed. Every cluster task starts with this.
 
-    `every` is --all: the clusters that exist.
+    `every` is --all: all existing clusters.
 
-    :raises Exit: when there is no such cluster, or a tool is missing.
+    :raises Exit: if there is no such cluster, or a tool is missing.
     """
     settings = configuration.load()
     if every and n:
@@ -32,13 +32,13 @@ def open_clusters(context: Context, n: str, *tools: str, every: bool = False) ->
     if every:
         clusters = list(own_clusters(settings, list_clusters(shell)))
         if not clusters:
-            raise Exit(f"There is no cluster named {settings.k3d_cluster_name_prefix}0 to "
-                       f"{settings.k3d_cluster_name_prefix}{settings.numbers[-1]}. "
-                       "Create one with: inv k3d-cluster-setup --n 1")
+            raise Exit(f"There are no clusters named {settings.cluster(0).name} to "
+                       f"{settings.cluster(settings.numbers[-1]).name}. Create one with: inv k3d-cluster-setup --n 1")
     return shell, clusters
 
 
 def require_existing(cluster: Cluster, found: dict[str, K3dCluster]) -> K3dCluster:
+    """What k3d reports about the cluster. Exit if it does not exist."""
     if cluster.name not in found:
         raise Exit(f"There is no cluster {cluster.name}. Create it with: inv k3d-cluster-setup --n {cluster.number}")
     return found[cluster.name]

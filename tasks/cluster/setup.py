@@ -23,29 +23,29 @@ from tasks.in_cluster import charts
 
 
 def setup(shell: Shell, clusters: list[Cluster], roots: Roots, extra: list[str]) -> None:
-    """Create missing clusters, start stopped ones, configure all; several side by side."""
+    """Create missing clusters, start stopped ones, configure all of them; several in parallel."""
     settings = clusters[0].settings
     k3s_arguments.check_words(extra)
     charts.check_source(settings)
     ensure_network(shell, settings, list_clusters(shell).values())
 
-    def one(cluster: Cluster) -> None:
+    def setup_one(cluster: Cluster) -> None:
         with shell.one_at_a_time("cluster", cluster.name):
             ensure_running(shell, cluster, list_clusters(shell).get(cluster.name), extra)
             kubeconfig.merge(shell, cluster)
             in_cluster.configure(shell, cluster, roots)
 
-    per_cluster(clusters, one, at_once=not shell.dry)
+    per_cluster(clusters, setup_one, at_once=not shell.dry)
 
 
 def configure(shell: Shell, cluster: Cluster, roots: Roots, reinstall: bool = False) -> None:
-    """Configure a running cluster; Exit says how to bring it up where it does not run."""
+    """Configure a running cluster. Exit if it is not running."""
     settings = cluster.settings
     with shell.one_at_a_time("cluster", cluster.name):
         clusters = list_clusters(shell)
         require_running(shell, cluster, clusters.get(cluster.name))
         charts.check_source(settings)
-        ensure_network(shell, settings, clusters.values())  # one of the original Taskfile has a network of its own
+        ensure_network(shell, settings, clusters.values())  # a cluster of the original Taskfile has its own network
         kubeconfig.merge(shell, cluster)
         in_cluster.configure(shell, cluster, roots, reinstall)
 
@@ -64,8 +64,8 @@ def require_running(shell: Shell, cluster: Cluster, found: K3dCluster | None) ->
 
 
 def ensure_network(shell: Shell, settings: Settings, found: Iterable[K3dCluster]) -> None:
-    """Create the shared network where it is missing, with the subnet that the clusters on it know."""
-    on_it = [cluster for cluster in found if cluster.network == settings.k3d_network]
+    """Create the shared network if it is missing, with the subnet that its clusters were created with."""
+    clusters = [cluster for cluster in found if cluster.network == settings.k3d_network]
     with shell.one_at_a_time("network", settings.k3d_network):
-        network.ensure(shell, settings, next((cluster.subnet for cluster in on_it), ""),
-                       [container for cluster in on_it for container in cluster.containers])
+        network.ensure(shell, settings, next((cluster.subnet for cluster in clusters), ""),
+                       [container for cluster in clusters for container in cluster.containers])

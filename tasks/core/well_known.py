@@ -1,12 +1,30 @@
-"""Names that are looked up elsewhere: our label, namespaces, objects in a cluster."""
+"""Names that several modules share: the label of these tasks, namespaces, objects in a cluster, networks."""
 
 from __future__ import annotations
 
 TRUST_BUNDLE = "default-ca-bundle"
 
 CERT_MANAGER = "cert-manager"
+"""The namespace of cert-manager and trust-manager."""
+
+KUBE_SYSTEM = "kube-system"
+
+TRAEFIK_SERVICE = "traefik-internal"
+"""The Service through which pods reach Traefik, in kube-system."""
+
+COREDNS_CONFIG = "coredns-custom"
+"""The ConfigMap with additions to k3s' CoreDNS, in kube-system."""
+
+KUBE_SYSTEM = "kube-system"
+
+EXAMPLES = "examples"
+"""The namespace of the example workloads."""
 
 ISSUER = "root-ca"
+"""The ClusterIssuer, its secret, and the ConfigMap with our roots."""
+
+CLUSTER_NETWORKS = ("10.42.0.0/16", "10.43.0.0/16")
+"""k3s' defaults for pods and for Services: https://docs.k3s.io/cli/server#networking"""
 
 COMPANY_CA = "/etc/ssl/certs/additional-ca.crt"
 """Where a node has it: containerd reads this folder."""

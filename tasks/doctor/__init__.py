@@ -1,6 +1,6 @@
 """The task `doctor`: checks of this machine and of every cluster, each with its likely cause and what to do.
 
-A check is a function in one of the files here, under a line with its id, level, cause and fix.
+A check is a function in one of the files here, below a line with its id, level, cause and fix.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from invoke import Context, Exit, task
 
-from tasks.ca.root import load_root
+from tasks.ca.load import load_root
 from tasks.core import settings as configuration
 from tasks.core.browser_ports import describe_blocked
 from tasks.core.invoke_patches import PlainTask
@@ -22,17 +22,18 @@ from tasks.core.progress import describe_os_error, say
 from tasks.core.settings import Cluster, Settings
 from tasks.core.shell import Shell
 from tasks.core.table import JSON_HELP, SIGNS, Cell, print_json, print_table
-from tasks.doctor import bugs, ca, clusters, dns, in_cluster, machine, workloads
-from tasks.doctor.check import ERROR, Checks, ClusterView, Finding, Machine, examine
+from tasks.doctor import bugs, ca, clusters, dns, in_cluster, machine, routes, workloads
+from tasks.doctor.check import ERROR, Check, Checks, ClusterView, Finding, Machine, count, run_checks
 from tasks.engine import network
 from tasks.engine.clusters import list_clusters, own_clusters
-from tasks.probe.snapshot import ClusterSnapshot, take_snapshot, without_nulls
+from tasks.probe.objects import without_nulls
+from tasks.probe.snapshot import ClusterSnapshot, take_snapshot
 
 OF_MACHINE = Checks([*machine.CHECKS, *ca.CHECKS, *dns.CHECKS, *bugs.MACHINE])
 
 OF_CLUSTER = Checks(clusters.CHECKS)
 
-OF_RUNNING = Checks([*clusters.RUNNING, *in_cluster.CHECKS, *workloads.CHECKS, *bugs.CLUSTER])
+OF_RUNNING = Checks([*clusters.RUNNING, *in_cluster.CHECKS, *workloads.CHECKS, *bugs.CLUSTER, *routes.CHECKS])
 
 THIS_MACHINE = "this machine"
 
@@ -40,27 +41,27 @@ THIS_MACHINE = "this machine"
 @task(klass=PlainTask, help={
     **JSON_HELP,
     "fix": "apply the safe fixes, then check again",
-    "checks": "list all checks, and run none",
+    "checks": "list all checks without running them",
 })
 def doctor(context: Context, fix: bool = False, json: bool = False, checks: bool = False) -> None:
     """Find out what does not work, and how to fix it
 
-    Exits with 0 when all is well, 1 with only warnings, 2 with an error.
+    The exit code is 0 if all checks passed, 1 if there are only warnings, and 2 if there is an error.
     """
     if checks:
-        list_checks()
+        list_checks(json)
         return
     settings = configuration.load()
     shell = Shell(context, settings.environment)
     machine = inspect_machine(shell, settings)
-    findings = [*examine_all(machine)]
+    findings = run_all_checks(machine)
     with redirect_stdout(sys.stderr) if json else nullcontext():
         fixed = fix and apply_fixes(findings)
     if fixed:
         machine = inspect_machine(shell, settings)
-        findings = [*examine_all(machine)]
+        findings = run_all_checks(machine)
     if json:
-        print_json([as_json(finding) for finding in findings])
+        print_json([finding_to_json(finding) for finding in findings])
     else:
         show(findings, machine.views)
     states = {finding.state for finding in findings if finding.is_wrong}
@@ -71,16 +72,14 @@ def doctor(context: Context, fix: bool = False, json: bool = False, checks: bool
 # --- checking ---------------------------------------------------------------------------------------------------------
 
 
-def examine_all(machine: Machine) -> Iterator[Finding]:
-    """Run the checks of the machine, then those of each cluster, several clusters side by side."""
-    of_machine = examine(machine.shell, OF_MACHINE, THIS_MACHINE, machine, {})
-    yield from of_machine
-    known = {finding.check.id: finding.state for finding in of_machine}
-    checked = machine.shell.side_by_side([
-        partial(examine, machine.shell, Checks([*OF_CLUSTER, *(OF_RUNNING if view.k3d_cluster.running else [])]),
+def run_all_checks(machine: Machine) -> list[Finding]:
+    """Run the checks of this machine, then those of the clusters, several clusters side by side."""
+    findings = run_checks(machine.shell, OF_MACHINE, THIS_MACHINE, machine, {})
+    known = {finding.check.id: finding.state for finding in findings}
+    of_clusters = machine.shell.side_by_side([
+        partial(run_checks, machine.shell, Checks([*OF_CLUSTER, *(OF_RUNNING if view.k3d_cluster.running else [])]),
                 view.cluster.name, view, known) for view in machine.views])
-    for findings in checked:
-        yield from findings
+    return [*findings, *(finding for findings_of_cluster in of_clusters for finding in findings_of_cluster)]
 
 
 def inspect_machine(shell: Shell, settings: Settings) -> Machine:
@@ -92,6 +91,7 @@ def inspect_machine(shell: Shell, settings: Settings) -> Machine:
     subject.engine = read_docker_info(shell)
     if subject.engine:
         subject.clusters = list_clusters(shell)
+        subject.subnets = network.list_subnets(shell, settings)
         subject.views = shell.side_by_side([
             lambda cluster=cluster: inspect_cluster(subject, cluster)  # type: ignore[misc]
             for cluster in own_clusters(settings, subject.clusters)])
@@ -99,15 +99,15 @@ def inspect_machine(shell: Shell, settings: Settings) -> Machine:
 
 
 def read_docker_info(shell: Shell) -> dict[str, Any]:
-    """What `docker info` reports; empty when no engine answers."""
+    """What `docker info` reports; empty if no engine answers."""
     import json
 
-    said = shell.look("docker", "info", "--format", "{{json .}}")
+    result = shell.look("docker", "info", "--format", "{{json .}}")
     try:
-        told = without_nulls(json.loads(said.stdout))
+        info = without_nulls(json.loads(result.stdout))
     except ValueError:
         return {}
-    return told if isinstance(told, dict) and told.get("ServerVersion") else {}
+    return info if isinstance(info, dict) and info.get("ServerVersion") else {}
 
 
 def inspect_cluster(subject: Machine, cluster: Cluster) -> ClusterView:
@@ -123,7 +123,7 @@ def inspect_cluster(subject: Machine, cluster: Cluster) -> ClusterView:
 
 
 def apply_fixes(findings: list[Finding]) -> bool:
-    """Apply each safe fix once, in the order of the checks, and report what fails. Whether there was anything to do."""
+    """Apply each safe fix once, in the order of the checks, and report failures. Return whether there was one."""
     todo = {(finding.where, finding.check.fix): finding for finding in findings
             if finding.is_wrong and finding.check.fix.run}
     for (where, fix), finding in todo.items():
@@ -142,7 +142,7 @@ def apply_fixes(findings: list[Finding]) -> bool:
 
 
 def show(findings: list[Finding], views: list[ClusterView]) -> None:
-    """What is wrong, why, and what to do; of what works only how many."""
+    """Print what is wrong, why, and what to do; of the checks that passed only the number."""
     wrong = [finding for finding in findings if finding.is_wrong]
     if wrong:
         print_table(["", "where", "check", "what is wrong, likely cause, what to do"],
@@ -161,43 +161,52 @@ def show(findings: list[Finding], views: list[ClusterView]) -> None:
                 f"inv k3d-cluster-start --n {view.cluster.number}")
 
 
-def count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
 def group_findings(wrong: list[Finding]) -> list[list[Finding]]:
-    """The findings of one check in one place together; and of several places where they say the same."""
+    """Group the findings of a check: those of one place, and those of several places with the same messages."""
     places: dict[tuple[str, str], list[Finding]] = {}
     for finding in wrong:
         places.setdefault((finding.check.id, finding.where), []).append(finding)
     groups: dict[tuple[str, ...], list[Finding]] = {}
     for (id, _), findings in places.items():
-        groups.setdefault((id, *(finding.what for finding in findings)), []).extend(findings)
+        groups.setdefault((id, *(finding.message for finding in findings)), []).extend(findings)
     return list(groups.values())
 
 
 def table_lines(findings: list[Finding]) -> Iterator[list[str | Cell]]:
     first, state = findings[0], findings[0].state
     places = ", ".join(dict.fromkeys(finding.where for finding in findings))
-    for number, what in enumerate(dict.fromkeys(finding.what for finding in findings)):
+    for number, message in enumerate(dict.fromkeys(finding.message for finding in findings)):
         begin: list[str | Cell] = ["", "", ""] if number else [Cell(SIGNS[state], state), places, first.check.id]
-        yield [*begin, Cell(what, state)]
+        yield [*begin, Cell(message, state)]
     for cause in dict.fromkeys(finding.cause for finding in findings):
         yield ["", "", "", cause]
     for fix in dict.fromkeys(finding.fix for finding in findings):
         yield ["", "", "", f"→ {fix}"]
 
 
-def as_json(finding: Finding) -> dict[str, Any]:
+def finding_to_json(finding: Finding) -> dict[str, Any]:
     check = finding.check
-    return {"id": check.id, "code": finding.code, "where": finding.where, "looks_at": check.looks_at,
-            "state": finding.state, "found": finding.what, "cause": finding.cause, "fix": finding.fix,
+    return {"id": check.id, "code": finding.code, "where": finding.where, "requirement": check.requirement,
+            "state": finding.state, "message": finding.message, "cause": finding.cause, "fix": finding.fix,
             "safe": check.fix.run is not None, "link": check.link}
 
 
-def list_checks() -> None:
-    every = [*OF_MACHINE, *OF_CLUSTER, *OF_RUNNING]
+def check_to_json(check: Check, of: str) -> dict[str, Any]:
+    return {"id": check.id, "of": of, "level": level_name(check), "requirement": check.requirement,
+            "cause": check.cause, "fix": check.fix.text, "safe": check.fix.run is not None, "needs": check.needs,
+            "link": check.link}
+
+
+def level_name(check: Check) -> str:
+    return "error" if check.level == ERROR else "warning"
+
+
+def list_checks(json: bool) -> None:
+    parts = {THIS_MACHINE: OF_MACHINE, "every cluster": OF_CLUSTER, "running clusters": OF_RUNNING}
+    if json:
+        print_json([check_to_json(check, of) for of, checks in parts.items() for check in checks])
+        return
+    checks = [check for checks in parts.values() for check in checks]
     print_table(["check", "level", "what must be true", "--fix"], [
-        [check.id, "error" if check.level == ERROR else "warning", check.looks_at, "yes" if check.fix.run else ""]
-        for check in every])
-    say(f"{len(every)} checks")
+        [check.id, level_name(check), check.requirement, "yes" if check.fix.run else ""] for check in checks])
+    say(f"{len(checks)} checks")

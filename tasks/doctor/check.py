@@ -1,15 +1,16 @@
-"""What a check is, how one is written, and how all of them run."""
+"""What a check is, how to write one, and how the checks run."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from invoke import Exit
 
-from tasks.ca.root import RootCA, Roots, load_retiring
+from tasks.ca.load import load_retiring
+from tasks.ca.root import RootCA, Roots
 from tasks.core.problems import Problem, describe
 from tasks.core.progress import describe_os_error
 from tasks.core.settings import Cluster, Settings
@@ -27,18 +28,20 @@ class Machine:
     shell: Shell
     settings: Settings
     engine: dict[str, Any] = field(default_factory=dict)
-    """What `docker info` reports; empty when the engine does not answer."""
+    """What `docker info` reports; empty if the engine does not answer."""
     root: RootCA | None = None
     root_problem: Problem | None = None
     """Why there is no root to check against."""
     clusters: dict[str, K3dCluster] = field(default_factory=dict)
-    """All clusters that k3d knows."""
+    """All clusters that k3d lists."""
     views: list[ClusterView] = field(default_factory=list)
     """The clusters of these settings."""
+    subnets: list[str] = field(default_factory=list)
+    """Of the clusters' Docker network; none if it does not exist."""
 
     @property
     def usable_root(self) -> RootCA:
-        """For checks that need the check `ca`."""
+        """For checks that depend on the check `ca`."""
         assert self.root
         return self.root
 
@@ -53,7 +56,7 @@ class Machine:
 
 @dataclass
 class ClusterView:
-    """A cluster of these settings, and what is in it; an empty snapshot where it does not run."""
+    """A cluster of these settings, and what is in it; the snapshot is empty if the cluster is not running."""
 
     machine: Machine
     cluster: Cluster
@@ -74,24 +77,32 @@ class ClusterView:
 
 @dataclass(frozen=True)
 class Fix:
-    """What to do: a command to type, or a sentence. `run` does it where that is repeatable and loses nothing."""
+    """What to do: a command to type, or a sentence. `run` does it, if that is safe to repeat and destroys nothing."""
 
     text: str
     run: Callable[..., object] | None = None
 
 
+class Observation(NamedTuple):
+    """What is wrong: a sentence, and a code for programs."""
+
+    code: str
+    text: str
+
+
 @dataclass(frozen=True)
 class Check:
     id: str
-    looks_at: str
+    requirement: str
+    """What must be true."""
     level: str
     cause: str
     fix: Fix
     link: str
     needs: tuple[str, ...]
-    """Checks of the same cluster, or of the machine, without which this one would mean nothing."""
-    find: Callable[[Any], Iterable[str | Problem]]
-    """Yields what is wrong: a sentence, whose code is the check's id, or a problem with a code of its own."""
+    """Checks of the same cluster, or of this machine; if one of them finds an error, this one is skipped."""
+    find: Callable[[Any], Iterable[str | Problem | Observation]]
+    """Yields what is wrong. A plain sentence has the check's id as its code."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +112,7 @@ class Finding:
     check: Check
     where: str
     state: str
-    what: str
+    message: str
     subject: Machine | ClusterView
     code: str
 
@@ -119,53 +130,60 @@ class Finding:
 
 
 def placeholders(subject: Machine | ClusterView) -> dict[str, str]:
-    """What the texts of a check may contain in braces."""
+    """The placeholders in the texts of a check."""
     if isinstance(subject, Machine):
         return {}
-    return {"n": str(subject.cluster.number), "name": subject.cluster.name, "context": subject.cluster.context}
+    return {"n": str(subject.cluster.number), "name": subject.cluster.name, "context": subject.cluster.context,
+            "subnet": next(iter(subject.machine.subnets), "SUBNET")}
+
+
+def count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 Finder = TypeVar("Finder", bound=Callable[[Any], Iterable[Any]])
 
 
 class Checks(list[Check]):
-    """The checks of a file, in its order."""
+    """The checks of a file, in order."""
 
     def check(self, id: str, level: str, cause: str, fix: Fix | str, needs: Iterable[str] = (), link: str = ""
               ) -> Callable[[Finder], Finder]:
-        """The function below is a check; its docstring says what must be true."""
+        """Make the function below a check; its docstring states what must be true."""
         def add(find: Finder) -> Finder:
-            fixed = fix if isinstance(fix, Fix) else Fix(fix)
-            self.append(Check(id, (find.__doc__ or "").strip(), level, cause, fixed, link, tuple(needs), find))
+            requirement = (find.__doc__ or "").strip()
+            chosen_fix = fix if isinstance(fix, Fix) else Fix(fix)
+            self.append(Check(id, requirement, level, cause, chosen_fix, link, tuple(needs), find))
             return find
         return add
 
 
-def examine(shell: Shell, checks: Checks, where: str, subject: Machine | ClusterView,
+def run_checks(shell: Shell, checks: Checks, where: str, subject: Machine | ClusterView,
             known: Mapping[str, str]) -> list[Finding]:
-    """Run the checks on one subject; those that do not need each other side by side.
+    """Run the checks on one subject; those that do not depend on each other run side by side.
 
-    `known` holds the states of checks that ran before, by their ids.
+    `known` contains the states of checks that have already run, by their ids.
     """
-    states, found = dict(known), {}
+    states, results = dict(known), {}
     waiting = list(checks)
     while waiting:
         ready = [check for check in waiting if all(needed in states for needed in check.needs)]
         if not ready:
-            raise ValueError(f"these need a check that there is not: {', '.join(check.id for check in waiting)}")
-        jobs: list[Callable[[], list[Finding]]] = [partial(run, check, where, subject, states) for check in ready]
+            raise ValueError(f"these checks need one that does not exist: {', '.join(check.id for check in waiting)}")
+        jobs: list[Callable[[], list[Finding]]] = [partial(run_check, check, where, subject, states)
+                                                 for check in ready]
         for check, findings in zip(ready, shell.side_by_side(jobs), strict=True):
-            found[check.id] = findings
-        states |= {check.id: found[check.id][0].state for check in ready}
+            results[check.id] = findings
+        states |= {check.id: results[check.id][0].state for check in ready}
         waiting = [check for check in waiting if check not in ready]
-    return [finding for check in checks for finding in found[check.id]]
+    return [finding for check in checks for finding in results[check.id]]
 
 
-def run(check: Check, where: str, subject: Machine | ClusterView, states: Mapping[str, str]) -> list[Finding]:
-    """The findings of one check; grey where one that it needs found an error."""
+def run_check(check: Check, where: str, subject: Machine | ClusterView, states: Mapping[str, str]) -> list[Finding]:
+    """The findings of one check; grey if one that it needs has found an error."""
     failed = next((needed for needed in check.needs if states[needed] in (ERROR, "grey")), "")
     if failed:
-        return [Finding(check, where, "grey", f"skipped, because of {failed}", subject, "skipped")]
+        return [Finding(check, where, "grey", f"skipped because of {failed}", subject, "skipped")]
     try:
         wrong = [*check.find(subject)]
     except Exit as error:
@@ -173,10 +191,18 @@ def run(check: Check, where: str, subject: Machine | ClusterView, states: Mappin
     except OSError as error:
         return [Finding(check, where, check.level, f"cannot be checked: {describe_os_error(error)}", subject,
                         check.id)]
-    return ([to_finding(check, where, subject, found) for found in wrong]
+    return ([to_finding(check, where, subject, result) for result in wrong]
             or [Finding(check, where, "green", "", subject, "ok")])
 
 
-def to_finding(check: Check, where: str, subject: Machine | ClusterView, found: str | Problem) -> Finding:
-    text, code = (describe(found), found.code) if isinstance(found, Problem) else (found, check.id)
-    return Finding(check, where, check.level, text, subject, code)
+def to_finding(
+    check: Check, where: str, subject: Machine | ClusterView, wrong: str | Problem | Observation
+) -> Finding:
+    match wrong:
+        case Problem():
+            code, message = wrong.code, describe(wrong)
+        case Observation():
+            code, message = wrong
+        case _:
+            code, message = check.id, wrong
+    return Finding(check, where, check.level, message, subject, code)

@@ -20,9 +20,9 @@ CHECKS = Checks()
 check = CHECKS.check
 
 PUBLIC = ("nip.io", "sslip.io")
-"""Domains below which public DNS gives the address that is in the name."""
+"""Domains below which public DNS answers with the address that is in the name."""
 
-# https://www.chromium.org/hsts: browsers force HTTPS on these, and they belong to others.
+# https://www.chromium.org/hsts: browsers force HTTPS for these public TLDs.
 HSTS = ("dev", "app", "page", "new", "day", "foo", "zip", "mov")
 
 VPN = re.compile(r"(tun|tap|utun|wg|ppp|tailscale|nebula|zt|cscotun|gpd)\w*\d*$")
@@ -32,28 +32,29 @@ def is_public(machine: Machine) -> bool:
     return machine.settings.tld.endswith(PUBLIC)
 
 
-@check("names-served", ERROR, "Its configuration was changed, its port was taken, or systemd does not start it.", NAMES)
+@check("names-served", ERROR, "Its configuration was changed, its port is in use, or systemd does not start it.", NAMES)
 def served(machine: Machine) -> Iterator[str]:
-    """The dnsmasq that these tasks run for systemd-resolved answers, where there is one"""
+    """The dnsmasq that these tasks run for systemd-resolved answers, if there is one"""
     if systemd_resolved.unit() in systemd_resolved.found(machine.shell):
         port = systemd_resolved.choose_port(machine.shell)
         if not all(ask(name, port) for name in machine.settings.proof_names):
-            yield f"nobody answers for {machine.settings.proof_names[0]} on 127.0.0.1, port {port}"
+            yield f"nothing answers for {machine.settings.proof_names[0]} on 127.0.0.1, port {port}"
 
 
-@check("names", WARNING, "Nothing was set up for it, or a VPN or another resolver has taken its place.", NAMES,
+@check("names", WARNING, "It was never set up, or a VPN or another resolver has replaced it.", NAMES,
        needs=["names-served"])
 def resolved(machine: Machine) -> Iterator[str]:
-    """This machine's resolver leads names of the clusters here"""
+    """This machine's resolver resolves the clusters' names to this machine"""
     if not is_public(machine):
         yield from unresolved(machine)
 
 
-@check("names-rebinding", WARNING, "Routers and company resolvers drop public names that lead to 127.0.0.1, as a guard "
-       "against DNS rebinding; or there is no Internet.", "Have the router allow nip.io, ask another resolver such as "
-       "1.1.1.1, or choose TLD=internal in .env, then: inv cert dns", link="https://en.wikipedia.org/wiki/DNS_rebinding")
+@check("names-rebinding", WARNING, "Routers and company resolvers drop public names that resolve to 127.0.0.1, to "
+       "prevent DNS rebinding; or there is no internet connection.", "Allow the domain in the router, use another "
+       "resolver such as 1.1.1.1, or set TLD=internal in .env, then run: inv cert dns",
+       link="https://en.wikipedia.org/wiki/DNS_rebinding")
 def rebinding(machine: Machine) -> Iterator[str]:
-    """The resolver lets names below nip.io lead here"""
+    """The resolver lets names below nip.io or sslip.io resolve to this machine"""
     if is_public(machine):
         yield from unresolved(machine)
 
@@ -64,11 +65,11 @@ def unresolved(machine: Machine) -> Iterator[str]:
             yield f"{name}: {', '.join(sorted(addresses(name))) or 'no answer'}"
 
 
-@check("names-vpn", WARNING, "Many VPNs put their own resolver before all others.",
-       "Try it without the VPN. Most can leave a domain to this machine (split DNS): name the base domain there.",
+@check("names-vpn", WARNING, "Many VPNs put their own resolver first.",
+       "Try without the VPN. Most VPNs can leave a domain to this machine (split DNS): add the base domain there.",
        link="https://github.com/netbirdio/netbird/issues/6202")
 def vpn(machine: Machine) -> Iterator[str]:
-    """No VPN is in the way of names that do not resolve"""
+    """No VPN is up while names do not resolve"""
     if not any(unresolved(machine)):
         return
     folder = system_files.ROOT / "sys/class/net"
@@ -76,19 +77,20 @@ def vpn(machine: Machine) -> Iterator[str]:
         r"^(\w+): flags=\S*<UP", machine.shell.look("ifconfig").stdout, re.MULTILINE)
     up = [device for device in sorted(devices) if VPN.match(device) and not device.startswith("utun0")]
     if up:
-        yield f"{', '.join(up)} is there, and names do not resolve"
+        yield f"{', '.join(up)} is up, and names do not resolve"
 
 
-@check("names-search", WARNING, "Programs try a name with the search domains behind it, pods always do (ndots:5); a "
-       "search domain that answers every name takes ours over.", "Take it out of the network's settings, or choose "
-       "nodes' resolver: https://docs.k3s.io/advanced", link="https://github.com/k3d-io/k3d/issues/1515")
+@check("names-search", WARNING, "Programs also try a name with each search domain appended, and pods do so first "
+       "(ndots:5). A search domain that answers every name hides the clusters' names.", "Remove it from the network's "
+       "settings, or give the nodes another resolver: https://docs.k3s.io/advanced", link="https://github.com/k3d-io/k3d/issues/1515")
 def search_domains(machine: Machine) -> Iterator[str]:
-    """No search domain of this machine answers whatever it is asked"""
+    """No search domain of this machine answers every query"""
     for domain in search_list():
         name = f"no-such-name-{secrets.token_hex(4)}.{machine.settings.cluster_domain(0)}.{domain}"
-        got = addresses(f"{name}.")
-        if got:
-            yield f"the search domain {domain} answers every name, such as {name} with {', '.join(sorted(got))}"
+        answers = addresses(f"{name}.")
+        if answers:
+            yield (f"the search domain {domain} answers every name: for example, {name} resolves to "
+                   f"{', '.join(sorted(answers))}")
 
 
 def search_list() -> list[str]:
@@ -98,52 +100,53 @@ def search_list() -> list[str]:
             for domain in line.split() if domain.strip(".")]
 
 
-@check("names-proxy", WARNING, "Programs of this shell ask the company's proxy, which does not know the names.",
-       "Add the base domain, with a dot before it, to NO_PROXY and no_proxy where the proxy is set")
+@check("names-proxy", WARNING, "Programs in this shell use the company's proxy, which cannot resolve the names.",
+       "Add the base domain with a leading dot to NO_PROXY and no_proxy, where the proxy is set.")
 def proxied(machine: Machine) -> Iterator[str]:
-    """A proxy of this shell leaves the clusters' names alone"""
+    """A proxy that is set in this shell is not used for the clusters' names"""
     from urllib.request import getproxies_environment, proxy_bypass
 
     for domain in machine.settings.owned_domains:
         if {"http", "https"} & {*getproxies_environment()} and not proxy_bypass(f"proof.{domain}"):
-            yield f"HTTP_PROXY or HTTPS_PROXY is set, and NO_PROXY does not name .{domain}"
+            yield f"HTTP_PROXY or HTTPS_PROXY is set, but NO_PROXY does not contain .{domain}"
 
 
-@check("names-stolen", ERROR, "The original Taskfile's dnsmasq takes the whole TLD, host.docker.internal too.", NAMES)
+@check("names-stolen", ERROR, "The original Taskfile's dnsmasq answers for the whole TLD, even host.docker.internal.",
+       NAMES)
 def stolen(machine: Machine) -> Iterator[str]:
-    """Names that are not ours are not led here"""
+    """Names outside the clusters' domains do not resolve to this machine"""
     for row in dns.verify_others(machine.shell, machine.settings):
         if row.state == "red":
             yield f"{row.target} {row.note}"
 
 
 @check("names-lan", WARNING, "A dnsmasq without listen-address answers on every interface.",
-       "Give it listen-address=127.0.0.1 and bind-interfaces. The original's: inv dns")
+       "Set listen-address=127.0.0.1 and bind-interfaces in its configuration. For the original's dnsmasq: inv dns")
 def open_resolver(machine: Machine) -> Iterator[str]:
-    """No resolver of this machine answers the local network for our names"""
+    """No resolver on this machine answers the local network for the clusters' names"""
     address = lan_address()
     if address and ask(machine.settings.proof_names[0], 53, address):
-        yield f"{address}, port 53, answers everyone who can reach this machine"
+        yield f"{address}, port 53, answers anyone who can reach this machine"
 
 
 def lan_address() -> str:
-    """The address with which this machine would go out; empty where it has no network. Nothing is sent."""
+    """This machine's address for outgoing packets; empty if it has no network. No packet is sent."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
-            probe.connect(("192.0.2.1", 9))  # RFC 5737: nobody's
+            probe.connect(("192.0.2.1", 9))  # RFC 5737: not in use anywhere
             return str(probe.getsockname()[0])
         except OSError:
             return ""
 
 
-@check("names-tld", WARNING, "The TLD belongs to others.",
-       "Choose TLD=internal or TLD=test in .env, then: inv cert dns, and inv k3d-cluster-configure --all")
+@check("names-tld", WARNING, "The TLD has another purpose.",
+       "Set TLD=internal or TLD=test in .env, then run: inv cert dns, and inv k3d-cluster-configure --all")
 def tld(machine: Machine) -> Iterator[str]:
-    """The TLD is one for private use"""
+    """The TLD is reserved for private use"""
     last = machine.settings.tld.split(".")[-1]
     if last == "local":
-        yield ".local belongs to mDNS (RFC 6762): many systems will not ask DNS for it"
+        yield ".local belongs to mDNS (RFC 6762): many systems do not query DNS for it"
     if last == "localhost":
-        yield ".localhost means the pod itself in a pod, for curl and others (RFC 6761)"
+        yield "in a pod, curl and other programs resolve .localhost to the pod itself (RFC 6761)"
     if last in HSTS:
-        yield f".{last} is a public TLD, for which browsers force HTTPS"
+        yield f".{last} is a public TLD, and browsers force HTTPS for it"

@@ -1,11 +1,13 @@
-"""What the checks offer to do. Those with a function are safe, and `inv doctor --fix` does them."""
+"""The fixes that several checks suggest. Those with a function are safe, and `inv doctor --fix` applies them."""
 
 from __future__ import annotations
 
 from tasks import dns, trust
-from tasks.ca.root import RootFiles, load_roots
+from tasks.ca.load import load_roots
+from tasks.ca.root import RootFiles
 from tasks.cluster import lifecycle, setup
 from tasks.core.sudo import with_sudo_plan
+from tasks.core.well_known import KUBE_SYSTEM
 from tasks.doctor.check import ClusterView, Fix, Machine
 from tasks.engine import kubeconfig
 from tasks.tools import install
@@ -15,7 +17,7 @@ def install_tools(machine: Machine) -> None:
     install.install_missing(machine.shell, machine.settings)
 
 
-def close_authority(machine: Machine) -> None:
+def restrict_key(machine: Machine) -> None:
     files = RootFiles.of(machine.settings)
     for mode, file in (("700", files.folder), ("600", files.key)):
         machine.shell.change("chmod", mode, str(file))
@@ -49,25 +51,25 @@ def reinstall(view: ClusterView) -> None:
     setup.configure(view.shell, view.cluster, load_roots(view.settings), reinstall=True)
 
 
-def wake(deployment: str) -> Fix:
-    """For a Deployment of k3s that somebody has scaled to 0."""
-    words = ("-n", "kube-system", "scale", f"deployment/{deployment}", "--replicas=1")
+def scale_up(deployment: str) -> Fix:
+    """For a Deployment of k3s that was scaled to 0."""
+    arguments = ("-n", KUBE_SYSTEM, "scale", f"deployment/{deployment}", "--replicas=1")
 
-    def go(view: ClusterView) -> None:
+    def apply(view: ClusterView) -> None:
         shell, cluster, seconds = view.shell, view.cluster, view.settings.timeout_ready
         with shell.step(cluster.name, deployment) as this:
-            shell.change(*cluster.kubectl, *words)
-            shell.wait(f"{deployment} to run", seconds, *cluster.kubectl, "-n", "kube-system", "rollout", "status",
+            shell.change(*cluster.kubectl, *arguments)
+            shell.wait(f"{deployment} to be ready", seconds, *cluster.kubectl, "-n", KUBE_SYSTEM, "rollout", "status",
                        f"deployment/{deployment}", f"--timeout={seconds}s")
-            this.outcome = "runs"
+            this.outcome = "running"
 
-    return Fix(f"kubectl --context {{context}} {' '.join(words)}", go)
+    return Fix(f"kubectl --context {{context}} {' '.join(arguments)}", apply)
 
 
 INSTALL_TOOLS = Fix("inv tools --install", install_tools)
 
 
-CLOSE_AUTHORITY = Fix("chmod 700 the folder CERT_FOLDER, chmod 600 the key in it", close_authority)
+RESTRICT_KEY = Fix("chmod 700 the folder CERT_FOLDER, and chmod 600 the key in it", restrict_key)
 
 
 TRUST = Fix("inv trust", trust_root)
@@ -91,11 +93,14 @@ CONFIGURE = Fix("inv k3d-cluster-configure --n {n}", configure)
 REINSTALL = Fix("inv k3d-cluster-configure --n {n} --reinstall", reinstall)
 
 
-# These lose something, or need a person to decide.
+# These destroy something, or need a decision.
 RESTART = Fix("inv k3d-cluster-restart --n {n}")
+
+
+FREE_DISK = Fix("To see what uses the space: docker system df. To free some: docker image prune")
 
 
 SETUP = Fix("inv k3d-cluster-setup --n {n}")
 
 
-MAKE_AGAIN = Fix("inv k3d-cluster-delete --n {n} k3d-cluster-setup --n {n} (all that is in the cluster is lost)")
+RECREATE = Fix("inv k3d-cluster-delete --n {n} k3d-cluster-setup --n {n} (everything in the cluster is lost)")

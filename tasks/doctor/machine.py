@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import NamedTuple
 
 from tasks.core import system_files
+from tasks.core.operating_system import is_macos
 from tasks.core.problems import Problem
-from tasks.doctor.check import ERROR, WARNING, Checks, Machine
-from tasks.doctor.fixes import INSTALL_TOOLS, START_ALL
+from tasks.core.shell import Shell
+from tasks.doctor.check import ERROR, WARNING, Checks, Machine, count
+from tasks.doctor.fixes import FREE_DISK, INSTALL_TOOLS, START_ALL
 from tasks.engine import k3s_arguments, network
 from tasks.tools import required
 
@@ -23,119 +27,142 @@ check = CHECKS.check
 
 GIB = 1024**3
 
-# k3s and its pods take about 20 of them for each cluster, counted on a machine with six.
+# k3s and its pods use about 20 for each cluster, counted on a machine with six.
 INOTIFY_PER_CLUSTER, INOTIFY_OF_OTHERS = 20, 64
 
 
-@check("tools", ERROR, "A tool is missing, or older than these tasks need.", INSTALL_TOOLS)
+@check("tools", ERROR, "A tool is missing or too old.", INSTALL_TOOLS)
 def needed_tools(machine: Machine) -> Iterator[Problem]:
-    """docker, k3d, helm, kubectl and openssl: there, and new enough"""
+    """docker, k3d, helm, kubectl and openssl are installed and recent enough"""
     for tool in required.VERSION_COMMANDS:
-        if tool != "docker" or not machine.shell.find("docker"):  # its engine is the next check
+        if tool != "docker" or not machine.shell.find("docker"):  # the next check is about its engine
             wrong = required.find_problem(machine.shell, tool)
             if wrong:
                 yield wrong
 
 
-@check("engine", ERROR, "Docker is not started, or DOCKER_HOST or the Docker context names another engine.",
-       "Start Docker. Which one is asked: docker context ls", needs=["tools"])
+@check("engine", ERROR, "Docker is not running, or DOCKER_HOST or the Docker context points to another engine.",
+       "Start Docker. To see which engine is used: docker context ls", needs=["tools"])
 def engine_answers(machine: Machine) -> Iterator[str | Problem]:
-    """The engine answers"""
+    """The container engine answers"""
     if not machine.engine:
         yield required.find_problem(machine.shell, "docker") or "docker info returned nothing"
 
 
-@check("engine-rootless", WARNING, "Pods of a rootless engine cannot reach this host's ports.",
-       "Use one cluster, or a rootful engine.", needs=["engine"],
+@check("engine-rootless", WARNING, "With a rootless engine, pods cannot reach this machine's ports.",
+       "Use a single cluster, or a rootful engine.", needs=["engine"],
        link="https://docs.docker.com/engine/security/rootless/")
 def rootless(machine: Machine) -> Iterator[str]:
     """The engine is not rootless"""
     if any("rootless" in option for option in machine.engine.get("SecurityOptions") or []):
-        yield "the engine is rootless: pods reach their own cluster only"
+        yield "the engine is rootless: pods can reach only their own cluster"
 
 
-@check("engine-memory", WARNING, "A cluster takes about 1 GiB, and the engine some more.",
+@check("engine-memory", WARNING, "Each cluster needs about 1 GiB, and the engine some more.",
        "Give the engine's virtual machine more memory, or stop a cluster: inv k3d-cluster-stop --n N", needs=["engine"])
 def memory(machine: Machine) -> Iterator[str]:
-    """The engine has memory for the clusters that run"""
+    """The engine has enough memory for the running clusters"""
     has, needed = machine.engine.get("MemTotal", 0), (1 + len(machine.running)) * GIB
     if 0 < has < needed:
-        yield f"it has {has / GIB:.1f} GiB, and {len(machine.running)} clusters run"
+        yield f"the engine has {has / GIB:.1f} GiB of memory for {count(len(machine.running), 'running cluster')}"
 
 
-@check("engine-disk", WARNING, "Images and volumes that nobody uses fill it; a full one stops pods and databases.",
-       "docker system df shows what takes it, docker image prune frees some.", needs=["engine"])
+@check("engine-disk", WARNING, "Unused images and volumes fill it; pods and databases stop when it is full.",
+       FREE_DISK, needs=["engine"])
 def disk(machine: Machine) -> Iterator[str]:
-    """Room on the engine's disk, where it is one of this machine"""
+    """The engine's disk has free space, if it is a disk of this machine"""
     folder = Path(machine.engine.get("DockerRootDir") or "/nowhere")
     if folder.is_dir():
         free = shutil.disk_usage(folder).free
         if free < 5 * GIB:
-            yield f"{free / GIB:.1f} GiB are free for {folder}"
+            yield f"only {free / GIB:.1f} GiB are free for {folder}"
 
 
-@check("engine-clock", ERROR, "The clock of a virtual machine stands still while a laptop sleeps.",
-       "Start the engine again; on Colima: colima restart", needs=["engine"])
+@check("engine-clock", ERROR, "The clock of a virtual machine stops while the laptop sleeps.",
+       "Restart the engine; on Colima: colima restart", needs=["engine"])
 def clock(machine: Machine) -> Iterator[str]:
-    """The engine's clock goes right, or certificates are not valid yet"""
-    said = str(machine.engine.get("SystemTime", ""))[:19]
+    """The engine's clock is in sync with this machine's"""
+    time = str(machine.engine.get("SystemTime", ""))[:19]
     try:
-        apart = (datetime.now(timezone.utc) - datetime.fromisoformat(f"{said}+00:00")).total_seconds()
+        seconds = (datetime.now(timezone.utc) - datetime.fromisoformat(f"{time}+00:00")).total_seconds()
     except ValueError:
         return
-    if abs(apart) > 120:
-        yield f"it is {abs(apart) / 60:.0f} minutes {'behind' if apart > 0 else 'ahead of'} this machine's"
+    if abs(seconds) > 120:
+        relation = "behind" if seconds > 0 else "ahead of"
+        yield f"the engine's clock is {abs(seconds) / 60:.0f} minutes {relation} this machine's"
 
 
-@check("engine-inotify", WARNING, "Linux gives each user few inotify instances, and every cluster takes some.",
-       "sudo sysctl -w fs.inotify.max_user_instances=512; to keep it, in /etc/sysctl.d/", needs=["engine"],
+@check("engine-inotify", WARNING, "Linux limits the inotify instances of a user, and every cluster uses some.",
+       "sudo sysctl -w fs.inotify.max_user_instances=512; to make it permanent, add a file to /etc/sysctl.d/",
+       needs=["engine"],
        link="https://kind.sigs.k8s.io/docs/user/known-issues/#pod-errors-due-to-too-many-open-files")
 def inotify(machine: Machine) -> Iterator[str]:
-    """Linux has enough inotify instances for the clusters ("too many open files")"""
+    """The limit of inotify instances is high enough for the clusters (else: "too many open files")"""
     file = system_files.ROOT / "proc/sys/fs/inotify/max_user_instances"
     if file.is_file() and network.gateway_to_publish_on(machine.shell, machine.settings):
         has, needed = int(file.read_text()), INOTIFY_OF_OTHERS + INOTIFY_PER_CLUSTER * len(machine.running)
         if has < needed:
-            yield f"{has} for each user, and {len(machine.running)} clusters want about {needed}"
+            clusters = count(len(machine.running), "running cluster")
+            yield f"the limit is {has} per user, and about {needed} are needed for {clusters}"
 
 
-@check("network", ERROR, "Somebody removed it: docker network prune does, while all clusters are stopped.", START_ALL,
-       needs=["engine"])
+@check("network", ERROR, "It was removed, for example by docker network prune while all clusters were stopped.",
+       START_ALL, needs=["engine"])
 def shared_network(machine: Machine) -> Iterator[str]:
-    """The Docker network that the clusters share"""
+    """The Docker network that the clusters share exists"""
     name = machine.settings.k3d_network
     on_it = [view.cluster.name for view in machine.views if view.k3d_cluster.network == name]
-    if on_it and not network.gateway(machine.shell, machine.settings):
+    if on_it and not network.find_gateway(machine.shell, machine.settings):
         yield f"there is no network {name}, and {', '.join(on_it)} cannot start without it"
 
 
-@check("network-overlap", WARNING, "A VPN, or another network of this machine, has the same addresses.",
-       "K3D_NETWORK_SUBNET in .env chooses another one for new clusters, and so does, for pods and Services, "
-       "-- --k3s-arg '--cluster-cidr=10.142.0.0/16@server:*' --k3s-arg '--service-cidr=10.143.0.0/16@server:*'",
-       needs=["engine"])
+@check("network-overlap", WARNING, "A VPN, or another network of this machine, uses the same addresses.",
+       "For new clusters, set another K3D_NETWORK_SUBNET in .env; for their pods and Services, add to inv "
+       "k3d-cluster-setup: -- --k3s-arg '--cluster-cidr=10.142.0.0/16@server:*' "
+       "--k3s-arg '--service-cidr=10.143.0.0/16@server:*'", needs=["engine"])
 def overlap(machine: Machine) -> Iterator[str]:
-    """No route of this machine leads elsewhere for addresses of the clusters"""
-    ours = cluster_subnets(machine)
-    for line in machine.shell.look("ip", "-4", "route").stdout.splitlines():
-        target, *rest = line.split() or [""]
-        # The two halves are how a VPN takes all that has no closer route: openvpn(8), redirect-gateway def1.
-        if target in ("default", "0.0.0.0/1", "128.0.0.0/1") or "br-" in line or "docker" in line:
-            continue
-        try:
-            route = ipaddress.IPv4Network(target)
-        except ValueError:
-            continue
-        for subnet in ours:
-            if route.overlaps(subnet):
-                yield f"{subnet} of the clusters overlaps with the route {target} {' '.join(rest[:4])}"
+    """No other route of this machine overlaps with the clusters' networks"""
+    networks = list_networks(machine)
+    for route in list_routes(machine.shell):
+        for subnet in networks:
+            if route.target.overlaps(subnet):
+                yield f"{subnet} of the clusters overlaps with the route {route.text}"
 
 
-def cluster_subnets(machine: Machine) -> list[ipaddress.IPv4Network]:
-    """Of the clusters' network, and of the pods and Services of those that exist; of a new one where there is none."""
+def list_networks(machine: Machine) -> list[ipaddress.IPv4Network]:
+    """The clusters' Docker network, and those of pods and Services: of the existing clusters, else of a new one."""
     flags: list[k3s_arguments.Flags] = [k3s_arguments.of_cluster(view.k3d_cluster) for view in machine.views]
-    subnets: dict[ipaddress.IPv4Network, None] = {}
-    for text in [*network.subnets(machine.shell, machine.settings),
-                 *(subnet for one in flags or [{}] for subnet in k3s_arguments.networks(one))]:
-        with suppress(ValueError):  # of IPv6
-            subnets[ipaddress.IPv4Network(text, strict=False)] = None
-    return [*subnets]
+    networks: dict[ipaddress.IPv4Network, None] = {}
+    for text in [*machine.subnets, *(subnet for one in flags or [{}] for subnet in k3s_arguments.networks(one))]:
+        with suppress(ValueError):  # IPv6
+            networks[ipaddress.IPv4Network(text, strict=False)] = None
+    return [*networks]
+
+
+class Route(NamedTuple):
+    target: ipaddress.IPv4Network
+    text: str
+
+
+def list_routes(shell: Shell) -> Iterator[Route]:
+    """This machine's IPv4 routes, except default routes and those of the engine's networks."""
+    command = ("netstat", "-rn", "-f", "inet") if is_macos(shell) else ("ip", "-4", "route")
+    for line in shell.look(*command).stdout.splitlines():
+        target, *rest = line.split() or [""]
+        network = parse_route_target(target)
+        # A VPN replaces the default route by its two halves: openvpn(8), redirect-gateway def1.
+        is_default = network is None or network.prefixlen <= 1
+        if network and not is_default and not re.search(r"\b(br-|bridge\d|docker)", line):
+            yield Route(network, " ".join([str(network), *rest[:4]]))
+
+
+def parse_route_target(text: str) -> ipaddress.IPv4Network | None:
+    """The network in a line of `ip route` or of macOS' `netstat`, which omits zeros at the end (`10.8/16`)."""
+    address, _, prefix = text.partition("/")
+    octets = address.split(".")
+    is_shortened = len(octets) < 4
+    try:
+        return ipaddress.IPv4Network(
+            f"{'.'.join([*octets, *'000'][:4])}/{prefix or (8 * len(octets) if is_shortened else 32)}")
+    except ValueError:  # `default`, a heading, or an interface
+        return None

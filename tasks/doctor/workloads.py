@@ -1,4 +1,4 @@
-"""Checks of what the user runs in a cluster, as far as names and certificates go."""
+"""Checks of the user's own workloads: Ingresses, the trust bundle, images."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from tasks.ca.constraints import covers
+from tasks.core.well_known import ISSUER
 from tasks.doctor.check import ERROR, WARNING, Checks, ClusterView
 from tasks.doctor.fixes import CONFIGURE
 from tasks.probe.snapshot import Object
@@ -15,88 +16,90 @@ CHECKS = Checks()
 
 check = CHECKS.check
 
-ISSUER = "cert-manager.io/cluster-issuer"
+ISSUER_ANNOTATION = "cert-manager.io/cluster-issuer"
 
 
-USAGES = "cert-manager.io/usages"
+USAGES_ANNOTATION = "cert-manager.io/usages"
 
 
-def ingresses(view: ClusterView) -> Iterator[tuple[str, Object]]:
-    for found in view.snapshot.all("Ingress"):
-        yield f"{found['metadata']['namespace']}/{found['metadata']['name']}", found
+def list_ingresses(view: ClusterView) -> Iterator[tuple[str, Object]]:
+    """Each Ingress, after its namespace and name."""
+    for ingress in view.snapshot.all("Ingress"):
+        yield f"{ingress['metadata']['namespace']}/{ingress['metadata']['name']}", ingress
 
 
-def paths(ingress: Object) -> Iterator[tuple[str, Object]]:
-    """Each path with the host of its rule."""
+def list_paths(ingress: Object) -> Iterator[tuple[str, Object]]:
+    """Each path, after the host of its rule."""
     for rule in ingress["spec"].get("rules") or []:
         for path in (rule.get("http") or {}).get("paths") or []:
             yield rule.get("host", "*"), path
 
 
-def annotation(ingress: Object, key: str) -> str:
+def read_annotation(ingress: Object, key: str) -> str:
     return str((ingress["metadata"].get("annotations") or {}).get(key, ""))
 
 
 @check("ingress-host", ERROR,
-       "The intermediate may not sign for it. cert-manager does so all the same, and every client refuses that.",
+       "The intermediate may not sign for it. cert-manager issues the certificate anyway, and every client rejects it.",
        "Give the Ingress a host below the cluster's domain.", needs=["api"],
        link="https://datatracker.ietf.org/doc/html/rfc5280#section-4.2.1.10")
 def hosts(view: ClusterView) -> Iterator[str]:
-    """Every host that wants a certificate of root-ca is below the cluster's domain"""
-    for name, ingress in ingresses(view):
-        if annotation(ingress, ISSUER) == "root-ca":
+    """Every host with a certificate from root-ca is below the cluster's domain"""
+    for name, ingress in list_ingresses(view):
+        if read_annotation(ingress, ISSUER_ANNOTATION) == ISSUER:
             for host in (host for entry in ingress["spec"].get("tls") or [] for host in entry.get("hosts") or []):
                 if not covers((view.cluster.domain,), host.removeprefix("*.")):
                     yield f"{name}: {host} is not below {view.cluster.domain}"
 
 
-@check("ingress-usages", WARNING, "cert-manager leaves out \"server auth\", which macOS and iOS demand.",
-       'Annotate it with cert-manager.io/usages: "server auth,digital signature,key encipherment"', needs=["api"],
-       link="https://support.apple.com/en-us/103769")
+@check("ingress-usages", WARNING, "cert-manager omits \"server auth\" by default, and macOS and iOS require it.",
+       'Annotate the Ingress with cert-manager.io/usages: "server auth,digital signature,key encipherment"',
+       needs=["api"], link="https://support.apple.com/en-us/103769")
 def usages(view: ClusterView) -> Iterator[str]:
-    """Certificates of Ingresses are for servers, as macOS wants to be told"""
-    for name, ingress in ingresses(view):
-        if annotation(ingress, ISSUER) == "root-ca" and "server auth" not in annotation(ingress, USAGES):
-            yield f"{name} has no annotation {USAGES} with \"server auth\""
+    """Certificates of Ingresses have the usage "server auth", which macOS requires"""
+    for name, ingress in list_ingresses(view):
+        has_usage = "server auth" in read_annotation(ingress, USAGES_ANNOTATION)
+        if read_annotation(ingress, ISSUER_ANNOTATION) == ISSUER and not has_usage:
+            yield f"{name} has no annotation {USAGES_ANNOTATION} with \"server auth\""
 
 
-@check("ingress-backend", WARNING, "The Service was renamed, its selector fits no pod, or its pods are not ready.",
+@check("ingress-backend", WARNING, "The Service was renamed, its selector matches no pod, or its pods are not ready.",
        "kubectl --context {context} get ingress,service,pods -A", needs=["api"])
 def backends(view: ClusterView) -> Iterator[str]:
-    """Every Ingress leads to a Service with pods that are ready"""
-    for name, ingress in ingresses(view):
+    """Every Ingress points to a Service with ready pods"""
+    for name, ingress in list_ingresses(view):
         namespace = ingress["metadata"]["namespace"]
-        for service in {path.get("backend", {}).get("service", {}).get("name", "") for _, path in paths(ingress)}:
+        for service in {path.get("backend", {}).get("service", {}).get("name", "") for _, path in list_paths(ingress)}:
             if service and not view.snapshot.one("Service", service, namespace):
                 yield f"{name}: there is no Service {namespace}/{service}"
             elif service and not view.snapshot.ready_endpoints(service, namespace):
-                yield f"{name}: the Service {namespace}/{service} has no pod that is ready"
+                yield f"{name}: the Service {namespace}/{service} has no ready pod"
 
 
-@check("ingress-twice", WARNING, "An Ingress was copied.", "Change one of them.", needs=["api"])
+@check("ingress-twice", WARNING, "An Ingress was copied.", "Change the host or the path of one of them.", needs=["api"])
 def twice(view: ClusterView) -> Iterator[str]:
-    """No two Ingresses want the same host and path"""
-    wanted = defaultdict(list)
-    for name, ingress in ingresses(view):
-        for host, path in paths(ingress):
-            wanted[host, path.get("path", "/")].append(name)
-    for (host, path), names in wanted.items():
+    """No two Ingresses have the same host and path"""
+    names_by_path = defaultdict(list)
+    for name, ingress in list_ingresses(view):
+        for host, path in list_paths(ingress):
+            names_by_path[host, path.get("path", "/")].append(name)
+    for (host, path), names in names_by_path.items():
         if len(names) > 1:
             yield f"{host}{path}: {', '.join(names)}"
 
 
-@check("namespace-bundle", WARNING, "trust-manager brings the bundle only where it is asked to.", CONFIGURE,
-       needs=["bundle"])
+@check("namespace-bundle", WARNING, "The ConfigMap was deleted, or trust-manager has not copied the bundle there yet.",
+       CONFIGURE, needs=["bundle"])
 def without_bundle(view: ClusterView) -> Iterator[str]:
     """The bundle is in every namespace with the label trust: enabled"""
-    for found in view.snapshot.all("Namespace"):
-        name = found["metadata"]["name"]
-        if (found["metadata"].get("labels") or {}).get("trust") == "enabled" and name not in view.snapshot.with_bundle:
+    for namespace in view.snapshot.all("Namespace"):
+        name, labels = namespace["metadata"]["name"], namespace["metadata"].get("labels") or {}
+        if labels.get("trust") == "enabled" and name not in view.snapshot.with_bundle:
             yield f"{name} has no ConfigMap default-ca-bundle"
 
 
 @check("images", WARNING,
-       "No way to the registry, another name, or a company's proxy that signs with a CA which the nodes do not know.",
+       "The registry cannot be reached, the name is wrong, or a company's proxy uses a CA that the nodes do not trust.",
        "ADDITIONAL_CA_BUNDLE_FILE, HTTPS_PROXY or K3D_REGISTRY_CONFIG in .env, then a new cluster; "
        "or: k3d image import IMAGE --cluster {name}", needs=["api"],
        link="https://github.com/k3d-io/k3d/issues/535")
@@ -107,6 +110,6 @@ def images(view: ClusterView) -> Iterator[str]:
             for status in pod["status"].get(kind, []):
                 waiting = status.get("state", {}).get("waiting", {})
                 if waiting.get("reason") in ("ErrImagePull", "ImagePullBackOff", "InvalidImageName"):
-                    said = str(waiting.get("message") or waiting["reason"]).strip().splitlines()[-1]
+                    error = str(waiting.get("message") or waiting["reason"]).strip().splitlines()[-1]
                     yield (f"{pod['metadata']['namespace']}/{pod['metadata']['name']}: {status.get('image', '')}: "
-                           f"{said[:200]}")
+                           f"{error[:200]}")

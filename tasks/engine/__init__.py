@@ -1,1 +1,1 @@
-"""The container engine and what k3d made with it: clusters, network, ports, proxy, kubeconfig."""
+"""The container engine and what k3d created with it: clusters, network, ports, proxy, kubeconfig."""

@@ -1,4 +1,4 @@
-"""The clusters that k3d knows."""
+"""The clusters that k3d lists."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ PROXY_VARIABLE = re.compile(r"(https?|no)_proxy=", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class K3dCluster:
-    """A cluster that k3d knows. Its raw JSON holds the cluster's token and is never kept or shown."""
+    """A cluster that k3d lists. The JSON from k3d contains the cluster's token, so it is never kept or printed."""
 
     name: str
     nodes: int
     nodes_running: int
     network: str
-    """The one that it was made on."""
+    """The Docker network that it was created on."""
     networks: set[str]
-    """That one, and those that its containers were connected to since."""
+    """That network, and those that its containers were connected to later."""
     subnet: str
     containers: list[str]
     servers: list[str]
@@ -36,16 +36,16 @@ class K3dCluster:
     workers: list[str]
     """The containers that run pods: servers and agents."""
     ports: dict[str, set[str]]
-    """Ports of this machine for each of the load balancer's, such as {"80/tcp": {"11080"}}."""
+    """The ports of this machine for each port of the load balancer, such as {"80/tcp": {"11080"}}."""
     addresses: set[str]
-    """Those of this machine on which 80 and 443 are published."""
+    """The addresses of this machine on which ports 80 and 443 are published."""
     volumes: list[str]
     environment: list[str]
-    """What the first server was given about a proxy, as KEY=value."""
+    """The proxy variables of the first server, as KEY=value."""
     k3s_arguments: list[str]
     """What k3s is told in the first server."""
     registries: str
-    """Our label for the registries file that it was made with; empty when there was none."""
+    """The hash of the registries file that it was created with, from a label; empty if there was none."""
 
     @property
     def running(self) -> bool:
@@ -54,28 +54,30 @@ class K3dCluster:
     @property
     def state(self) -> str:
         """`running`, `stopped`, or `partly running`."""
-        return {0: "stopped", self.nodes: "running"}.get(self.nodes_running, "partly running")
+        if self.nodes_running == 0:
+            return "stopped"
+        return "running" if self.nodes_running == self.nodes else "partly running"
 
 
 REGISTRIES_LABEL = f"{MANAGER}.registries"
 
 
 def list_clusters(shell: Shell) -> dict[str, K3dCluster]:
-    said = shell.look("k3d", "cluster", "list", "--output", "json")
-    if not said.ok:
-        error = strip_colors(said.stderr).strip() or "it said nothing"
+    result = shell.look("k3d", "cluster", "list", "--output", "json")
+    if not result.ok:
+        error = strip_colors(result.stderr).strip() or "no error message"
         raise Exit(f"k3d cluster list failed: {error.splitlines()[-1]}")
-    answer = said.stdout[said.stdout.rfind("\n[") + 1 :]  # LOG_LEVEL=debug has k3d say more before it
+    output = result.stdout[result.stdout.rfind("\n[") + 1 :]  # LOG_LEVEL=debug prints lines before the JSON
     try:
-        return {found.name: found for found in map(read_cluster, json.loads(answer or "[]") or [])}
-    except (ValueError, TypeError, KeyError, AttributeError):  # the answer itself is not shown: it may hold a token
-        raise Exit("k3d cluster list --output json gave an answer that cannot be read. "
-                   "Is something wrong with k3d? Try: k3d cluster list") from None
+        return {cluster.name: cluster for cluster in map(read_cluster, json.loads(output or "[]") or [])}
+    except (ValueError, TypeError, KeyError, AttributeError):  # the output is not shown: it may contain a token
+        raise Exit("The output of k3d cluster list --output json cannot be read. "
+                   "k3d may be broken. Try: k3d cluster list") from None
 
 
-def own_clusters(settings: Settings, found: dict[str, K3dCluster]) -> list[Cluster]:
-    """Those of the clusters that exist whose names and numbers are of these settings."""
-    return [cluster for number in settings.numbers if (cluster := settings.cluster(number)).name in found]
+def own_clusters(settings: Settings, existing: dict[str, K3dCluster]) -> list[Cluster]:
+    """The existing clusters that these settings name."""
+    return [cluster for number in settings.numbers if (cluster := settings.cluster(number)).name in existing]
 
 
 def read_cluster(raw: dict[str, Any]) -> K3dCluster:

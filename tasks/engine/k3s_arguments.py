@@ -12,13 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from tasks.core.problems import Problem, ProblemExit, Reason, problem
+from tasks.core.well_known import CLUSTER_NETWORKS
 from tasks.engine.clusters import K3dCluster
 
 Flags = Mapping[str, list[str]]
 """The values of each flag of k3s, by its name without dashes; those of a list one by one."""
-
-CLUSTER_CIDR, SERVICE_CIDR = "10.42.0.0/16", "10.43.0.0/16"
-"""k3s' own networks for pods and Services: https://docs.k3s.io/cli/server#networking"""
 
 # Its configuration file, and the folder of others that it reads too: https://docs.k3s.io/installation/configuration
 CONFIG = Path("/etc/rancher/k3s/config.yaml")
@@ -147,7 +145,8 @@ def split_list(value: str) -> list[str]:
 
 def networks(flags: Flags) -> list[str]:
     """Those of pods, then those of Services."""
-    return [*(flags.get("cluster-cidr") or [CLUSTER_CIDR]), *(flags.get("service-cidr") or [SERVICE_CIDR])]
+    pods, services = CLUSTER_NETWORKS
+    return [*(flags.get("cluster-cidr") or [pods]), *(flags.get("service-cidr") or [services])]
 
 
 def find_problem(flags: Flags) -> Problem | None:

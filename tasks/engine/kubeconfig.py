@@ -1,4 +1,4 @@
-"""A cluster's entry in the kubeconfig: written, and removed."""
+"""Write and remove a cluster's entry in the kubeconfig."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from tasks.core.shell import Shell
 
 
 def merge(shell: Shell, cluster: Cluster) -> None:
-    """Write the cluster's entry to the kubeconfig; the current context stays, unless K3D_SWITCH_CONTEXT is true."""
+    """Write the cluster's entry. The current context does not change unless K3D_SWITCH_CONTEXT is true."""
     switch = cluster.settings.k3d_switch_context
     with (shell.step(cluster.name, f"kubeconfig {cluster.kubeconfig}") as this,
           shell.one_at_a_time("kubeconfig", cluster.kubeconfig)):
@@ -24,22 +24,22 @@ def merge(shell: Shell, cluster: Cluster) -> None:
 
 
 def forget(shell: Shell, cluster: Cluster) -> None:
-    """Remove what setup wrote to the kubeconfig; k3d itself only knows the default file."""
+    """Remove the cluster's entry; k3d removes it only from the default file."""
     kubectl = ("kubectl", "--kubeconfig", str(cluster.kubeconfig), "config")
     user = f"admin@{cluster.context}"
     with (shell.step(cluster.name, f"kubeconfig {cluster.kubeconfig}") as this,
           shell.one_at_a_time("kubeconfig", cluster.kubeconfig)):
         removed = False
-        for listed, remove, name in (
+        for list_command, delete_command, name in (
             ("get-contexts", "delete-context", cluster.context),
             ("get-clusters", "delete-cluster", cluster.context),
             ("get-users", "delete-user", user),
         ):
-            output = ("-o", "name") if listed == "get-contexts" else ()
-            if name in shell.look(*kubectl, listed, *output).stdout.split():
-                shell.change(*kubectl, remove, name)
+            output = ("-o", "name") if list_command == "get-contexts" else ()
+            if name in shell.look(*kubectl, list_command, *output).stdout.split():
+                shell.change(*kubectl, delete_command, name)
                 removed = True
         if shell.look(*kubectl, "current-context").stdout.strip() == cluster.context:
             shell.change(*kubectl, "unset", "current-context")
             removed = True
-        this.outcome = "entry removed" if removed else "no entry there"
+        this.outcome = "entry removed" if removed else "no entry to remove"

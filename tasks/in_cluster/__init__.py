@@ -14,28 +14,28 @@ from tasks.in_cluster import bundle, charts, coredns, issuer, traefik
 
 
 def configure(shell: Shell, cluster: Cluster, roots: Roots, reinstall: bool = False) -> None:
-    """Bring everything into a running cluster, side by side, and end only when it is proved to work.
+    """Configure a running cluster, in parallel, and return when everything is verified to work.
 
-    `reinstall` has Helm install its charts again, also where they are there.
+    `reinstall` lets Helm install its charts again even if they are up to date.
     """
     if reinstall:
-        charts.forget(shell, cluster)
-    trust = partial(bundle.configure, shell, cluster, roots)
+        charts.mark_for_reinstall(shell, cluster)
+    configure_bundle = partial(bundle.configure, shell, cluster, roots)
     steps: list[Callable[[], None]] = [
         partial(issuer.configure, shell, cluster, roots),
-        trust,
         partial(coredns.configure, shell, cluster),
         partial(traefik.configure, shell, cluster),
     ]
-    if roots.retiring:  # pods must trust both roots before anything is signed by the new one
-        trust()
+    if roots.retiring:  # pods must trust both roots before the new one issues anything
+        configure_bundle()
         bundle.wait_for_pods(shell, cluster, roots)
-        steps.remove(trust)
+    else:
+        steps.insert(1, configure_bundle)
     shell.side_by_side(steps)
     if shell.dry:
         return
     say("\n".join([
-        f"\n{cluster.name} is ready. Names below {cluster.domain} bring you there:",
+        f"\n{cluster.name} is ready. It serves all names below {cluster.domain}:",
         *(f"  {url}" for url in urls_to_open(cluster)),
         f"  {cluster.to_type('get', 'pods', '-A')}",
         *describe_blocked([cluster]),

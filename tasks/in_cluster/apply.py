@@ -1,45 +1,49 @@
-"""Rendered manifests, applied to a cluster."""
+"""Render manifests and apply them to a cluster."""
 
 from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tasks.core.settings import Cluster
 from tasks.core.shell import Shell
 from tasks.core.templates import render
-from tasks.core.well_known import MANAGER
+from tasks.core.well_known import CERT_MANAGER, MANAGER
 from tasks.core.work_files import work_folder, write_file
 
-Manifest = dict[Path, str]
-"""A rendered manifest: where its file goes, and its text."""
+
+class Manifest(NamedTuple):
+    """A rendered manifest, and the file that it is written to."""
+
+    file: Path
+    text: str
 
 
-def manifest(cluster: Cluster, template: str, **values: Any) -> Manifest:
-    """Where `templates/<template>` is rendered to for this cluster, and the text."""
+def render_manifest(cluster: Cluster, template: str, **values: Any) -> Manifest:
+    """Render `templates/<template>` for this cluster."""
     text = render(template, cluster=cluster, settings=cluster.settings, **values)
-    return {work_folder(cluster) / Path(template).name: text}
+    return Manifest(work_folder(cluster) / Path(template).name, text)
 
 
 APPLY_FLAGS = ("--server-side", "--force-conflicts", f"--field-manager={MANAGER}")
-"""Server-side apply with a field manager of our own, so that what others own in the same object stays theirs.
+"""Server-side apply with a field manager, so that fields of the same object that others manage are kept.
 
 https://kubernetes.io/docs/reference/using-api/server-side-apply/
 """
 
 
 def needs_apply(shell: Shell, cluster: Cluster, *manifests: Manifest) -> bool | None:
-    """Whether applying would change anything in the cluster; None when the cluster does not say (yet)."""
+    """Whether applying would change anything in the cluster; None if the cluster does not answer (yet)."""
     with tempfile.TemporaryDirectory() as folder:
-        for number, text in enumerate(text for rendered in manifests for text in rendered.values()):
-            (Path(folder) / f"{number}.yaml").write_text(text, encoding="utf-8")
+        for number, manifest in enumerate(manifests):
+            (Path(folder) / f"{number}.yaml").write_text(manifest.text, encoding="utf-8")
         code = shell.look(*cluster.kubectl, "diff", *APPLY_FLAGS, "-f", folder).exited
     return {0: False, 1: True}.get(code)
 
 
 def apply(shell: Shell, cluster: Cluster, *manifests: Manifest) -> bool:
-    """Bring these objects into the cluster; False when all of them were there as they are."""
+    """Apply these objects. False if the cluster already has all of them unchanged."""
     if needs_apply(shell, cluster, *manifests) is False:
         return False
     send_manifests(shell, cluster, *manifests)
@@ -47,13 +51,13 @@ def apply(shell: Shell, cluster: Cluster, *manifests: Manifest) -> bool:
 
 
 def apply_admitted(shell: Shell, cluster: Cluster, webhook: str, *manifests: Manifest) -> bool:
-    """Apply objects that a webhook must admit, once that Deployment of the cert-manager namespace answers."""
-    found = needs_apply(shell, cluster, *manifests)
-    if found is False:
+    """Apply objects that a webhook must admit, once that Deployment in the cert-manager namespace answers."""
+    needed = needs_apply(shell, cluster, *manifests)
+    if needed is False:
         return False
-    if found is None:
+    if needed is None:
         seconds = cluster.settings.timeout_ready
-        shell.wait(f"{webhook} to run", seconds, *cluster.kubectl, "-n", "cert-manager", "rollout", "status",
+        shell.wait(f"{webhook} to start", seconds, *cluster.kubectl, "-n", CERT_MANAGER, "rollout", "status",
                    f"deployment/{webhook}", f"--timeout={seconds}s")
         shell.until(f"{webhook} to answer", seconds, lambda: needs_apply(shell, cluster, *manifests) is not None)
     send_manifests(shell, cluster, *manifests)
@@ -61,12 +65,12 @@ def apply_admitted(shell: Shell, cluster: Cluster, webhook: str, *manifests: Man
 
 
 def send_manifests(shell: Shell, cluster: Cluster, *manifests: Manifest) -> None:
-    files = [write_file(shell, file, text) for rendered in manifests for file, text in rendered.items()]
+    files = [write_file(shell, manifest.file, manifest.text) for manifest in manifests]
     shell.change(*cluster.kubectl, "apply", *APPLY_FLAGS, *(word for file in files for word in ("-f", str(file))))
 
 
 def apply_private(shell: Shell, cluster: Cluster, file: Path, text: str) -> None:
-    """Apply an object that holds a key, by a file that is 0600 and gone afterwards."""
+    """Apply an object that contains a key, from a file that only the user can read and that is deleted afterwards."""
     try:
         shell.change(*cluster.kubectl, "apply", *APPLY_FLAGS, "-f", str(write_file(shell, file, text, private=True)))
     finally:

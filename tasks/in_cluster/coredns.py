@@ -1,32 +1,34 @@
-"""Names for pods: this cluster's lead to its own Traefik, other clusters' to this host, which publishes their ports."""
+"""DNS for pods: names of this cluster resolve to its Traefik, names of other clusters to this host."""
 
 from __future__ import annotations
 
 from tasks.core.settings import Cluster
 from tasks.core.shell import Shell
 from tasks.core.templates import regex_value, render, short_hash
+from tasks.core.well_known import COREDNS_CONFIG, KUBE_SYSTEM, MANAGER, TRAEFIK_SERVICE
 from tasks.core.work_files import work_folder, write_file
 from tasks.engine import network
-from tasks.in_cluster.apply import apply, manifest
+from tasks.in_cluster.apply import apply, render_manifest
 from tasks.probe.cluster_dns import expected_answers, resolve_in_cluster
+from tasks.probe.objects import get_object
 
 
 def configure(shell: Shell, cluster: Cluster) -> None:
-    """The Service and the rules, CoreDNS restarted where it has not read them, and its answers as the proof."""
-    host = find_host(shell, cluster)
+    """Apply Service and rules, restart CoreDNS if it has not loaded them, and verify its answers."""
+    host = find_host_address(shell, cluster)
     with shell.step(cluster.name, "names in CoreDNS") as this:
         rules = render_rules(cluster, host)
-        apply(shell, cluster, manifest(cluster, "in_cluster/traefik-internal.yaml"),
-              manifest(cluster, "in_cluster/coredns-custom.yaml", rules=rules))
-        remove_rules_of_the_original(shell, cluster)
-        restart(shell, cluster, short_hash(rules))
+        apply(shell, cluster, render_manifest(cluster, "in_cluster/traefik-internal.yaml"),
+              render_manifest(cluster, "in_cluster/coredns-custom.yaml", rules=rules))
+        remove_original_rules(shell, cluster)
+        ensure_rules_loaded(shell, cluster, short_hash(rules))
         verify_answers(shell, cluster, host)
-        this.outcome = "answered for this cluster" + (" and for others" if host else " alone")
+        this.outcome = "resolved for this cluster" + (" and the others" if host else " only")
 
 
-def find_host(shell: Shell, cluster: Cluster) -> str:
-    """This host's address as pods see it; empty, with a warning, where there is none."""
-    with shell.step(cluster.name, "way to other clusters") as this:
+def find_host_address(shell: Shell, cluster: Cluster) -> str:
+    """This host's address as pods see it; empty, with a warning, if there is none."""
+    with shell.step(cluster.name, "route to other clusters") as this:
         address, reached = network.host_address(shell, cluster)
         this.outcome = f"through this host, {address}"
         if not reached:
@@ -35,49 +37,48 @@ def find_host(shell: Shell, cluster: Cluster) -> str:
 
 
 def render_rules(cluster: Cluster, host: str) -> str:
-    """CoreDNS rules for the pods of this cluster; without an address for the host none for other clusters."""
+    """CoreDNS rules for the pods of this cluster; none for other clusters if the host's address is empty."""
     settings = cluster.settings
     every_cluster = "|".join(regex_value(settings.cluster_domain(number)) for number in settings.numbers)
     return render("in_cluster/dev-clusters.override", cluster=cluster, settings=settings, host_address=host,
                   every_cluster=every_cluster)
 
 
-def remove_rules_of_the_original(shell: Shell, cluster: Cluster) -> None:
-    """Remove the original's server block for the base domain: it would win over our rules, and it loops."""
+def remove_original_rules(shell: Shell, cluster: Cluster) -> None:
+    """Remove the original's server block for the base domain, which takes precedence over our rules and loops."""
     key = f"{cluster.settings.base_domain}.server"
-    kubectl = (*cluster.kubectl, "-n", "kube-system")
-    path = key.replace(".", r"\.")
-    if not shell.look(*kubectl, "get", "configmap", "coredns-custom", "-o", f"jsonpath={{.data.{path}}}").stdout:
+    config = get_object(shell, cluster, "configmap", COREDNS_CONFIG, KUBE_SYSTEM)
+    if key not in config.get("data", {}):
         return
-    with shell.step(cluster.name, f"key {key} of the original Taskfile in coredns-custom") as this:
+    with shell.step(cluster.name, f"key {key} of the original Taskfile in {COREDNS_CONFIG}") as this:
         patch = write_file(shell, work_folder(cluster) / "coredns-custom-remove.yaml", f"data:\n  {key}: null\n")
-        shell.change(*kubectl, "patch", "configmap", "coredns-custom", "--patch-file", str(patch))
-        this.outcome = "removed, it would win over these rules"
+        shell.change(*cluster.kubectl, "-n", KUBE_SYSTEM, "patch", "configmap", COREDNS_CONFIG,
+                     "--patch-file", str(patch))
+        this.outcome = "removed, because it takes precedence over these rules"
 
 
-def restart(shell: Shell, cluster: Cluster, wanted: str) -> None:
-    """Restart CoreDNS when an annotation of its pods does not say that they have read these rules."""
-    kubectl = (*cluster.kubectl, "-n", "kube-system")
-    read = shell.look(*kubectl, "get", "deployment", "coredns", "-o",
-                      "jsonpath={.spec.template.metadata.annotations.dev-cluster-tasks/override}").stdout
-    if read.strip() == wanted:
+def ensure_rules_loaded(shell: Shell, cluster: Cluster, rules_hash: str) -> None:
+    """Restart CoreDNS, unless an annotation of its pods says that they have loaded these rules."""
+    kubectl = (*cluster.kubectl, "-n", KUBE_SYSTEM)
+    loaded = shell.look(*kubectl, "get", "deployment", "coredns", "-o",
+                        f"jsonpath={{.spec.template.metadata.annotations.{MANAGER}/override}}").stdout
+    if loaded.strip() == rules_hash:
         return
     # k3s writes this key late, and a CoreDNS pod does not start without it.
     shell.until("k3s to write NodeHosts for CoreDNS", cluster.settings.timeout_ready,
-                lambda: "NodeHosts" in shell.look(*kubectl, "get", "configmap", "coredns",
-                                                  "-o", "jsonpath={.data}").stdout)
-    for file, text in manifest(cluster, "in_cluster/coredns-restart.yaml", rules_hash=wanted).items():
-        write_file(shell, file, text)
-        shell.change(*kubectl, "patch", "deployment", "coredns", "--patch-file", str(file))
+                lambda: "NodeHosts" in get_object(shell, cluster, "configmap", "coredns", KUBE_SYSTEM).get("data", {}))
+    patch = render_manifest(cluster, "in_cluster/coredns-restart.yaml", rules_hash=rules_hash)
+    write_file(shell, patch.file, patch.text)
+    shell.change(*kubectl, "patch", "deployment", "coredns", "--patch-file", str(patch.file))
     shell.wait("CoreDNS to restart", cluster.settings.timeout_ready, *kubectl, "rollout", "status",
                "deployment/coredns", f"--timeout={cluster.settings.timeout_ready}s")
 
 
 def verify_answers(shell: Shell, cluster: Cluster, host: str) -> None:
-    """Wait until CoreDNS gives the right addresses."""
-    service = shell.look(*cluster.kubectl, "-n", "kube-system", "get", "service", "traefik-internal",
+    """Wait until CoreDNS answers with the expected addresses."""
+    service = shell.look(*cluster.kubectl, "-n", KUBE_SYSTEM, "get", "service", TRAEFIK_SERVICE,
                          "-o", "jsonpath={.spec.clusterIP}").stdout
-    wanted = expected_answers(cluster, service, host)
-    what = "CoreDNS to answer " + " and ".join(f"{name} with {address}" for name, address in wanted.items())
+    expected = expected_answers(cluster, service, host)
+    what = "CoreDNS to resolve " + " and ".join(f"{name} to {address}" for name, address in expected.items())
     shell.until(what, cluster.settings.timeout_ready,
-                lambda: resolve_in_cluster(shell, cluster, list(wanted)) == wanted)
+                lambda: resolve_in_cluster(shell, cluster, list(expected)) == expected)

@@ -1,4 +1,4 @@
-"""cert-manager, the ClusterIssuer `root-ca` with its intermediate, and leaves that a former one issued."""
+"""cert-manager, the ClusterIssuer `root-ca` with its intermediate, and leaves that a former intermediate issued."""
 
 from __future__ import annotations
 
@@ -15,46 +15,47 @@ from tasks.core.problems import describe, problem
 from tasks.core.settings import Cluster
 from tasks.core.shell import Shell
 from tasks.core.templates import render
+from tasks.core.well_known import ISSUER
 from tasks.in_cluster import charts
-from tasks.in_cluster.apply import apply_admitted, apply_private, manifest
+from tasks.in_cluster.apply import apply_admitted, apply_private, render_manifest
 from tasks.probe.issued import list_leaves, require_chain
 from tasks.probe.requests import tls_trusting_all
 from tasks.probe.tls import handshake
 
 
 def configure(shell: Shell, cluster: Cluster, roots: Roots) -> None:
+    """Install the chart, and apply the issuer with an intermediate of the current root."""
     charts.install(shell, cluster, "cert-manager")
     chain = ensure_intermediate(shell, cluster, roots)
-    with shell.step(cluster.name, "issuer root-ca") as this:
-        wanted = manifest(cluster, "in_cluster/issuer.yaml")
-        apply_admitted(shell, cluster, "cert-manager-webhook", wanted)
-        shell.wait("the issuer", cluster.settings.timeout_ready, *cluster.kubectl, "wait", "clusterissuer/root-ca",
+    with shell.step(cluster.name, f"issuer {ISSUER}") as this:
+        apply_admitted(shell, cluster, "cert-manager-webhook", render_manifest(cluster, "in_cluster/issuer.yaml"))
+        shell.wait("the issuer", cluster.settings.timeout_ready, *cluster.kubectl, "wait", f"clusterissuer/{ISSUER}",
                    "--for=condition=Ready", f"--timeout={cluster.settings.timeout_ready}s")
         this.outcome = "ready"
     reissue_leaves(shell, cluster, chain)
 
 
 def ensure_intermediate(shell: Shell, cluster: Cluster, roots: Roots) -> bytes:
-    """Keep the intermediate while it is valid, else replace it. Returns its chain; under --dry a new one's is empty."""
+    """Keep a valid intermediate, otherwise replace it. Returns its chain, which is empty for a new one under --dry."""
     with shell.step(cluster.name, "intermediate certificate") as this:
-        discard_intermediate(shell, cluster)  # a killed run may have left its key
+        discard_intermediate(shell, cluster)  # an interrupted run may have left its key
         present = require_chain(shell, cluster)
         reason = (find_reason_to_replace(present, roots.current, cluster) if roots.current
                   else problem(IntermediateReason.INTERMEDIATE_MISSING))
         if reason is None:
             this.skip("kept")
             return present
-        made = make_intermediate(shell, cluster, RootFiles.of(cluster.settings))
+        created = make_intermediate(shell, cluster, RootFiles.of(cluster.settings))
         apply_private(shell, cluster, intermediate_folder(cluster) / "issuer-secret.yaml",
-                      render("in_cluster/issuer-secret.yaml", intermediate=made))
-        this.outcome = f"created: {describe(reason)}"
-        return made.chain.encode()
+                      render("in_cluster/issuer-secret.yaml", intermediate=created))
+        this.outcome = f"created; the cluster had {describe(reason)}"
+        return created.chain.encode()
 
 
 def reissue_leaves(shell: Shell, cluster: Cluster, chain: bytes) -> None:
-    """Have cert-manager reissue the leaves that a former intermediate signed: it does not do so by itself.
+    """Have cert-manager reissue the leaves of a former intermediate, which it does not do by itself.
 
-    It reissues a leaf whose secret names another issuer; until then the secret stays, and is served.
+    It reissues a leaf if the secret names another issuer. Until then the secret stays, and Traefik serves it.
     https://cert-manager.io/docs/usage/certificate/#issuance-triggers
     """
     stale = {place: leaf for place, leaf in list_leaves(shell, cluster).items() if not leaf_belongs_to(leaf, chain)}
@@ -77,7 +78,7 @@ def are_reissued(shell: Shell, cluster: Cluster, places: list[tuple[str, str]], 
 
 
 def is_served(cluster: Cluster, leaf_pem: bytes) -> bool:
-    """Whether the cluster's HTTPS port shows this certificate to whoever asks for one of its names."""
+    """Whether the cluster's HTTPS port serves this certificate for one of its names."""
     from cryptography import x509
     from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -87,7 +88,7 @@ def is_served(cluster: Cluster, leaf_pem: bytes) -> bool:
 
 
 def fetch_der(cluster: Cluster, name: str) -> bytes:
-    """The certificate that the cluster's HTTPS port shows for a name, in DER; empty when nothing answers."""
+    """The certificate that the cluster's HTTPS port serves for a name, as DER; empty if nothing answers."""
     try:
         return handshake(cluster, name, tls_trusting_all(cluster))
     except OSError:

@@ -1,31 +1,32 @@
-"""k3s' own Traefik, with its access log on."""
+"""The access log of k3s' own Traefik."""
 
 from __future__ import annotations
 
 from tasks.core.settings import Cluster
 from tasks.core.shell import Shell
-from tasks.core.well_known import MANAGER
-from tasks.in_cluster.apply import apply, manifest
+from tasks.core.well_known import KUBE_SYSTEM, MANAGER
+from tasks.in_cluster.apply import apply, render_manifest
+from tasks.probe.objects import get_object
 
-# Who may have made the HelmChartConfig that we replace: we, and the original Taskfile.
-MAKERS = (MANAGER, "taskfile-dev-cluster-config")
+# A HelmChartConfig with another value, or without this label, was not created by these tasks or by the original.
+KNOWN_MANAGERS = (MANAGER, "taskfile-dev-cluster-config")
 
 
 def configure(shell: Shell, cluster: Cluster) -> None:
-    """Turn the access log on, and wait: Traefik restarts, and what is asked meanwhile fails."""
-    kubectl = (*cluster.kubectl, "-n", "kube-system")
+    """Turn on the access log, and wait while Traefik restarts, because requests would fail."""
+    kubectl = (*cluster.kubectl, "-n", KUBE_SYSTEM)
     with shell.step(cluster.name, "Traefik's access log") as this:
         # k3s registers its own types a moment after its API answers.
         shell.until("k3s' HelmChartConfig", cluster.settings.timeout_ready,
                     lambda: shell.look(*kubectl, "get", "helmchartconfigs").ok, pause=1)
-        there = shell.look(*kubectl, "get", "helmchartconfig", "traefik", "--ignore-not-found", "-o",
-                           r"jsonpath={.metadata.name} {.metadata.labels.app\.kubernetes\.io/managed-by}")
-        if there.stdout.strip() and there.stdout.split()[-1] not in MAKERS:
-            this.warn("left as it is: the HelmChartConfig traefik is not ours. "
+        config = get_object(shell, cluster, "helmchartconfig", "traefik", KUBE_SYSTEM)
+        manager = config["metadata"].get("labels", {}).get("app.kubernetes.io/managed-by")
+        if config["metadata"] and manager not in KNOWN_MANAGERS:
+            this.warn("not changed, because the HelmChartConfig traefik was not created by these tasks. "
                       "Add --accesslog=true to its additionalArguments.")
             return
-        apply(shell, cluster, manifest(cluster, "in_cluster/traefik.yaml"))
-        shell.until("k3s to give Traefik its access log", cluster.settings.timeout_ready,
+        apply(shell, cluster, render_manifest(cluster, "in_cluster/traefik.yaml"))
+        shell.until("k3s to turn on Traefik's access log", cluster.settings.timeout_ready,
                     lambda: "--accesslog=true" in shell.look(
                         *kubectl, "get", "deployment", "traefik", "-o",
                         "jsonpath={.spec.template.spec.containers[0].args}").stdout, pause=1)

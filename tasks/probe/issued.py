@@ -9,45 +9,58 @@ from invoke.runners import Result
 from tasks.core.settings import Cluster
 from tasks.core.shell import Shell, fail
 from tasks.core.well_known import CERT_MANAGER, ISSUER
+from tasks.probe.objects import Object, list_objects
 
 CHAIN_QUERY = ("-n", CERT_MANAGER, "get", "secret", ISSUER, "--ignore-not-found", "-o", r"jsonpath={.data.tls\.crt}")
 
 
 def require_chain(shell: Shell, cluster: Cluster) -> bytes:
-    """The certificates in the issuer's secret, as PEM; empty when there is none. Exit when nothing answers."""
+    """The certificates in the issuer's secret, as PEM; empty if there are none. Exit if the API does not answer."""
     found = query_chain(shell, cluster)
-    if not found.ok and not shell.dry:  # to take that for "none" would replace a valid intermediate
+    if not found.ok and not shell.dry:  # treating that as "none" would replace a valid intermediate
         fail((*cluster.kubectl, *CHAIN_QUERY), found)
     return base64.b64decode(found.stdout) if found.ok else b""
 
 
 def read_chain(shell: Shell, cluster: Cluster) -> bytes | None:
-    """The same for those who only look: None when the cluster does not answer."""
+    """The same for checks, which change nothing: None if the API does not answer."""
     found = query_chain(shell, cluster)
     return base64.b64decode(found.stdout) if found.ok else None
 
 
 def query_chain(shell: Shell, cluster: Cluster) -> Result:
-    """Ask for the certificates alone, not for the secret's key."""
+    """Query the certificates, but not the secret's key."""
     return shell.look(*cluster.kubectl, *CHAIN_QUERY)
 
 
 def list_leaves(shell: Shell, cluster: Cluster) -> dict[tuple[str, str], bytes]:
     """The certificates that our issuer issued, by namespace and name of their secret.
 
-    cert-manager leaves the secret of a deleted Certificate behind; such a one is not ours to reissue.
+    cert-manager keeps the secret of a deleted Certificate; such a secret cannot be reissued and is left out.
     """
-    wanted = r"{.metadata.namespace} {.spec.secretName} {.spec.issuerRef.kind}/{.spec.issuerRef.name}"
-    alive = {(row[0], row[1]) for row in list_columns(shell, cluster, "certificates", wanted)
-             if row[2:] == [f"ClusterIssuer/{ISSUER}"]}
-    columns = r"{.metadata.namespace} {.metadata.name} {.data.tls\.crt}"
-    secrets = list_columns(shell, cluster, "secrets", columns, "--field-selector", "type=kubernetes.io/tls")
-    return {(row[0], row[1]): base64.b64decode(row[2]) for row in secrets
-            if len(row) == 3 and (row[0], row[1]) in alive}
+    wanted = {(certificate["metadata"]["namespace"], certificate["spec"].get("secretName"))
+              for certificate in list_objects(shell, cluster, "certificates") if is_ours(certificate)}
+    secrets = list_fields(shell, cluster, "secrets", ".metadata.namespace", ".metadata.name", r".data.tls\.crt",
+                          options=("--field-selector", "type=kubernetes.io/tls"))
+    return {(namespace, name): base64.b64decode(pem) for namespace, name, pem in secrets
+            if pem and (namespace, name) in wanted}
 
 
-def list_columns(shell: Shell, cluster: Cluster, kind: str, columns: str, *selector: str) -> list[list[str]]:
-    """These columns of all objects of a kind, in all namespaces; nothing where the kind is not known yet."""
-    every = "jsonpath={range .items[*]}" + columns + r'{"\n"}{end}'
-    return [line.split() for line in
-            shell.look(*cluster.kubectl, "get", kind, "-A", *selector, "-o", every).stdout.splitlines()]
+def is_ours(certificate: Object) -> bool:
+    """Whether our ClusterIssuer issues this Certificate."""
+    issuer = certificate["spec"].get("issuerRef", {})
+    return bool(issuer.get("kind") == "ClusterIssuer" and issuer.get("name") == ISSUER)
+
+
+def list_fields(
+    shell: Shell, cluster: Cluster, kind: str, *fields: str, options: tuple[str, ...] = ()
+) -> list[list[str]]:
+    """These fields of all objects of a kind in all namespaces; none if the kind does not exist yet.
+
+    For objects that hold a private key or are large: only these fields are fetched, not the whole JSON. They are
+    separated by tabs, which no field contains, so that an empty field does not shift the ones after it.
+    """
+    columns = r'{"\t"}'.join(f"{{{field}}}" for field in fields)
+    found = shell.look(*cluster.kubectl, "get", kind, "-A", *options, "-o",
+                       f'jsonpath={{range .items[*]}}{columns}{{"\\n"}}{{end}}')
+    return [line.split("\t") for line in found.stdout.splitlines()]

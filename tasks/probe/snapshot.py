@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 from tasks.core.settings import Cluster
 from tasks.core.shell import Shell
 from tasks.probe import issued
-
-Object = dict[str, Any]
-"""An object of the API, as its JSON."""
+from tasks.probe.objects import Object, list_objects, query_objects
 
 # The trust bundle is large, and many namespaces have a copy: only its namespaces are listed.
 WITHOUT_BUNDLES = ("--field-selector", "metadata.name!=default-ca-bundle")
@@ -69,31 +65,12 @@ class ClusterSnapshot:
 
 def take_snapshot(shell: Shell, cluster: Cluster) -> ClusterSnapshot:
     """Read everything side by side."""
-    def get(kinds: str, *more: str) -> tuple[list[Object], str]:
-        result = shell.look(*cluster.kubectl, "get", kinds, "-A", "-o", "json", "--request-timeout=10s", *more)
-        if not result.ok:
-            return [], (result.stderr.strip() or "no answer").splitlines()[-1]
-        try:
-            return [normalize(entry) for entry in json.loads(result.stdout)["items"] or []], ""
-        except (ValueError, TypeError, KeyError):
-            return [], "the output of kubectl cannot be parsed"
-
-    (objects, error), (addons, _), chain, leaves, bundles = shell.side_by_side([
-        partial(get, KUBERNETES_KINDS, *WITHOUT_BUNDLES), partial(get, ADDON_KINDS),
+    (objects, error), addons, chain, leaves, bundles = shell.side_by_side([
+        partial(query_objects, shell, cluster, KUBERNETES_KINDS, *WITHOUT_BUNDLES),
+        partial(list_objects, shell, cluster, ADDON_KINDS),
         partial(issued.read_chain, shell, cluster), partial(issued.list_leaves, shell, cluster),
-        partial(issued.list_columns, shell, cluster, "configmaps", "{.metadata.namespace}", *ONLY_BUNDLES)])
+        partial(issued.list_fields, shell, cluster, "configmaps", ".metadata.namespace", options=ONLY_BUNDLES)])
     return ClusterSnapshot(cluster, error, objects + addons, chain or b"", leaves, [row[0] for row in bundles])
-
-
-def normalize(entry: Object) -> Object:
-    """The object without nulls, and with the parts that every reader expects."""
-    return {"metadata": {}, "spec": {}, "status": {}, **without_nulls(entry)}
-
-
-def without_nulls(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: without_nulls(entry) for key, entry in value.items() if entry is not None}
-    return [without_nulls(entry) for entry in value if entry is not None] if isinstance(value, list) else value
 
 
 def kubelet_version(node: Object) -> str:

@@ -1,8 +1,8 @@
-"""The task `cert-renew`: another root, while everything stays trusted.
+"""The task `cert-renew`: replace the root while everything stays trusted.
 
 The order: create the new root beside the former one; add both to the trust stores and to the Bundles of all running
-clusters; give the clusters new intermediates; and with the last cluster remove the former root (see overlap.py). Each
-step checks what is there, so the next run resumes one that was interrupted at any point.
+clusters; issue new intermediates to the clusters; remove the former root once no cluster needs it (see overlap.py).
+Each step checks what exists, so the next run resumes an interrupted one at any point.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from pathlib import Path
 from invoke import Context, Exit, task
 
 from tasks import trust
-from tasks.ca.create import ROOT_DAYS, move_into_place, new_folder, sign_root
+from tasks.ca.create import ROOT_DAYS, make_temporary_folder, move_into_place, sign_root
+from tasks.ca.load import load_key, load_retiring, load_root, load_roots, read_root
 from tasks.ca.openssl import make_key
-from tasks.ca.root import RENEW, RootCA, RootFiles, Roots, load_key, load_retiring, load_root, load_roots, read_root
+from tasks.ca.root import RENEW, RootCA, RootFiles, Roots
 from tasks.cluster import selection, setup
 from tasks.core import settings as configuration
 from tasks.core.invoke_patches import PlainTask
@@ -47,11 +48,11 @@ def cert_renew(context: Context, new_key: bool = False, print_sudo: bool = False
         require(shell, *selection.TOOLS)
     if print_sudo:
         if load_retiring(settings) is None:
-            raise Exit("No renewal is under way, so nothing needs root yet. Start one without --print-sudo.")
-        with_sudo_plan(shell, lambda shell: change_stores(shell, settings), print_sudo)
+            raise Exit("No renewal is in progress, so nothing needs root yet. Start one without --print-sudo.")
+        with_sudo_plan(shell, lambda shell: update_trust_stores(shell, settings), print_sudo)
         return
     if not begin_renewal(shell, settings, new_key):
-        describe_remaining_steps(shell, settings)
+        print_remaining_steps(shell, settings)
         return
     with_sudo_plan(shell, lambda shell: trust.install(shell, settings))
     roots = load_roots(settings)
@@ -61,11 +62,11 @@ def cert_renew(context: Context, new_key: bool = False, print_sudo: bool = False
         say("\nRestart browsers, Java and other programs that read their roots only at startup.")
 
 
-def change_stores(shell: Shell, settings: Settings) -> None:
-    """Add the new root to the trust stores, and remove the former one once no cluster needs it."""
+def update_trust_stores(shell: Shell, settings: Settings) -> None:
+    """Add the new root to the trust stores, and remove the former one if no cluster needs it."""
     trust.install(shell, settings)
     roots = load_roots(settings)
-    if roots.retiring and not is_same(roots) and not overlap.list_holders(shell, settings, roots):
+    if roots.retiring and not roots.lack_new_root and not overlap.list_holders(shell, settings, roots):
         trust.remove_root(shell, roots.retiring)
 
 
@@ -73,42 +74,42 @@ def change_stores(shell: Shell, settings: Settings) -> None:
 
 
 def begin_renewal(shell: Shell, settings: Settings, new_key: bool) -> bool:
-    """Keep the root as the former one, and put a new one in its place. False under --dry, which creates none."""
-    files, old = RootFiles.of(settings), RootFiles.of(settings, retiring=True)
+    """Keep the root as the former one, and create a new one in its place. False under --dry, which creates none."""
+    files, former = RootFiles.of(settings), RootFiles.of(settings, retiring=True)
     with shell.step("", "new root") as this, shell.one_at_a_time("CA folder", settings.cert_folder):
         if load_retiring(settings) is None:
-            keep_old_root(shell, settings, new_key)
-        elif new_key and not old.key.exists() and is_same_key(files, load_retiring(settings)):
-            raise Exit("A renewal with the same key is not finished yet. Finish it first, with: inv cert-renew")
-        if old.certificate.exists() and is_replaced(files, old):
+            keep_former_root(shell, settings, new_key)
+        elif new_key and not former.key.exists() and is_same_key(files, load_retiring(settings)):
+            raise Exit("A renewal with the same key is in progress. Finish it first with: inv cert-renew")
+        if former.certificate.exists() and is_replaced(files, former):
             this.skip(f"created by an earlier run: {files.certificate}")
             return True
-        replace_root(shell, settings, new_key=new_key or old.key.exists())
+        replace_root(shell, settings, new_key=new_key or former.key.exists())
         if not shell.dry:
             this.outcome = (f"created: {files.certificate}, valid until {load_root(settings).expires:%Y-%m-%d}. "
-                            f"The former one stays as {old.certificate} until no cluster needs it")
+                            f"The former root is kept as {former.certificate} until no cluster needs it")
     return not shell.dry
 
 
-def keep_old_root(shell: Shell, settings: Settings, new_key: bool) -> None:
-    """Copy the root beside itself, its certificate last: the renewal has begun once that exists.
+def keep_former_root(shell: Shell, settings: Settings, new_key: bool) -> None:
+    """Copy the root to the files of the former one, the certificate last: once that exists, the renewal is in progress.
 
-    :raises Exit: when that root cannot be used for this, or another key lies where its key would be copied to.
+    :raises Exit: if the root cannot be renewed, or the former root's key file exists and has other content.
     """
-    files, old = RootFiles.of(settings), RootFiles.of(settings, retiring=True)
+    files, former = RootFiles.of(settings), RootFiles.of(settings, retiring=True)
     if new_key:
         read_root(files)
-        if old.key.exists() and old.key.read_bytes() != files.key.read_bytes():
-            raise Exit(f"{old.key} is not a copy of {files.key.name}, and its certificate is missing. Nothing was "
-                       "changed.\nCheck whether somebody needs it, and move it away.")
-        copy_private(shell, files.key, old.key)
+        if former.key.exists() and former.key.read_bytes() != files.key.read_bytes():
+            raise Exit(f"{former.key} is not a copy of {files.key.name}, and its certificate is missing. Nothing was "
+                       "changed.\nCheck whether anyone needs it, and move it away.")
+        copy_private(shell, files.key, former.key)
     else:
         load_root(settings, ignore_dates=True)
-    copy_private(shell, files.certificate, old.certificate)
+    copy_private(shell, files.certificate, former.certificate)
 
 
 def copy_private(shell: Shell, file: Path, to: Path) -> None:
-    """A copy that only the user can read, complete or not there."""
+    """Copy a file atomically, readable only by the user."""
     if shell.dry:
         shell.note(f"copy {file} to {to.name}")
         return
@@ -119,13 +120,8 @@ def copy_private(shell: Shell, file: Path, to: Path) -> None:
     part.replace(to)
 
 
-def is_same(roots: Roots) -> bool:
-    """Whether a renewal was begun, and there is no new root yet."""
-    return bool(roots.current and roots.retiring and roots.current.certificate == roots.retiring.certificate)
-
-
-def is_replaced(files: RootFiles, old: RootFiles) -> bool:
-    return files.certificate.exists() and files.certificate.read_bytes() != old.certificate.read_bytes()
+def is_replaced(files: RootFiles, former: RootFiles) -> bool:
+    return files.certificate.exists() and files.certificate.read_bytes() != former.certificate.read_bytes()
 
 
 def is_same_key(files: RootFiles, retiring: RootCA | None) -> bool:
@@ -133,62 +129,63 @@ def is_same_key(files: RootFiles, retiring: RootCA | None) -> bool:
 
 
 def replace_root(shell: Shell, settings: Settings, new_key: bool) -> None:
-    """Create the new root, and move it into the place of the former one once it is complete."""
+    """Create the new root in a temporary folder, and replace the current one once it is complete."""
     files = RootFiles.of(settings)
-    new = new_folder(shell, files)
+    folder = make_temporary_folder(shell, files)
     try:
         if not new_key:
-            renew_dates(shell, files, new)
+            renew_dates(shell, files, folder)
         elif shell.dry or not files.key.exists() or is_same_key(files, load_retiring(settings)):
-            sign_root(shell, settings, make_key(shell, new / files.key.name), new)
-        else:  # an earlier run got as far as the key
-            sign_root(shell, settings, files.key, new)
-        move_into_place(shell, settings, new)
+            sign_root(shell, settings, make_key(shell, folder / files.key.name), folder)
+        else:  # an interrupted run has already replaced the key
+            sign_root(shell, settings, files.key, folder)
+        move_into_place(shell, settings, folder)
     finally:
         if not shell.dry:
-            shutil.rmtree(new, ignore_errors=True)
+            shutil.rmtree(folder, ignore_errors=True)
 
 
-def renew_dates(shell: Shell, files: RootFiles, new: Path) -> None:
-    """The same certificate for the same key, valid from now on; with a new serial, as NSS and RFC 5280 require."""
+def renew_dates(shell: Shell, files: RootFiles, folder: Path) -> None:
+    """Sign the same certificate with the same key and new dates; with a new serial, as NSS and RFC 5280 require."""
     shell.change("openssl", "x509", "-sha256", "-in", str(files.certificate), "-signkey", str(files.key),
                  "-days", str(ROOT_DAYS), "-set_serial", f"0x01{secrets.token_hex(15)}",
-                 "-out", str(new / files.certificate.name))
+                 "-out", str(folder / files.certificate.name))
 
 
-def describe_remaining_steps(shell: Shell, settings: Settings) -> None:
-    """What a run does next, where a dry run has no new root to show it with."""
+def print_remaining_steps(shell: Shell, settings: Settings) -> None:
+    """Under --dry: describe the next steps, because there is no new root whose commands could be printed."""
     clusters = overlap.clusters_on_this_machine(shell, settings)
-    running = ", ".join(cluster.name for cluster, runs in clusters if runs) or "none"
-    stopped = ", ".join(cluster.name for cluster, runs in clusters if not runs)
+    running = ", ".join(cluster.name for cluster, is_running in clusters if is_running) or "none"
+    stopped = ", ".join(cluster.name for cluster, is_running in clusters if not is_running)
     shell.note(f"add both roots to the trust stores ({', '.join(settings.trust_stores) or 'none'})")
     shell.note(f"add both roots to the bundles of the running clusters ({running})")
     shell.note("then create new intermediates there, and have certificates reissued")
-    shell.note("then remove the former root from stores and bundles, and delete its files"
-               + (f"; not before {stopped} is configured" if stopped else ""))
+    shell.note("then remove the former root from trust stores and bundles, and delete its files"
+               + (f", but only after {stopped} is configured" if stopped else ""))
 
 
 # --- the clusters -----------------------------------------------------------------------------------------------------
 
 
 def clusters_to_rotate(shell: Shell, settings: Settings, roots: Roots) -> list[Cluster]:
-    """The running clusters that are on the new or the former root.
+    """The running clusters whose certificates are issued by the new or the former root.
 
-    :raises Exit: when one runs and does not answer: its pods would not trust the others.
+    :raises Exit: if one is running but does not answer, because its pods would not trust the other clusters.
     """
     clusters = []
     for cluster, issuer in overlap.clusters_by_root(shell, settings, roots):
         if issuer == IssuedBy.UNKNOWN:
-            raise Exit(f"{cluster.name} runs and does not answer. Until it does, no cluster gets certificates of the "
-                       f"new root, because its pods would reject them.\nFix it with: {overlap.setup_command(cluster)}\n"
-                       f"Or leave it out: inv k3d-cluster-stop --n {cluster.number}\nThen run: {RENEW}")
+            raise Exit(f"{cluster.name} is running but does not answer. Its pods would reject certificates issued by "
+                       "the new root, so no cluster uses that yet.\n"
+                       f"Fix it with: {overlap.setup_command(cluster)}\n"
+                       f"Or exclude it with: inv k3d-cluster-stop --n {cluster.number}\nThen run: {RENEW}")
         if issuer != IssuedBy.NEITHER:
             clusters.append(cluster)
     return clusters
 
 
 def rotate(shell: Shell, clusters: list[Cluster], roots: Roots) -> None:
-    """Have the pods of all clusters trust both roots, and only then have the clusters sign with the new one."""
+    """Make the pods of all clusters trust both roots, and only then switch the clusters to the new one."""
     for job in (trust_both, bundle.wait_for_pods, setup.configure):
         per_cluster(clusters, partial(job, shell, roots=roots), at_once=not shell.dry)
 

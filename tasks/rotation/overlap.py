@@ -1,7 +1,7 @@
-"""The time between two roots: both are trusted, until nothing is issued by the former one any more.
+"""The time between two roots: both are trusted until no cluster has certificates issued by the former one.
 
-`inv cert-renew` begins it: the former root lies beside the new one, as `<TLD>-ca.retiring.*`. It ends when the last
-cluster is configured.
+`inv cert-renew` starts it by keeping the former root as `<TLD>-ca.retiring.*`. It ends when the last cluster is
+configured.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from functools import partial
 from typing import NamedTuple
 
 from tasks import trust
-from tasks.ca.root import RENEW, RootFiles, Roots, load_retiring, load_roots
+from tasks.ca.load import load_retiring, load_roots
+from tasks.ca.root import RENEW, RootFiles, Roots
 from tasks.ca.signatures import chain_belongs_to, leaf_belongs_to, load_chain
 from tasks.core.problems import Problem, Reason, describe, problem
 from tasks.core.progress import per_cluster
@@ -25,14 +26,14 @@ from tasks.probe import issued
 
 
 class IssuedBy(Enum):
-    """Which root a cluster's intermediate and leaves come from."""
+    """The root that issued a cluster's certificates."""
 
     CURRENT = "current"
     FORMER = "former"
     NEITHER = "neither"
-    """It was configured for another TLD, or never."""
+    """The cluster was configured for another TLD, or never."""
     UNKNOWN = "unknown"
-    """It does not answer."""
+    """The cluster does not answer."""
 
 
 class HolderReason(Reason):
@@ -44,7 +45,7 @@ class HolderReason(Reason):
 
 
 class Holder(NamedTuple):
-    """A cluster that still needs the former root, why, and the command that changes that."""
+    """A cluster that still needs the former root, the reason, and the command that changes that."""
 
     cluster: Cluster
     why: Problem
@@ -52,17 +53,17 @@ class Holder(NamedTuple):
 
 
 def finish(shell: Shell, settings: Settings) -> None:
-    """Remove the former root from trust stores and Bundles, and delete its files; or report which cluster needs it."""
+    """Remove the former root from trust stores and Bundles, and delete its files; or report which clusters need it."""
     if load_retiring(settings) is None:
         return
     roots = load_roots(settings)
     assert roots.current and roots.retiring
     with shell.step("", "former root") as this:
-        if roots.current.certificate == roots.retiring.certificate:
-            this.warn(f"a renewal was begun, and there is no new root yet. Resume it with: {RENEW}")
+        if roots.lack_new_root:
+            this.warn(f"a renewal was interrupted before it created the new root. Resume it with: {RENEW}")
             return
         if holders := list_holders(shell, settings, roots):
-            this.warn("\n".join(["still trusted, because:", *(f"    {sentence(holder)}" for holder in holders),
+            this.warn("\n".join(["still trusted, because:", *(f"    {describe_holder(holder)}" for holder in holders),
                                  f"    Or delete the clusters that you no longer need, then run: {RENEW}"]))
             return
         this.outcome = "no longer needed"
@@ -78,7 +79,7 @@ def remove_from_bundle(shell: Shell, cluster: Cluster, roots: Roots) -> None:
 
 
 def list_holders(shell: Shell, settings: Settings, roots: Roots) -> list[Holder]:
-    """The clusters that need the former root, or may need it."""
+    """The clusters that need the former root, and those that may need it because they cannot be checked."""
     return [*find_holders(shell, settings, roots)]
 
 
@@ -93,7 +94,7 @@ def find_holders(shell: Shell, settings: Settings, roots: Roots) -> Iterator[Hol
             yield Holder(cluster, problem(reason, cluster=cluster.name), setup_command(cluster))
 
 
-def sentence(holder: Holder) -> str:
+def describe_holder(holder: Holder) -> str:
     return f"{describe(holder.why)}: {holder.command}"
 
 
@@ -102,13 +103,16 @@ def setup_command(cluster: Cluster) -> str:
 
 
 def clusters_by_root(shell: Shell, settings: Settings, roots: Roots) -> list[tuple[Cluster, IssuedBy]]:
-    """The running clusters, and which root each is on."""
+    """The running clusters, and the root that issued their certificates."""
     return [(cluster, find_issuing_root(shell, cluster, roots))
             for cluster, running in clusters_on_this_machine(shell, settings) if running]
 
 
 def clusters_on_this_machine(shell: Shell, settings: Settings) -> list[tuple[Cluster, bool]]:
-    """The clusters of these settings, and whether each runs. Exit when there may be some and they cannot be listed."""
+    """The clusters of these settings, and whether each is running; none if k3d or docker is not installed.
+
+    :raises Exit: if the clusters cannot be listed.
+    """
     if not (shell.find("k3d") and shell.find("docker")):
         return []
     found = list_clusters(shell)
@@ -116,12 +120,12 @@ def clusters_on_this_machine(shell: Shell, settings: Settings) -> list[tuple[Clu
 
 
 def find_issuing_root(shell: Shell, cluster: Cluster, roots: Roots) -> IssuedBy:
-    """Which root a running cluster is on, its leaves included."""
+    """The root that issued a running cluster's intermediate and all its leaves; the former one if any is from that."""
     chain_pem = issued.read_chain(shell, cluster)
     if chain_pem is None:
         return IssuedBy.UNKNOWN
     current, former = (root and root.certificate for root in roots)
-    # Where both have one key, either has signed everything: then it counts which of them the chain ends with.
+    # If both have the same key, either verifies everything, so the root at the end of the chain decides.
     ends_with_former = former is not None and former in load_chain(chain_pem)
     if current and chain_belongs_to(chain_pem, current) and not ends_with_former:
         stale = any(not leaf_belongs_to(leaf, chain_pem) for leaf in issued.list_leaves(shell, cluster).values())
@@ -130,7 +134,7 @@ def find_issuing_root(shell: Shell, cluster: Cluster, roots: Roots) -> IssuedBy:
 
 
 def delete_former_root(shell: Shell, settings: Settings) -> None:
-    """Delete the former root's files, its certificate last: the rest is found by it."""
+    """Delete the former root's files, the certificate last, because the next run resumes while that exists."""
     files = RootFiles.of(settings, retiring=True)
     with shell.step("", "former root") as this:
         for file in (files.key, files.certificate):

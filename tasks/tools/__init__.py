@@ -1,4 +1,4 @@
-"""The task `tools`: programs that are needed, and how to get them."""
+"""The task `tools`: the programs that these tasks need, and how to install them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tasks.tools.install import DOWNLOADS, install_missing, is_outdated, pinned_
 from tasks.tools.required import OLDEST_VERSIONS, VERSION_COMMANDS, find_any_problem, format_version, read_version
 
 
-@task(klass=PlainTask, help={"install": "get k3d, helm and kubectl where they are missing or too old"})
+@task(klass=PlainTask, help={"install": "install k3d, helm and kubectl if they are missing or too old"})
 def tools(context: Context, install: bool = False) -> None:
     """Show the required tools; --install downloads them"""
     settings = configuration.load()
@@ -22,20 +22,20 @@ def tools(context: Context, install: bool = False) -> None:
     if install:
         install_missing(shell, settings)
     rows = [tool_row(shell, settings, tool) for tool in VERSION_COMMANDS]
-    show(rows, "needed", "found")
+    show(rows, "needed", "installed")
     unusable = [tool for tool, row in zip(VERSION_COMMANDS, rows, strict=True) if row.state == "red"]
     if unusable and not shell.dry:
-        raise Exit(f"Not usable: {', '.join(unusable)}.")
+        raise Exit(f"Cannot be used: {', '.join(unusable)}.")
 
 
 def tool_row(shell: Shell, settings: Settings, tool: str) -> Row:
     needed = f"{tool} {format_version(OLDEST_VERSIONS[tool])} or newer" if tool in OLDEST_VERSIONS else tool
-    path, wrong = shell.find(tool), find_any_problem(shell, tool)
-    found = f"{read_version(shell, tool)} {path}".strip() if path else ""
-    if wrong:
-        return Row(needed, found, "red", describe(wrong), code=wrong.code)
+    path, problem = shell.find(tool), find_any_problem(shell, tool)
+    installed = f"{read_version(shell, tool)} {path}".strip() if path else ""
+    if problem:
+        return Row(needed, installed, "red", describe(problem), code=problem.code)
     if is_outdated(shell, settings, tool):
-        return Row(needed, found, "yellow", f"{pinned_version(settings, tool)} is pinned", "inv tools --install",
+        return Row(needed, installed, "yellow", f"{pinned_version(settings, tool)} is pinned", "inv tools --install",
                    "tool-outdated")
     note = f"pinned: {pinned_version(settings, tool)}" if tool in DOWNLOADS else ""
-    return Row(needed, found, "green", "its engine answers" if tool == "docker" else note)
+    return Row(needed, installed, "green", "its engine answers" if tool == "docker" else note)

@@ -1,4 +1,4 @@
-"""Download the pinned k3d, helm and kubectl, checked against the vendors' checksums."""
+"""Download the pinned versions of k3d, helm and kubectl, and verify the vendors' checksums."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tasks.tools.required import (
     require,
 )
 
-# Where the vendors keep the program, and the SHA-256 of it.
+# The URLs of the program and of its SHA-256 checksum.
 DOWNLOADS = {
     "k3d": ("{source}/{version}/k3d-{platform}", "{source}/{version}/checksums.txt"),
     "helm": ("{source}/helm-{version}-{platform}.tar.gz", "{source}/helm-{version}-{platform}.tar.gz.sha256sum"),
@@ -46,36 +46,37 @@ CURL = ("curl", "--fail", "--silent", "--show-error", "--location", "--proto", "
 
 
 def pinned_version(settings: Settings, tool: str) -> str:
-    """The version in .env or .default.env, with the `v` that all three vendors have in their addresses."""
+    """The version in .env or .default.env, with the `v` that all three vendors have in their URLs."""
     chosen: str = getattr(settings, f"{tool}_version")
     return f"v{chosen.removeprefix('v')}"
 
 
 def is_pinned(settings: Settings, tool: str, version: str) -> bool:
-    wanted, its = (text.removeprefix("v").partition("+")[0] for text in (pinned_version(settings, tool), version))
-    return its == wanted
+    """Whether this is the pinned version; build metadata, such as `+g3d8990f`, does not count."""
+    return version.removeprefix("v").partition("+")[0] == (
+        pinned_version(settings, tool).removeprefix("v").partition("+")[0])
 
 
 def is_outdated(shell: Shell, settings: Settings, tool: str) -> bool:
-    """Whether it is one that these tasks have installed, in another version than the pinned one."""
-    ours = shell.find(tool) == str(own_tools() / tool)
-    return ours and not is_pinned(settings, tool, read_version(shell, tool))
+    """Whether these tasks installed it, in another version than the pinned one."""
+    installed_here = shell.find(tool) == str(own_tools() / tool)
+    return installed_here and not is_pinned(settings, tool, read_version(shell, tool))
 
 
 def offer_install(shell: Shell, settings: Settings, yes: bool) -> None:
-    """Get what is missing or too old when the user, asked on a terminal, or beforehand with `yes`, wants that."""
-    lacking = [tool for tool in DOWNLOADS if find_problem(shell, tool)]
-    if not lacking or not (yes or (sys.stdin.isatty() and not shell.dry)):
+    """Install what is missing or too old, if the user agrees: on a terminal, or beforehand with `yes`."""
+    missing = [tool for tool in DOWNLOADS if find_problem(shell, tool)]
+    if not missing or not (yes or (sys.stdin.isatty() and not shell.dry)):
         return
-    brew = [tool for tool in lacking if is_for_brew(shell, tool)]
-    own = [f"{tool} {pinned_version(settings, tool)}" for tool in lacking if tool not in brew]
-    ways = [f"{', '.join(names)} {how}" for names, how in ((brew, "with brew"), (own, "into .tools/bin")) if names]
-    if yes or confirm(f"Install {' and '.join(ways)}? [Y/n] ", otherwise=True):
+    brew = [tool for tool in missing if is_for_brew(shell, tool)]
+    own = [f"{tool} {pinned_version(settings, tool)}" for tool in missing if tool not in brew]
+    plan = [f"{', '.join(names)} {how}" for names, how in ((brew, "with brew"), (own, "into .tools/bin")) if names]
+    if yes or confirm(f"Install {' and '.join(plan)}? [Y/n] ", otherwise=True):
         install_missing(shell, settings)
 
 
 def install_missing(shell: Shell, settings: Settings) -> None:
-    """Install those of k3d, helm and kubectl that are missing or too old, and ours that are not the pinned ones."""
+    """Install k3d, helm and kubectl if missing or too old, and update those in .tools/bin to the pinned versions."""
     wanted = [tool for tool in DOWNLOADS if find_any_problem(shell, tool) or is_outdated(shell, settings, tool)]
     for tool in DOWNLOADS:
         if tool not in wanted:
@@ -95,22 +96,22 @@ def install_missing(shell: Shell, settings: Settings) -> None:
 
 
 def is_for_brew(shell: Shell, tool: str) -> bool:
-    """Not where one of ours is: that would win over Homebrew's."""
+    """Whether Homebrew installs it: not if it is in .tools/bin, which comes first in the PATH."""
     return is_macos(shell) and bool(shell.find("brew")) and not (own_tools() / tool).exists()
 
 
 def detect_platform(shell: Shell) -> tuple[str, str]:
-    """This machine's system and processor, as the vendors call them."""
+    """This machine's operating system and processor, in the vendors' terms."""
     system, machine = (shell.look("uname", flag).stdout.strip() for flag in ("-s", "-m"))
     if system not in SYSTEMS or machine not in MACHINES:
-        raise Exit(f"inv tools --install knows no builds for {system} on {machine}. By hand:\n" + "\n".join(
+        raise Exit(f"inv tools --install has no builds for {system} on {machine}. Install by hand:\n" + "\n".join(
             f"  {tool}: {INSTALL_HINTS[tool].split()[-1]}" for tool in DOWNLOADS))
     return SYSTEMS[system], MACHINES[machine]
 
 
 @contextmanager
 def download_folder(shell: Shell) -> Iterator[Path]:
-    """A folder on the disk of .tools/bin, for this run alone; what a killed run has left there goes first."""
+    """A folder for this run, on the same disk as .tools/bin. Files that an interrupted run left there are removed."""
     folder = own_tools().parent / "download"
     with shell.one_at_a_time("folder", own_tools().parent):
         try:
@@ -123,65 +124,64 @@ def download_folder(shell: Shell) -> Iterator[Path]:
 
 
 def download(shell: Shell, settings: Settings, tool: str, system: str, machine: str, folder: Path) -> None:
-    """Bring the pinned version to .tools/bin. What was there stays until the new one is whole, checked and answers."""
-    wanted, source = pinned_version(settings, tool), getattr(settings, f"{tool}_source")
+    """Download the pinned version to .tools/bin; it replaces the old one only after it is verified and runs."""
+    version, source = pinned_version(settings, tool), getattr(settings, f"{tool}_source")
     with shell.step("", tool) as this:
-        if parse_version(wanted) < OLDEST_VERSIONS.get(tool, ()):
+        if parse_version(version) < OLDEST_VERSIONS.get(tool, ()):
             oldest = format_version(OLDEST_VERSIONS[tool])
-            raise Exit(f"{tool.upper()}_VERSION={wanted} is too old: {oldest} or newer is needed.")
-        address, checksums_address = (
-            address.format(source=source, version=wanted, platform=f"{system}-{machine}", folder=f"{system}/{machine}")
-            for address in DOWNLOADS[tool])
-        file, checksums = folder / tool / Path(address).name, folder / tool / "checksums"
+            raise Exit(f"{tool.upper()}_VERSION={version} is too old: {oldest} or newer is needed.")
+        url, checksums_url = (
+            url.format(source=source, version=version, platform=f"{system}-{machine}", folder=f"{system}/{machine}")
+            for url in DOWNLOADS[tool])
+        file, checksums = folder / tool / Path(url).name, folder / tool / "checksums"
         if not shell.dry:
             file.parent.mkdir(parents=True)
-        for target, url in ((file, address), (checksums, checksums_address)):
-            shell.change(*CURL, "--output", str(target), url,
-                         hint=f"Is there such a version for {system} on {machine}? {tool.upper()}_VERSION and "
-                              f"{tool.upper()}_SOURCE in .env choose another one or a mirror, HTTPS_PROXY a proxy.")
-        shell.note(f"compare the checksum of {file.name}, and move {tool} to {own_tools()}")
+        hint = (f"Check that this version exists for {system} on {machine}. In .env, {tool.upper()}_VERSION sets "
+                f"another version, {tool.upper()}_SOURCE a mirror, and HTTPS_PROXY a proxy.")
+        for target, source_url in ((file, url), (checksums, checksums_url)):
+            shell.change(*CURL, "--output", str(target), source_url, hint=hint)
+        shell.note(f"verify the checksum of {file.name}, and move {tool} to {own_tools()}")
         if shell.dry:
             return
-        verify_checksum(file, address, checksums, checksums_address)
+        verify_checksum(file, url, checksums, checksums_url)
         program = unpack(file, f"{system}-{machine}/{tool}") if file.name.endswith(".tar.gz") else file
         program.chmod(0o755)
-        answer = read_version(shell, tool, str(program))
-        if not is_pinned(settings, tool, answer):
-            raise Exit(f"{address}: the checksum is right, but asked for its version, the program says "
-                       f"{answer or 'nothing'}. Nothing was installed.")
+        reported = read_version(shell, tool, str(program))
+        if not is_pinned(settings, tool, reported):
+            raise Exit(f"{url}: the checksum is correct, but the program reports "
+                       f"{f'version {reported}' if reported else 'no version'}. Nothing was installed.")
         own_tools().mkdir(parents=True, exist_ok=True)
         program.replace(own_tools() / tool)
-        this.outcome = f"{wanted} installed in .tools/bin"
+        this.outcome = f"{version} installed in .tools/bin"
 
 
-def verify_checksum(file: Path, address: str, checksums: Path, checksums_address: str) -> None:
-    """Exit when the file is not the one of the checksum."""
+def verify_checksum(file: Path, url: str, checksums: Path, checksums_url: str) -> None:
+    """Exit if the file does not match its checksum."""
     expected = checksum_of(file.name, checksums.read_text(encoding="utf-8", errors="replace"))
     if not expected:
-        raise Exit(f"{checksums_address} has no checksum of {file.name}. Nothing was installed. "
-                   "Is the source what it should be?")
-    found = hashlib.sha256(file.read_bytes()).hexdigest()
-    if found != expected:
+        raise Exit(f"{checksums_url} has no checksum for {file.name}. Nothing was installed. Check the source in .env.")
+    actual = hashlib.sha256(file.read_bytes()).hexdigest()
+    if actual != expected:
         raise Exit(f"{file.name} has the wrong checksum. Nothing was installed.\n"
-                   f"  expected {expected} (from {checksums_address})\n"
-                   f"  found    {found} (from {address})\n"
-                   "A proxy or a mirror may have changed or not finished it. Run this again, or choose another source.")
+                   f"  expected {expected} (from {checksums_url})\n"
+                   f"  actual   {actual} (from {url})\n"
+                   "A proxy or mirror may have changed or truncated it. Run the task again, or use another source.")
 
 
 def checksum_of(name: str, text: str) -> str:
-    """The SHA-256 of that file in lines of `sha256sum`; empty when there is none.
+    """The SHA-256 of a file in the output of `sha256sum`; empty if it is not there.
 
-    k3d has a folder before the name (`_dist/`), kubectl no name.
+    k3d has a folder before the name (`_dist/`), kubectl has no name.
     """
     for line in text.splitlines():
-        digest, _, named = line.strip().partition(" ")
-        if re.fullmatch(r"[0-9A-Fa-f]{64}", digest) and Path(named.strip().lstrip("*")).name in ("", name):
+        digest, _, path = line.strip().partition(" ")
+        if re.fullmatch(r"[0-9A-Fa-f]{64}", digest) and Path(path.strip().lstrip("*")).name in ("", name):
             return digest.lower()
     return ""
 
 
 def unpack(archive: Path, member: str) -> Path:
-    """Take one file out of the archive, and lay it beside it."""
+    """Extract one file from the archive to the same folder."""
     import tarfile
     import zlib
 
@@ -193,6 +193,6 @@ def unpack(archive: Path, member: str) -> Path:
                 raise KeyError(member)
             shutil.copyfileobj(content, file)
     except (KeyError, EOFError, tarfile.TarError, zlib.error) as error:
-        raise Exit(f"{archive.name} has the right checksum, but {member} cannot be read from it ({error}). "
+        raise Exit(f"{archive.name} has the correct checksum, but {member} cannot be extracted ({error}). "
                    "Nothing was installed.") from None
     return target

@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from tasks.ca.constraints import covers, permitted_domains
-from tasks.ca.root import RENEW, RootReason
+from tasks.ca.constraints import covers, read_constraints
+from tasks.ca.load import RootReason
+from tasks.ca.root import RENEW
 from tasks.ca.signatures import is_issued_by, load_chain
 from tasks.core.problems import Problem, ProblemExit, Reason, problem
 from tasks.probe.ingress_routes import covers_host
@@ -120,7 +121,7 @@ def reissue_command(trace: TraceContext) -> str:
 def check_name_constraints(trace: TraceContext) -> HopResult:
     """All names in the certificate are within the name constraints of intermediate and root."""
     authorities = {"intermediate": load_chain(trace.snapshot.chain)[0], "root": trace.root.certificate}
-    permitted = {name: permitted_domains(authority) for name, authority in authorities.items()}
+    permitted = {name: read_constraints(authority).permitted for name, authority in authorities.items()}
     for authority, domains in permitted.items():
         for name in (trace.url.host, *dns_names(trace.served.leaf)):
             if not covers(domains, name.removeprefix("*.")):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from functools import cached_property
 from typing import NamedTuple
 
-from tasks.ca.root import RootCA, load_root
+from tasks.ca.load import load_root
+from tasks.ca.root import RootCA
 from tasks.core.problems import Problem, Reason, describe, problem
 from tasks.core.shell import Shell
 from tasks.core.well_known import MANAGER

@@ -8,8 +8,9 @@ from typing import Protocol
 
 from invoke import Context, Exit, task
 
+from tasks.ca.load import load_known_roots, load_retiring, load_root, load_roots_to_trust
 from tasks.ca.probe_leaves import Leaf, ProbeLeaves, issue_probe_leaves
-from tasks.ca.root import RootCA, RootFiles, known_roots, load_retiring, load_root, roots_to_trust
+from tasks.ca.root import RootCA, RootFiles
 from tasks.core import settings as configuration
 from tasks.core.invoke_patches import PlainTask
 from tasks.core.settings import Settings
@@ -129,7 +130,7 @@ def install(shell: Shell, settings: Settings, kinds: list[str] | None = None) ->
         shell.note(f"trust {certificate} in: {', '.join(chosen_kinds(settings) if kinds is None else kinds)}")
         return
     failures, two = [], load_retiring(settings) is not None
-    for root in roots_to_trust(settings):
+    for root in load_roots_to_trust(settings):
         with issue_probe_leaves(root, settings) as leaves:
             for store, place in list_places(shell, chosen_kinds(settings) if kinds is None else kinds):
                 try:
@@ -185,7 +186,7 @@ def trust_rows(shell: Shell, settings: Settings, root: RootCA) -> list[Row]:
 
 def remove(shell: Shell, settings: Settings, kinds: list[str]) -> None:
     """Remove all that these tasks have put there, keep going past a failure, and Exit with those at the end."""
-    at_hand = known_roots(settings)
+    at_hand = load_known_roots(settings)
     remove_entries(shell, ((store, place, entry) for store, place in list_places(shell, kinds)
                            for entry in store.found(shell, place, at_hand)))
 

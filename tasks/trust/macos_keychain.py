@@ -7,8 +7,9 @@ from pathlib import Path
 from invoke import Exit
 from invoke.runners import Result
 
+from tasks.ca.load import read_certificate
 from tasks.ca.probe_leaves import Leaf
-from tasks.ca.root import RootCA, read_certificate
+from tasks.ca.root import RootCA
 from tasks.core.operating_system import is_macos
 from tasks.core.shell import Shell
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from invoke import Context, Exit, task
 
-from tasks.ca.root import RootCA, roots_to_trust
+from tasks.ca.load import load_roots_to_trust
+from tasks.ca.root import RootCA
 from tasks.core import settings as configuration
 from tasks.core.invoke_patches import PlainTask
 from tasks.core.settings import Settings
@@ -29,7 +30,7 @@ def trust_env(context: Context) -> None:
     curl, OpenSSL, Go, Python and Node trust the root after: eval "$(inv trust-env)"
     """
     settings = configuration.load()
-    roots = roots_to_trust(settings)
+    roots = load_roots_to_trust(settings)
     bundle = work_file("ca-bundle.pem")
     bundle.parent.mkdir(exist_ok=True)
     new = bundle.with_suffix(".new")

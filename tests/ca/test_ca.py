@@ -1,4 +1,4 @@
-"""The certificate authority, made by the real openssl, and what verifiers make of what it signs."""
+"""The certificate authority, created by the real openssl, and whether verifiers accept what it signs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ from invoke import Config, Context
 from recording import Fakes
 
 from tasks.ca.intermediate import Intermediate, find_reason_to_replace, make_intermediate
-from tasks.ca.root import NEW_KEY, RootFiles, load_root
+from tasks.ca.load import load_root
+from tasks.ca.root import NEW_KEY, RootFiles
 from tasks.core import setting_types
 from tasks.core.problems import describe
 from tasks.core.settings import Settings, load
@@ -94,7 +95,7 @@ def names_allowed(certificate: x509.Certificate) -> list[str]:
 def test_the_root_may_sign_for_the_base_domain_and_nothing_else(linux: Project) -> None:
     done = linux.inv("cert")
     assert done.returncode == 0, done.stderr
-    assert f"made: {folder_of(linux)}/internal-ca.crt, only for k3d.internal" in done.stdout
+    assert f"created: {folder_of(linux)}/internal-ca.crt, only for k3d.internal" in done.stdout
 
     root = root_of(linux).certificate
     public = root.public_key()
@@ -168,14 +169,14 @@ def test_openssl_reads_any_value_as_it_was_written(workbench: Path, value: str) 
 # --- what `inv cert` finds --------------------------------------------------------------------------------------------
 
 
-def test_cert_again_says_until_when_and_changes_nothing(linux: Project) -> None:
+def test_the_second_cert_reports_the_expiry_date_and_changes_nothing(linux: Project) -> None:
     assert linux.inv("cert").returncode == 0
     before = contents(linux.home)
     done = linux.inv("cert")
     assert done.returncode == 0
     until = root_of(linux).certificate.not_valid_after_utc.strftime("%Y-%m-%d")
-    assert f"already there: {folder_of(linux)}/internal-ca.crt, until {until}" in done.stdout
-    assert "weaker" not in done.stdout
+    assert f"already exists: {folder_of(linux)}/internal-ca.crt, valid until {until}" in done.stdout
+    assert "weakness" not in done.stdout
     assert contents(linux.home) == before
 
 
@@ -186,7 +187,7 @@ ELSEWHERE = ca.authority("dev.internal", "test")
 TOO_NARROW = ca.authority("cl1.k3d.internal")
 ONLY_ALIKE = ca.authority("3d.internal")
 NO_AUTHORITY = ca.authority("k3d.internal", ca=False)
-BY_HAND = "move {folder}/internal-ca.key, internal-ca.csr and internal-ca.crt away, then: inv cert, "
+BY_HAND = "move {folder}/internal-ca.key, internal-ca.csr and internal-ca.crt away, then run: inv cert, "
 NO_ROOM = ca.authority("k3d.internal", pathlen=0)
 TORN = ssl.DER_cert_to_PEM_cert(OURS.certificate.public_bytes(Encoding.DER).replace(
     b"\x0ck3d.internal", b"\x0dk3d.internal")).encode()
@@ -194,54 +195,53 @@ TORN = ssl.DER_cert_to_PEM_cert(OURS.certificate.public_bytes(Encoding.DER).repl
 
 
 @pytest.mark.parametrize(
-    ("certificate", "key", "why", "way"),
+    ("certificate", "key", "why", "remedy"),
     [
-        pytest.param(OURS.pem, ENDED.key_pem(), "do not belong together", BY_HAND, id="another key"),
-        pytest.param(ENDED.pem, ENDED.key_pem(), f"good until {YESTERDAY:%Y-%m-%d}", "inv cert-renew", id="ended"),
-        pytest.param(EARLY.pem, EARLY.key_pem(), f"begin only on {TOMORROW:%Y-%m-%d}",
+        pytest.param(OURS.pem, ENDED.key_pem(), "{crt} does not belong to the key {key}.", BY_HAND, id="another key"),
+        pytest.param(ENDED.pem, ENDED.key_pem(), f"{{crt}} expired on {YESTERDAY:%Y-%m-%d}",
+                     "inv cert-renew", id="expired"),
+        pytest.param(EARLY.pem, EARLY.key_pem(), f"{{crt}} is not valid until {TOMORROW:%Y-%m-%d}",
                      "inv cert-renew", id="not yet valid"),
         pytest.param(ELSEWHERE.pem, ELSEWHERE.key_pem(),
-                     "do not cover k3d.internal: the certificate may sign for dev.internal, test only",
+                     "{crt} does not cover k3d.internal: it may sign only for dev.internal, test.",
                      NEW_KEY, id="another domain"),
-        pytest.param(TOO_NARROW.pem, TOO_NARROW.key_pem(), "do not cover k3d.internal",
+        pytest.param(TOO_NARROW.pem, TOO_NARROW.key_pem(), "{crt} does not cover k3d.internal",
                      NEW_KEY, id="a part of the domain"),
-        pytest.param(ONLY_ALIKE.pem, ONLY_ALIKE.key_pem(), "do not cover k3d.internal",
+        pytest.param(ONLY_ALIKE.pem, ONLY_ALIKE.key_pem(), "{crt} does not cover k3d.internal",
                      NEW_KEY, id="a domain that ends alike"),
-        pytest.param(NO_AUTHORITY.pem, NO_AUTHORITY.key_pem(), "are no certificate authority",
+        pytest.param(NO_AUTHORITY.pem, NO_AUTHORITY.key_pem(), "{crt} is not a certificate authority",
                      NEW_KEY, id="not an authority"),
-        pytest.param(NO_ROOM.pem, NO_ROOM.key_pem(), "may have no intermediate",
+        pytest.param(NO_ROOM.pem, NO_ROOM.key_pem(), "{crt} cannot sign intermediates",
                      NEW_KEY, id="no room for an intermediate"),
-        pytest.param(b"", OURS.key_pem(), "the certificate cannot be read", BY_HAND, id="an empty certificate"),
-        pytest.param(b"\xff\x00", OURS.key_pem(), "the certificate cannot be read",
-                     BY_HAND, id="garbage for a certificate"),
-        pytest.param(TORN, OURS.key_pem(), "the certificate cannot be read", BY_HAND, id="garbage in an extension"),
-        pytest.param(OURS.pem, b"garbage", "the key cannot be read", BY_HAND, id="garbage for a key"),
+        pytest.param(b"", OURS.key_pem(), "{crt} cannot be read", BY_HAND, id="an empty certificate"),
+        pytest.param(b"\xff\x00", OURS.key_pem(), "{crt} cannot be read", BY_HAND, id="garbage for a certificate"),
+        pytest.param(TORN, OURS.key_pem(), "{crt} cannot be read", BY_HAND, id="garbage in an extension"),
+        pytest.param(OURS.pem, b"garbage", "{key} cannot be read", BY_HAND, id="garbage for a key"),
         pytest.param(OURS.pem, OURS.key_pem(b"secret"), "encrypted", BY_HAND, id="an encrypted key"),
     ],
 )
-def test_a_root_that_cannot_be_used_is_refused_with_the_way_out(
-    linux: Project, certificate: bytes, key: bytes, why: str, way: str
+def test_a_root_that_cannot_be_used_is_refused_with_the_remedy(
+    linux: Project, certificate: bytes, key: bytes, why: str, remedy: str
 ) -> None:
     folder = folder_of(linux)
     ca.put(folder, certificate, key)
     before = contents(folder)
     done = linux.inv("cert")
     assert done.returncode == 1
-    assert why in done.stderr
-    assert f"{folder}/internal-ca.crt and internal-ca.key " in done.stderr
-    assert f"For a new one: {way.format(folder=folder)}" in done.stderr
+    assert why.format(crt=folder / "internal-ca.crt", key=folder / "internal-ca.key") in done.stderr
+    assert f"Nothing was changed. To replace it: {remedy.format(folder=folder)}" in done.stderr
     assert contents(folder) == before
 
 
-def test_a_certificate_without_its_key_is_refused_with_the_way_out(linux: Project) -> None:
+def test_a_certificate_without_its_key_is_refused_with_the_remedy(linux: Project) -> None:
     folder = folder_of(linux)
     ca.put(folder, OURS.pem, b"")
     (folder / "internal-ca.key").unlink()
     before = contents(folder)
     done = linux.inv("cert")
     assert done.returncode == 1
-    assert "the key is missing" in done.stderr
-    assert f"move {folder}/internal-ca.key, internal-ca.csr and internal-ca.crt away, then: inv cert" in done.stderr
+    assert f"key {folder}/internal-ca.key is missing" in done.stderr
+    assert BY_HAND.format(folder=folder) in done.stderr
     assert contents(folder) == before
 
 
@@ -262,7 +262,7 @@ def test_a_key_that_cannot_be_used_is_refused_before_anything_is_made(linux: Pro
     before = contents(folder)
     done = linux.inv("cert")
     assert done.returncode == 1
-    assert f"move {folder}/internal-ca.key, internal-ca.csr and internal-ca.crt away, then: inv cert" in done.stderr
+    assert BY_HAND.format(folder=folder) in done.stderr
     assert contents(folder) == before
 
 
@@ -313,7 +313,7 @@ def test_a_run_that_was_killed_leaves_no_half_root_and_the_next_one_makes_it_who
     is_made_whole(linux)
 
 
-def test_the_originals_root_is_used_and_each_weakness_is_said_once(linux: Project) -> None:
+def test_the_originals_root_is_used_and_each_weakness_is_reported_once(linux: Project) -> None:
     folder = folder_of(linux)
     original = ca.root_of_the_original("internal")
     ca.put(folder, original.pem, original.key_pem())
@@ -323,18 +323,18 @@ def test_the_originals_root_is_used_and_each_weakness_is_said_once(linux: Projec
     done = linux.inv("cert")
     assert done.returncode == 0, done.stderr
     assert [line.strip() for line in done.stdout.splitlines() if line.startswith("    - ")] == [
-        "- its constraint begins with a dot, which is no valid form for a DNS name and fails in some verifiers",
+        "- its name constraint starts with a dot, which is not a valid DNS name there and fails in some verifiers",
         "- it may sign for all of .internal, not only for k3d.internal",
         "- it may sign for every IP address",
-        "- it has no subject key identifier, which Python 3.13 and newer demand of its leaves",
-        f"- others may read {folder} (mode 755): chmod 700 {folder}",
-        f"- others may read {folder}/internal-ca.key (mode 644): chmod 600 {folder}/internal-ca.key",
+        "- it has no subject key identifier, which Python 3.13 and later require",
+        f"- other users can read {folder} (mode 755); fix: chmod 700 {folder}",
+        f"- other users can read {folder}/internal-ca.key (mode 644); fix: chmod 600 {folder}/internal-ca.key",
     ]
-    assert "For a new one: inv cert-renew --new-key" in done.stdout
+    assert "To replace it: inv cert-renew --new-key" in done.stdout
     assert contents(folder) == before
 
 
-def test_a_root_without_any_constraint_is_used_and_said_to_be_for_every_name(linux: Project) -> None:
+def test_a_root_without_any_constraint_is_used_and_reported_to_be_for_every_name(linux: Project) -> None:
     unconstrained = ca.authority(excluded=[], pathlen=None)
     ca.put(folder_of(linux), unconstrained.pem, unconstrained.key_pem())
     done = linux.inv("cert")
@@ -520,19 +520,19 @@ def soon_ending(issued: Issued, days: int) -> ca.Signed:
         pytest.param(lambda it: it.made[1].chain.encode(), "", id="good"),
         pytest.param(lambda it: chain_of(it, soon_ending(it, 31)), "", id="ends in 31 days"),
         pytest.param(lambda it: chain_of(it, soon_ending(it, 29)),
-                     f"the old one expires on {ca.NOW + 29 * ca.DAY:%Y-%m-%d}", id="ends in 29 days"),
-        pytest.param(lambda it: b"", "there was none", id="none"),
-        pytest.param(lambda it: b"garbage", "the old one was issued by another root", id="garbage"),
-        pytest.param(lambda it: it.root.pem, "the root itself was in the cluster", id="the original's way"),
-        pytest.param(other_root, "the old one was issued by another root", id="another root"),
-        pytest.param(lambda it: it.made[2].chain.encode(), "the old one was for other names", id="another cluster"),
+                     f"an intermediate that expires on {ca.NOW + 29 * ca.DAY:%Y-%m-%d}", id="ends in 29 days"),
+        pytest.param(lambda it: b"", "no intermediate", id="none"),
+        pytest.param(lambda it: b"garbage", "an intermediate issued by another root", id="garbage"),
+        pytest.param(lambda it: it.root.pem, "the root itself instead of an intermediate", id="as in the original"),
+        pytest.param(other_root, "an intermediate issued by another root", id="another root"),
+        pytest.param(lambda it: it.made[2].chain.encode(), "an intermediate for other names", id="another cluster"),
         pytest.param(lambda it: chain_of(it, ca.authority("cl1.k3d.internal", issuer=it.root, excluded=[])),
-                     "the old one was for other names", id="for addresses too"),
-        pytest.param(lambda it: chain_of(it, ca.authority(issuer=it.root)), "the old one was for other names",
+                     "an intermediate for other names", id="for addresses too"),
+        pytest.param(lambda it: chain_of(it, ca.authority(issuer=it.root)), "an intermediate for other names",
                      id="for every name"),
-        pytest.param(lambda it: it.issuer(1).pem, "the old chain did not end with the root",
+        pytest.param(lambda it: it.issuer(1).pem, "a chain that does not end with the root",
                      id="a chain without the root"),
-        pytest.param(lambda it: it.issuer(1).pem + OURS.pem, "the old chain did not end with the root",
+        pytest.param(lambda it: it.issuer(1).pem + OURS.pem, "a chain that does not end with the root",
                      id="a chain with another root"),
     ],
 )

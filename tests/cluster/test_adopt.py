@@ -1,8 +1,9 @@
-"""Clusters of the original Taskfile: which are recognised, what they receive, and what is told at the end."""
+"""Clusters of the original Taskfile: which are recognized, how they are configured, and what is printed at the end."""
 
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -34,29 +35,31 @@ def connected(world: World) -> list[list[str]]:
 
 
 def from_its_node(world: World, port: int) -> list[str]:
-    """How cluster 1's node is asked whether it reaches a port of this host."""
+    """The command that checks whether cluster 1's node reaches a port of this host."""
     return ["docker", "run", "--rm", "--network", "container:k3d-cl1-server-0", "--entrypoint", "curl",
             "docker.io/curlimages/curl:8.17.0", "--ipv4", "--silent", "--noproxy", "*", "--output", "/dev/null",
             "--max-time", "5", "--write-out", "%{remote_ip}", f"http://{GATEWAY}:{port}/"]
 
 
-def test_it_is_recognised_configured_proved_and_told_what_is_next(world: World) -> None:
-    world.fakes.answer(f"^kubectl .*get pods -A -l {LABEL}", "default netshoot\nexamples curl\n")
+def test_it_is_recognized_configured_verified_and_the_next_steps_are_printed(world: World) -> None:
+    pods = [{"metadata": {"namespace": namespace, "name": name}} for namespace, name in (
+        ("default", "netshoot"), ("examples", "curl"))]
+    world.fakes.answer(f"^kubectl .*get pods -A -l {LABEL}", json.dumps({"items": pods}))
     done = world.inv("adopt")
     assert done.returncode == 0, done.stderr
-    assert "cl1 made by the original Taskfile: yes " in done.stdout
-    assert "intermediate certificate: made, the root itself was in the cluster" in done.stdout
-    assert f"cl1 way from its pods to other clusters: through this host, {GATEWAY} " in done.stdout
+    assert "cl1 created by the original Taskfile: yes " in done.stdout
+    assert "intermediate certificate: created; the cluster had the root itself" in done.stdout
+    assert f"cl1 route from its pods to other clusters: through this host, {GATEWAY} " in done.stdout
     assert from_its_node(world, world.http(1)) in world.fakes.calls()
     assert connected(world) == [] and not world.fakes.calls("k3d", "cluster", "create")
-    for line in ("cl1: taken over.", "  inv cert ", "  inv dns ", "all of .internal", "  inv cert-renew --new-key\n",
+    for line in ("cl1: adopted.", "  inv cert ", "  inv dns ", "all of .internal", "  inv cert-renew --new-key\n",
                  "  kubectl --context k3d-cl1 -n default delete pod netshoot\n",
                  "  kubectl --context k3d-cl1 -n examples delete pod curl\n"):
         assert line in done.stdout
     assert (world.project.home / ".local-ca-certs/internal-ca.key").read_bytes() == ROOT.key_pem()
 
 
-def test_the_kubeconfig_that_it_is_asked_with_is_gone_and_never_shown(world: World) -> None:
+def test_the_temporary_kubeconfig_is_deleted_and_never_shown(world: World) -> None:
     world.fakes.answer("^k3d kubeconfig get", "the client's key\n")
     done = world.inv("--echo", "adopt")
     asked, = {words[2] for words in world.fakes.calls("kubectl") if "configmaps,services" in words}
@@ -86,34 +89,34 @@ def test_where_its_pods_do_not_reach_this_host_its_nodes_are_connected_once(worl
     world.fakes.answer("^docker inspect .*NetworkSettings", "/k3d-cl1-server-0 dev-clusters=shared k3d-cl1=own\n")
     none = world.inv("adopt")
     assert len(connected(world)) == 1
-    assert "! cl1 way from its pods to other clusters: none, or none back" in none.stdout
-    assert "only a new cluster mends that: inv k3d-cluster-delete --n 1 k3d-cluster-setup --n 1" in none.stdout
+    assert "! cl1 route from its pods to other clusters: does not work in both directions" in none.stdout
+    assert "recreate the cluster: inv k3d-cluster-delete --n 1 k3d-cluster-setup --n 1" in none.stdout
 
 
-def test_every_running_cluster_is_asked_for_from_there(world: World) -> None:
+def test_the_route_to_every_running_cluster_is_checked(world: World) -> None:
     world.cluster_list(world.cluster(1, network="k3d-cl1"), world.cluster(2), world.cluster(0, running=False))
     assert world.inv("adopt").returncode == 0
     assert [words for words in world.fakes.calls("docker", "run") if "container:k3d-cl1-server-0" in words] == [
         from_its_node(world, world.http(1)), from_its_node(world, world.http(2))]
 
 
-def test_again_it_is_known_by_our_own_label_and_pods_are_not_told_twice(world: World) -> None:
+def test_the_second_time_it_is_recognized_by_our_own_label_and_no_pods_are_listed(world: World) -> None:
     world.fakes.answer(f"^kubectl .*get configmaps,services -A -l {LABEL}")
     world.fakes.answer("^kubectl .*get configmaps,services -A -l .*=dev-cluster-tasks", "configmap/root-ca\n")
     done = world.inv("adopt")
     assert done.returncode == 0, done.stderr
-    assert "cl1 made by the original Taskfile: yes, and taken over before " in done.stdout
+    assert "cl1 created by the original Taskfile: yes, and adopted before " in done.stdout
     assert "delete pod" not in done.stdout
 
 
 @pytest.mark.parametrize("running", [True, False])
-def test_a_foreign_one_of_that_name_is_left_as_it_was_unless_it_is_named(world: World, running: bool) -> None:
+def test_a_cluster_that_is_not_the_originals_is_left_unchanged_unless_it_is_named(world: World, running: bool) -> None:
     world.cluster_list(world.cluster(1, network="k3d-cl1", running=running))
     world.cluster_list(world.cluster(1, network="k3d-cl1"), after="^k3d cluster start cl1")
     world.fakes.answer(f"^kubectl .*get configmaps,services -A -l {LABEL}")
     done = world.inv("adopt")
-    assert done.returncode == 1 and "No cluster was taken over" in done.stderr
-    assert f"nothing in it is labelled {LABEL}. It is left as it was." in done.stdout
+    assert done.returncode == 1 and "No cluster was adopted" in done.stderr
+    assert f"nothing in it has the label {LABEL}. It was left unchanged." in done.stdout
     assert "inv adopt --n 1" in done.stdout
     start, stop = ["k3d", "cluster", "start", "cl1", "--wait", "--timeout", "600s"], ["k3d", "cluster", "stop", "cl1"]
     assert world.changes() == ([] if running else [start, stop])
@@ -121,25 +124,25 @@ def test_a_foreign_one_of_that_name_is_left_as_it_was_unless_it_is_named(world: 
     world.cluster_list(world.cluster(1, network="k3d-cl1"))
     named = world.inv("adopt", "--n", "1")
     assert named.returncode == 0, named.stderr
-    assert "no, and named by --n" in named.stdout and "cl1: taken over." in named.stdout
+    assert "no, but named by --n" in named.stdout and "cl1: adopted." in named.stdout
 
 
-def test_clusters_of_ours_and_of_other_names_are_none_and_a_missing_one_is_told(world: World) -> None:
+def test_our_clusters_and_those_with_other_names_do_not_count_and_a_missing_one_is_reported(world: World) -> None:
     world.cluster_list(world.cluster(1), {**world.cluster(2, network="k3d-x2"), "name": "x2"})
     none = world.inv("adopt")
     assert none.returncode == 1 and world.changes() == []
-    assert none.stderr == ("There is no cluster of the original Taskfile: none is called cl0 to cl9 and has a network "
-                           "of its own.\n")
+    assert none.stderr == ("There are no clusters of the original Taskfile: none from cl0 to cl9 exists and has its "
+                           "own network.\n")
     assert "There is no cluster cl3." in world.inv("adopt", "--n", "3").stderr
 
 
-def test_ports_open_to_the_local_network_are_told_and_how_to_close_them(world: World) -> None:
+def test_ports_open_to_the_local_network_are_reported(world: World) -> None:
     cluster = world.cluster(1, network="k3d-cl1")
     for bindings in cluster["nodes"][1]["portMappings"].values():
         bindings[0]["HostIp"] = "0.0.0.0"
     world.cluster_list(cluster)
     said = world.inv("adopt").stdout
-    assert said.count("its ports are open to the local network") == 1 and "its ports would be on" not in said
+    assert said.count("its ports are open to the local network") == 1 and "should be published on" not in said
 
 
 def test_a_rehearsal_changes_nothing(world: World) -> None:
@@ -148,4 +151,4 @@ def test_a_rehearsal_changes_nothing(world: World) -> None:
     assert done.returncode == 0, done.stderr
     assert world.changes() == [] and not (world.project.folder / ".work").exists()
     assert "k3d cluster start cl1 --wait" in done.stdout and "issuer-secret.yaml" in done.stdout
-    assert "# connect k3d-cl1-server-0 to the network dev-clusters, where this host is not reached" in done.stdout
+    assert "# connect k3d-cl1-server-0 to the network dev-clusters, if they cannot reach this host" in done.stdout

@@ -1,4 +1,4 @@
-"""A real setup that is killed at each of its commands in turn, while what it has started goes on."""
+"""A real setup that is killed at each of its commands in turn, while the commands that it has started continue."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_a_setup_killed_at_every_command_comes_to_its_end_and_everything_works(t
         assert ended == 0 and kills >= 10, kills
 
         work = clusters.folder / ".work" / "dck0"
-        assert not (work / "half-made").exists() and not (work / "intermediate").exists()
+        assert not (work / "partly-created").exists() and not (work / "intermediate").exists()
         clusters.fakes.rules.clear()
         clusters.fakes.answer("^nothing")
         done = clusters.inv("k3d-cluster-examples", "--n", "0")

@@ -47,13 +47,14 @@ def test_the_list_shows_our_clusters_alone_and_what_their_names_and_ports_are(wo
     assert world.changes() == []
 
 
-def test_without_a_cluster_the_list_says_how_to_make_one(world: World) -> None:
+def test_without_a_cluster_the_list_says_how_to_create_one(world: World) -> None:
     world.cluster_list()
-    assert world.inv("k3d-cluster-list").stdout == "There is no cluster. Make one with: inv k3d-cluster-setup --n 1\n"
+    assert world.inv("k3d-cluster-list").stdout == (
+        "There are no clusters. Create one with: inv k3d-cluster-setup --n 1\n")
     assert world.inv("k3d-cluster-list", "--json").stdout == "[]\n"
     done = world.inv("k3d-cluster-start", "--all")
     assert (done.returncode, done.stderr) == (
-        1, "No cluster is called cl0 to cl9. Make one with: inv k3d-cluster-setup --n 1\n")
+        1, "There are no clusters named cl0 to cl9. Create one with: inv k3d-cluster-setup --n 1\n")
 
 
 @pytest.mark.parametrize(("words", "changes", "says"), [
@@ -73,9 +74,9 @@ def test_a_cluster_is_stopped_or_started_where_it_is_not_so_already(
     assert k3d(world) == changes and says in done.stdout
 
 
-def test_a_start_proves_that_names_resolve_in_the_cluster(world: World) -> None:
+def test_a_start_verifies_that_names_resolve_in_the_cluster(world: World) -> None:
     said = world.inv("k3d-cluster-start", "--n", "2").stdout
-    assert "cl2 names in CoreDNS: answered for this cluster and for others" in said
+    assert "cl2 names in CoreDNS: resolved for this cluster and the others" in said
     dry = world.inv("--dry", "k3d-cluster-start", "--n", "2").stdout.splitlines()
     assert dry[dry.index("# cl2 cluster") + 1] == "k3d cluster start cl2 --wait --timeout 600s"
 
@@ -99,25 +100,25 @@ def test_a_port_that_somebody_took_while_the_cluster_was_stopped_is_named(world:
     assert "cl2 cannot be started" in done.stderr and "K3D_PORT_" not in done.stderr, "its ports are fixed by now"
 
 
-def test_a_half_made_cluster_is_not_started_but_made_again(world: World) -> None:
-    marker = world.project.folder / ".work" / "cl2" / "half-made"
+def test_a_partly_created_cluster_is_not_started_but_created_again(world: World) -> None:
+    marker = world.project.folder / ".work" / "cl2" / "partly-created"
     marker.parent.mkdir(parents=True)
     marker.touch()
     done = world.inv("k3d-cluster-start", "--n", "2")
     assert done.returncode == 1 and k3d(world) == []
-    assert "cl2 is half made" in done.stderr and "inv k3d-cluster-setup --n 2" in done.stderr
+    assert "cl2 was only partly created" in done.stderr and "inv k3d-cluster-setup --n 2" in done.stderr
 
 
 @pytest.mark.parametrize("task", ["stop", "start", "restart"])
-def test_a_cluster_that_there_is_not_is_said_to_be_none(world: World, task: str) -> None:
+def test_a_cluster_that_does_not_exist_is_reported(world: World, task: str) -> None:
     done = world.inv(f"k3d-cluster-{task}", "--n", "5")
     assert done.returncode == 1 and k3d(world) == []
-    assert done.stderr == "There is no cluster cl5. Make it with: inv k3d-cluster-setup --n 5\n"
+    assert done.stderr == "There is no cluster cl5. Create it with: inv k3d-cluster-setup --n 5\n"
 
 
 def test_all_and_a_number_do_not_go_together(world: World) -> None:
     done = world.inv("k3d-cluster-delete", "--all", "--n", "1")
-    assert (done.returncode, done.stderr, world.changes()) == (1, "Say either --n or --all.\n", [])
+    assert (done.returncode, done.stderr, world.changes()) == (1, "Use either --n or --all, not both.\n", [])
 
 
 def test_delete_all_deletes_ours_alone(world: World) -> None:
@@ -213,4 +214,4 @@ def test_a_setup_that_was_killed_at_any_of_its_commands_is_finished_by_the_next(
         assert done.returncode == 0, f"after a kill at {command}\n{done.stderr}"
         assert set(whole) <= set(commands()), command
         work = world.project.folder / ".work/cl1"
-        assert not (work / "half-made").exists() and not any((work / "intermediate").iterdir()), command
+        assert not (work / "partly-created").exists() and not any((work / "intermediate").iterdir()), command

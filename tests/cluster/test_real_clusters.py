@@ -1,6 +1,6 @@
-"""Real clusters, and what must be true of them, during their whole life.
+"""Real clusters during their whole lifecycle.
 
-These tests build on each other, in the order in which they stand, because a cluster takes half a minute.
+These tests depend on each other, in this order, because creating a cluster takes half a minute.
 """
 
 from __future__ import annotations
@@ -73,10 +73,10 @@ def table(output: str) -> list[str]:
 
 
 def all_green(clusters: Clusters, numbers: str) -> None:
-    """The examples say that every way works, and each page comes from its own cluster.
+    """The examples report that every route works, and each page comes from its own cluster.
 
-    For each cluster asked for, HTTP and HTTPS: from the host, from its pod, from the others asked for; and both ways
-    between it and each one that was not.
+    For each of these clusters, by HTTP and HTTPS: from the host, from its pod and from the others of these; and in both
+    directions between it and each cluster that is not one of these.
     """
     asked = len(numbers.split(","))
     pages = 2 * asked * (2 + asked - 1 + 2 * (len(clusters.existing()) - asked))
@@ -132,7 +132,7 @@ def test_the_users_current_context_is_untouched_and_both_clusters_are_in_the_kub
     assert "name: k3d-dct1\n" in text and "name: k3d-dct2\n" in text
 
 
-def test_every_way_between_host_and_both_clusters_works_and_is_verified(clusters: Clusters) -> None:
+def test_every_route_between_host_and_both_clusters_works_and_is_verified(clusters: Clusters) -> None:
     first = clusters.inv("k3d-cluster-examples", "--n", "1")
     assert first.returncode == 0, first.stdout + first.stderr
     assert "-" in {row[0] for row in table(first.stdout)}, "dct2 has no examples yet, which is a grey row"
@@ -176,7 +176,7 @@ BACKEND = "/spec/rules/0/http/paths/0/backend/service/port/number"
     (["-n", "kube-system", "scale", "deployment/traefik", "--replicas=0"], "Traefik"),
     (["docker", "stop", "k3d-dct1-serverlb"], "port"),
 ], ids=lambda value: value if isinstance(value, str) else "")
-def test_a_hop_that_is_really_broken_is_named_by_trace_and_its_command_mends_it(
+def test_a_hop_that_is_really_broken_is_named_by_trace_and_its_command_fixes_it(
     clusters: Clusters, words: list[str], hop: str
 ) -> None:
     def red() -> list[dict[str, str]]:
@@ -265,7 +265,7 @@ def test_a_second_run_changes_nothing(clusters: Clusters) -> None:
     assert len(before) > 20
 
 
-def test_all_ways_work_again_after_every_container_was_restarted(clusters: Clusters) -> None:
+def test_all_routes_work_again_after_every_container_was_restarted(clusters: Clusters) -> None:
     restart(clusters, 1, 2)
     all_green(clusters, "1,2")
 
@@ -277,7 +277,7 @@ def restart(clusters: Clusters, *numbers: int) -> None:
 
 
 def back_after_a_restart(clusters: Clusters, *numbers: int) -> None:
-    """The clusters come back by themselves: no command of ours, only patience."""
+    """Wait for the clusters, which recover without any command."""
     for number in numbers:
         port = clusters.cluster(number).https_port
 
@@ -299,7 +299,7 @@ def test_a_setup_that_was_killed_while_k3d_created_the_cluster_converges(cluster
     with (clusters.folder / ".env").open("a") as env:
         env.write(f"ADDITIONAL_CA_BUNDLE_FILE='{company}'\n")
     kill_during_setup(clusters, 3, lambda: "dct3" in clusters.existing())
-    assert (clusters.folder / ".work" / "dct3" / "half-made").exists()
+    assert (clusters.folder / ".work" / "dct3" / "partly-created").exists()
 
     kill_during_setup(clusters, 3, lambda: clusters.fakes.calls("helm", "upgrade", "--install", "cert-manager")
                       and "k3d-dct3" in shlex.join(clusters.fakes.calls("helm", "upgrade")[-1]))
@@ -323,7 +323,7 @@ ENGINE = Path("/var/run/docker.pid")
 
 @pytest.mark.skipif(os.geteuid() != 0 or not ENGINE.exists(), reason="needs an engine of this machine, and root")
 @pytest.mark.skipif(Path("/run/systemd/system").exists(), reason="the engine belongs to systemd")
-def test_all_ways_between_three_clusters_work_with_no_command_after_the_engine_was_killed_and_started(
+def test_all_routes_between_three_clusters_work_without_a_command_after_the_engine_was_killed_and_started(
     clusters: Clusters,
 ) -> None:
     engine = int(ENGINE.read_text())
@@ -348,12 +348,12 @@ def test_all_ways_between_three_clusters_work_with_no_command_after_the_engine_w
         if answers():
             break
     back_after_a_restart(clusters, 1, 2, 3)
-    wait_until("every way to work again", lambda: clusters.inv("matrix").returncode == 0)
+    wait_until("every route to work again", lambda: clusters.inv("matrix").returncode == 0)
     assert clusters.inv("matrix").stdout.count("✓✓") == 12
     all_green(clusters, "1,2,3")
 
 
-def test_a_cluster_of_the_original_taskfile_is_adopted_and_reaches_the_others_both_ways(
+def test_a_cluster_of_the_original_taskfile_is_adopted_and_reaches_the_others_in_both_directions(
     clusters: Clusters, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with monkeypatch.context() as environment:  # of the one who runs the tests, whose kubeconfig it would be
@@ -370,11 +370,11 @@ def test_a_cluster_of_the_original_taskfile_is_adopted_and_reaches_the_others_bo
 
     done = clusters.inv("adopt")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "dct4 made by the original Taskfile: yes" in done.stdout
-    assert "the root itself was in the cluster" in done.stdout
-    assert "made again: shop/shop-cert" in done.stdout
-    assert "dct4 way from its pods to other clusters: through this host" in done.stdout
-    assert "dct4: taken over." in done.stdout
+    assert "dct4 created by the original Taskfile: yes" in done.stdout
+    assert "the cluster had the root itself" in done.stdout
+    assert "reissued: shop/shop-cert" in done.stdout
+    assert "dct4 route from its pods to other clusters: through this host" in done.stdout
+    assert "dct4: adopted." in done.stdout
     assert secrets_hold_no_root_key(clusters, 4) and root_key(clusters) == key
     rules = clusters.kubectl(4, "-n", "kube-system", "get", "configmap", "coredns-custom", "-o", "jsonpath={.data}")
     assert list(json.loads(rules)) == ["dev-clusters.override"]
@@ -384,7 +384,7 @@ def test_a_cluster_of_the_original_taskfile_is_adopted_and_reaches_the_others_bo
 
     clusters.fakes.forget()
     again = clusters.inv("adopt")
-    assert again.returncode == 0 and "yes, and taken over before" in again.stdout, again.stdout + again.stderr
+    assert again.returncode == 0 and "yes, and adopted before" in again.stdout, again.stdout + again.stderr
     assert [command for words in clusters.fakes.calls() if not LOOKS.match(command := shlex.join(words))] == []
 
 
@@ -426,12 +426,13 @@ def test_a_new_root_takes_over_while_every_page_is_served_and_verified(clusters:
             thread.join()
     assert renewed.returncode == 0, renewed.stdout + renewed.stderr
     assert refused == [] and all(asked[name.format(number)] > 20 for number in (1, 2, 4))
-    assert "dct3 does not run, and cannot be asked: inv k3d-cluster-setup --n 3" in renewed.stdout
-    assert "made again: examples/example-nginx-cert" in renewed.stdout
+    assert "dct3 is not running, so it cannot be checked: inv k3d-cluster-setup --n 3" in renewed.stdout
+    assert "reissued: examples/example-nginx-cert" in renewed.stdout
     assert (folder / "internal-ca.crt").read_text() != old == (folder / "internal-ca.retiring.crt").read_text()
 
     last = clusters.inv("k3d-cluster-setup", "--n", "3")
-    assert last.returncode == 0 and "old root: gone from stores and bundles" in last.stdout, last.stdout + last.stderr
+    assert last.returncode == 0, last.stdout + last.stderr
+    assert "former root: removed from trust stores and bundles" in last.stdout
     assert not list(folder.glob("*retiring*"))
     for number in (1, 2, 3, 4):
         bundle = clusters.kubectl(number, "-n", "examples", "get", "configmap", "default-ca-bundle",

@@ -22,8 +22,8 @@ def world(project: Project) -> Iterator[World]:
 
 
 def marker(world: World, number: int) -> Path:
-    """There while a cluster is half made."""
-    return world.project.folder / ".work" / f"cl{number}" / "half-made"
+    """There while a cluster is only partly created."""
+    return world.project.folder / ".work" / f"cl{number}" / "partly-created"
 
 
 def mark(world: World) -> None:
@@ -106,7 +106,7 @@ def test_a_missing_network_is_made_with_the_chosen_subnet_and_a_failure_says_wha
     done = world.inv("k3d-cluster-setup", "--n", "1")
     assert world.changes() == [[*NETWORK, *subnet, "dev-clusters"]]
     assert done.returncode == 1
-    assert "Pool overlaps" in done.stderr and "K3D_NETWORK_SUBNET in .env chooses one" in done.stderr
+    assert "Pool overlaps" in done.stderr and "To choose one, set K3D_NETWORK_SUBNET in .env." in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -208,7 +208,7 @@ def test_a_creation_that_failed_is_told_and_marked_where_nobody_can_say_what_is_
     assert marker(world, 1).exists()
 
 
-def test_a_cluster_that_was_left_half_made_is_made_again_by_the_next_run_once_nobody_makes_it(world: World) -> None:
+def test_a_partly_created_cluster_is_created_again_by_the_next_run_once_nobody_makes_it(world: World) -> None:
     world.cluster_list(world.cluster(1), after="^k3d cluster create")
     created(world)
     assert marker(world, 1).exists()
@@ -231,19 +231,23 @@ def test_ports_that_differ_from_the_settings_are_an_error_that_names_both_and_no
     world.cluster_list(world.cluster(1, running=running, ports_of=2))
     done = world.inv(task, "--n", "1")
     assert done.returncode == 1
-    assert f"cl1 publishes its port 80/tcp on {world.http(2)}, and the settings say {world.http(1)}" in done.stderr
+    assert f"cl1 publishes its port 80/tcp on {world.http(2)}, but the settings say {world.http(1)}" in done.stderr
     assert world.changes() == []
 
 
-@pytest.mark.parametrize("state", ["is stopped", "is half made"])
-def test_configure_says_how_to_bring_up_a_cluster_that_is_stopped_or_half_made(world: World, state: str) -> None:
-    world.cluster_list(world.cluster(1, running=state != "is stopped"))
-    if state == "is half made":
+@pytest.mark.parametrize(("stopped", "message"), [
+    (True, "cl1 is stopped. Bring it up with: inv k3d-cluster-setup --n 1\n"),
+    (False, "cl1 was only partly created (k3d cluster create was interrupted). "
+            "Create it again with: inv k3d-cluster-setup --n 1\n"),
+])
+def test_configure_says_how_to_bring_up_a_cluster_that_is_stopped_or_partly_created(
+    world: World, stopped: bool, message: str
+) -> None:
+    world.cluster_list(world.cluster(1, running=not stopped))
+    if not stopped:
         mark(world)
     done = world.inv("k3d-cluster-configure", "--n", "1")
-    assert done.returncode == 1
-    assert done.stderr.startswith(f"cl1 {state}")
-    assert done.stderr.endswith(". Bring it up with: inv k3d-cluster-setup --n 1\n")
+    assert (done.returncode, done.stderr) == (1, message)
     assert world.changes() == []
 
 
@@ -264,7 +268,7 @@ def test_taken_ports_are_reported_with_their_holders_before_anything_is_created(
     told = "".join(
         f"cl{number}: cl{number} cannot be created:\n"
         f"  127.0.0.1:{taken[number]} is taken{holder}\n"
-        "Stop what holds the port, or change K3D_PORT_START or another K3D_PORT_ key in .env.\n\n"
+        "Stop what uses the port, or change K3D_PORT_START or another K3D_PORT_ key in .env.\n\n"
         for number, holder in enumerate([
             " by the container some-proxy", " by Google Chrome, process 4711", ' by (("node",pid=47,fd=3))', "",
         ])
@@ -279,7 +283,7 @@ def test_without_a_root_nothing_is_created(world: World) -> None:
     for task in ("k3d-cluster-setup", "k3d-cluster-configure"):
         done = world.inv(task, "--n", "1")
         assert done.returncode == 1
-        assert "Make it with: inv cert" in done.stderr
+        assert "Create it with: inv cert" in done.stderr
     assert world.changes() == []
 
 
@@ -342,7 +346,7 @@ def test_nothing_is_deleted_where_there_is_no_cluster_and_a_network_of_others_st
     assert world.changes() == []
 
 
-def test_a_half_made_cluster_that_k3d_does_not_list_is_deleted_too(world: World) -> None:
+def test_a_partly_created_cluster_that_k3d_does_not_list_is_deleted_too(world: World) -> None:
     mark(world)
     world.inv("k3d-cluster-delete", "--n", "1")
     assert world.changes() == [["k3d", "cluster", "delete", "cl1"]]
@@ -357,7 +361,7 @@ def test_an_answer_of_k3d_that_makes_no_sense_is_said_to_be_so_and_not_shown(wor
     world.fakes.answer("^k3d cluster list", said)
     done = world.inv("k3d-cluster-delete", "--n", "1")
     assert done.returncode == 1
-    assert "k3d cluster list --output json gave an answer that cannot be read" in done.stderr
+    assert "The output of k3d cluster list --output json cannot be read" in done.stderr
     assert said not in done.stderr
     assert world.changes() == []
 

@@ -29,8 +29,8 @@ from tasks.core import setting_types
 from tasks.core.setting_types import PROJECT
 from tasks.core.settings import READERS, Settings, load
 from tasks.core.templates import render, short_hash
-from tasks.in_cluster.apply import manifest
-from tasks.in_cluster.bundle import company_pem
+from tasks.in_cluster.apply import render_manifest
+from tasks.in_cluster.bundle import load_company_certificates
 from tasks.in_cluster.coredns import render_rules
 from tasks.probe.example_page import example_host
 
@@ -517,7 +517,7 @@ def test_a_ca_bundle_may_hold_several_certificates_and_remarks(folder: Path) -> 
     bundle.write_bytes(b"Subject: Soci\xe9t\xe9\n" + COMPANY.pem + b"\r\n# second\r\n" + COMPANY.pem)
     settings = load(folder, {"ADDITIONAL_CA_BUNDLE_FILE": str(bundle)})
     assert settings.additional_ca_bundle_file == bundle
-    assert company_pem(settings) == COMPANY.pem.decode() * 2, "what goes into a cluster is free of the remarks"
+    assert load_company_certificates(settings) == COMPANY.pem.decode() * 2, "the comments are left out"
 
 
 SECOND = ca.authority("second.example")
@@ -586,7 +586,7 @@ def test_a_ca_bundle_in_another_form_is_named_and_the_command_that_is_printed_co
     assert not converted.exists(), "the user's own file would be overwritten"
     subprocess.run(["bash", "-c", command], input=b"\n", check=True, capture_output=True, start_new_session=True)
     settings = load(folder, {"ADDITIONAL_CA_BUNDLE_FILE": str(converted)})
-    assert company_pem(settings).count("BEGIN CERTIFICATE") == count
+    assert load_company_certificates(settings).count("BEGIN CERTIFICATE") == count
 
 
 @pytest.mark.parametrize(
@@ -619,7 +619,7 @@ def test_a_ca_bundle_may_be_that_of_a_whole_system(folder: Path, capfd: pytest.C
     pem = b"-----BEGIN CERTIFICATE-----\n" + base64.encodebytes(odd) + b"-----END CERTIFICATE-----\n"
     bundle.write_bytes(b"# A root\n" + pem * 140)
     settings = load(folder, {"ADDITIONAL_CA_BUNDLE_FILE": str(bundle)})
-    assert company_pem(settings).count("BEGIN CERTIFICATE") == 140
+    assert load_company_certificates(settings).count("BEGIN CERTIFICATE") == 140
     assert capfd.readouterr() == ("", "")
 
 
@@ -798,9 +798,9 @@ def documents(settings: Settings, digest: str) -> dict[str, list[Any]]:
     values = {"rules": render_rules(cluster, "192.0.2.1"), "rules_hash": digest, "root_pem": pem, "company_pem": pem,
               "sources_hash": digest, "intermediate": Intermediate(pem, pem), "host": example_host(cluster)}
     return {
-        template: list(yaml.load_all(rendered, getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
+        template: list(yaml.load_all(render_manifest(cluster, template, **values).text,
+                                     getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
         for template in MANIFESTS
-        for rendered in manifest(cluster, template, **values).values()
     }
 
 

@@ -34,9 +34,9 @@ def test_all_missing_tools_are_named_at_once_each_with_the_way_to_get_it(project
     done = project.inv("k3d-cluster-setup", "--n", "1", environment={"PATH": str(project.fakes.bin)})
     assert done.returncode == 1
     assert done.stderr.splitlines() == [
-        "Before this can run:",
+        "This task cannot run yet:",
         "  docker is not installed: https://docs.docker.com/get-started/get-docker/ "
-        "(or colima, podman with docker's command line)",
+        "(or Colima, or podman with the docker command)",
         "  k3d is not installed: inv tools --install, brew install k3d, or https://k3d.io/stable/#installation",
         "  helm is not installed: inv tools --install, brew install helm, or https://helm.sh/docs/intro/install/",
         "  kubectl is not installed: inv tools --install, brew install kubectl, or https://kubernetes.io/docs/tasks/tools/",
@@ -50,11 +50,11 @@ def test_tools_that_are_too_old_and_an_engine_that_does_not_answer_are_named_at_
     done = world.inv("k3d-cluster-setup", "--n", "1")
     assert done.returncode == 1
     assert done.stderr.splitlines() == [
-        "Before this can run:",
+        "This task cannot run yet:",
         "  docker is installed, but its engine does not answer (Cannot connect to the Docker daemon): start Docker",
-        "  k3d 5.7.1 or newer is needed, and this is k3d version v5.7.0: "
+        "  k3d 5.7.1 or newer is needed, but this is k3d version v5.7.0: "
         "inv tools --install, brew install k3d, or https://k3d.io/stable/#installation",
-        "  helm 3.14.0 or newer is needed, and this is v3.13.9+g1: "
+        "  helm 3.14.0 or newer is needed, but this is v3.13.9+g1: "
         "inv tools --install, brew install helm, or https://helm.sh/docs/intro/install/",
     ]
     assert world.changes() == []

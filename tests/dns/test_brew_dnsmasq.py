@@ -528,7 +528,7 @@ def test_the_podman_machine_gets_the_bundle_as_root(
     done = project.inv("podman-machine-prepare", *words)
     assert done.returncode == 0, done.stderr
     assert project.fakes.calls() == [checksum(machine), *prepare(machine, bundle)]
-    assert f"✓ podman machine {machine}: trusts it now " in done.stdout
+    assert f"✓ podman machine {machine}: now trusts the CA " in done.stdout
 
 
 def test_a_podman_machine_that_has_the_bundle_is_left_alone_and_one_with_an_older_one_is_not(
@@ -536,7 +536,7 @@ def test_a_podman_machine_that_has_the_bundle_is_left_alone_and_one_with_an_olde
 ) -> None:
     project.fakes.answer("sha256sum", f"{hashlib.sha256(bundle.read_bytes()).hexdigest()}  {ANCHOR}\n")
     done = project.inv("podman-machine-prepare")
-    assert done.returncode == 0 and "podman machine podman-machine-default: already trusts it " in done.stdout
+    assert done.returncode == 0 and "podman machine podman-machine-default: already trusts the CA " in done.stdout
     assert project.fakes.calls() == [checksum("podman-machine-default")]
 
     project.fakes.forget()
@@ -551,7 +551,7 @@ def test_a_podman_machine_that_has_the_bundle_is_left_alone_and_one_with_an_olde
 def test_what_is_no_machines_name_is_refused(project: Project, bundle: Path, words: list[str]) -> None:
     done = project.inv("podman-machine-prepare", "--", *words)
     assert done.returncode == 1
-    assert done.stderr == f"One machine's name goes behind --, and this was: {' '.join(words)}\n"
+    assert done.stderr == f"Give the name of one machine after --, not: {' '.join(words)}\n"
     assert not project.fakes.calls()
 
 
@@ -559,7 +559,8 @@ def test_without_a_bundle_there_is_nothing_to_bring(project: Project) -> None:
     project.fakes.add("podman")
     done = project.inv("podman-machine-prepare")
     assert done.returncode == 1
-    assert done.stderr == "ADDITIONAL_CA_BUNDLE_FILE is not set. Name your company's CA bundle in .env.\n"
+    assert done.stderr == ("ADDITIONAL_CA_BUNDLE_FILE is not set. "
+                           "Set it in .env to the path of your company's CA bundle.\n")
     assert not project.fakes.calls()
 
 
@@ -571,7 +572,7 @@ def test_a_podman_machine_that_does_not_answer_ends_in_advice(project: Project, 
         "podman machine work: podman exited with code 125.",
         f"  {shlex.join(prepare('work', bundle)[0])}",
         "  | Error: VM is not running",
-        "Does it run? podman machine start work",
+        "If it is not running, start it: podman machine start work",
     ]
     assert project.fakes.calls() == [checksum("work"), prepare("work", bundle)[0]]
 
@@ -591,5 +592,5 @@ def test_without_podman_the_way_to_get_it_is_told(project: Project, bundle: Path
     done = project.inv("podman-machine-prepare", environment={"PATH": str(project.fakes.bin)})
     assert done.returncode == 1
     assert done.stderr == (
-        "Before this can run:\n  podman is not installed: brew install podman, or https://podman.io/docs/installation\n"
+        "This task cannot run yet:\n  podman is not installed: brew install podman, or https://podman.io/docs/installation\n"
     )

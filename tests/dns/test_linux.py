@@ -475,7 +475,7 @@ def test_files_that_are_not_as_we_wrote_them_are_neither_overwritten_nor_removed
     for task in ("dns", "dns-remove"):
         changed = machine.inv(task)
         assert (changed.exit, changed.changes, machine.files()) == (1, [], settled)
-        assert f"{path} (changed): changed since these tasks wrote it. Look at it and move it away" in changed.stderr
+        assert f"{path} was changed after these tasks created it.\nCheck it, move it away" in changed.stderr
 
 
 @pytest.mark.parametrize("way", ["with_resolved", "with_network_manager"])

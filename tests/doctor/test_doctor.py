@@ -1,4 +1,4 @@
-"""Every check of the doctor: one thing is broken, and that check alone says so."""
+"""Every check of the doctor: one thing is broken, and only that check reports it."""
 
 from __future__ import annotations
 
@@ -12,16 +12,18 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import ca
 import pytest
-from conftest import SOURCE, Project
-from kubernetes_objects import condition, endpoints, ingress
+from conftest import Project
+from kubernetes_objects import condition, deployment, endpoints, ingress
 from patient import Patient
-from pretend import GATEWAY, ROOT, is_free, pages_of, world_of
+from pretend import GATEWAY, ROOT, is_free, pages_of, world_of, written_out
 
 from tasks.dns.resolver import ask
-from tasks.doctor import OF_CLUSTER, OF_MACHINE, OF_RUNNING, dns
+from tasks.doctor import OF_CLUSTER, OF_MACHINE, OF_RUNNING, dns, machine
+from tasks.doctor.check import Machine
 from tasks.doctor.dns import lan_address
 
 
@@ -32,7 +34,7 @@ def patient(project: Project) -> Iterator[Patient]:
 
 
 def wrong(patient: Patient, **environment: str) -> dict[str, list[str]]:
-    """What is found to be wrong, by the checks' ids."""
+    """The messages about what is wrong, by the checks' ids."""
     done = patient.inv("doctor", "--json", **environment)
     findings = json.loads(done.stdout)
     states = {finding["state"] for finding in findings}
@@ -40,8 +42,9 @@ def wrong(patient: Patient, **environment: str) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for finding in findings:
         if finding["state"] in ("red", "yellow"):
-            found.setdefault(finding["id"], []).append(finding["found"])
+            found.setdefault(finding["id"], []).append(finding["message"])
             assert finding["cause"] and finding["fix"] and "{" not in finding["cause"] + finding["fix"]
+            assert re.fullmatch("[a-z0-9-]+", finding["code"])
     return found
 
 
@@ -50,7 +53,7 @@ BREAKS: list[tuple[str, str, Break]] = []
 
 
 def breaks(id: str, says: str) -> Callable[[Break], Break]:
-    """The function below breaks what the check with that id looks at, which then says so."""
+    """The function below breaks what the check with that id verifies, which then reports it."""
     def add(how: Break) -> Break:
         BREAKS.append((id, says, how))
         return how
@@ -75,12 +78,12 @@ def _(patient: Patient) -> None:
     patient.world.fakes.answer("^docker version", stderr="Cannot connect to the Docker daemon\n", exit=1)
 
 
-@breaks("engine-rootless", "pods reach their own cluster only")
+@breaks("engine-rootless", "pods can reach only their own cluster")
 def _(patient: Patient) -> None:
     patient.engine["SecurityOptions"] = ["name=seccomp,profile=builtin", "name=rootless"]
 
 
-@breaks("engine-memory", "it has 1.5 GiB, and 1 clusters run")
+@breaks("engine-memory", "the engine has 1.5 GiB of memory for 1 running cluster")
 def _(patient: Patient) -> None:
     patient.engine["MemTotal"] = 1.5 * 1024**3
 
@@ -95,7 +98,7 @@ def _(patient: Patient) -> None:
     patient.engine["SystemTime"] = "2024-02-03T04:05:06.789Z"
 
 
-@breaks("engine-inotify", "10 for each user, and 1 clusters want about 84")
+@breaks("engine-inotify", "the limit is 10 per user, and about 84 are needed for 1 running cluster")
 def _(patient: Patient) -> None:
     file = patient.world.project.root / "proc/sys/fs/inotify/max_user_instances"
     file.parent.mkdir(parents=True)
@@ -121,7 +124,7 @@ def test_pods_and_services_with_networks_of_their_own_overlap_with_those(patient
     patient.world.fakes.answer("^ip ", "10.142.7.0/24 dev tun0\n10.143.0.1 dev tun1\n")
     assert wrong(patient) == {"network-overlap": [
         "10.142.0.0/16 of the clusters overlaps with the route 10.142.7.0/24 dev tun0",
-        "10.143.0.0/16 of the clusters overlaps with the route 10.143.0.1 dev tun1"]}
+        "10.143.0.0/16 of the clusters overlaps with the route 10.143.0.1/32 dev tun1"]}
 
 
 def test_a_vpn_that_takes_all_else_is_no_overlap(patient: Patient) -> None:
@@ -129,23 +132,55 @@ def test_a_vpn_that_takes_all_else_is_no_overlap(patient: Patient) -> None:
     assert wrong(patient) == {}
 
 
+MACOS_ROUTES = """\
+Routing tables
+
+Internet:
+Destination        Gateway            Flags               Netif Expire
+default            192.168.1.1        UGScg                 en0
+0/1                10.8.0.1           UGScg               utun4
+128.0/1            10.8.0.1           UGSc                utun4
+{}  UGSc  utun4
+127                127.0.0.1          UCS                   lo0
+127.0.0.1          127.0.0.1          UH                    lo0
+169.254            link#15            UCS                   en0      !
+192.168.1          link#15            UCS                   en0      !
+192.168.1.1/32     link#15            UCS                   en0      !
+10.42              link#20            UC              bridge101      !
+224.0.0/4          link#15            UmCS                  en0      !
+255.255.255.255/32 link#15            UCS                   en0      !
+"""
+
+
+@pytest.mark.parametrize(("route", "overlapping"), [
+    ("10.43/16  10.8.0.1", "10.43.0.0/16 of the clusters overlaps with the route 10.43.0.0/16 10.8.0.1 UGSc utun4"),
+    ("10.42.7.1  10.8.0.1", "10.42.0.0/16 of the clusters overlaps with the route 10.42.7.1/32 10.8.0.1 UGSc utun4"),
+    ("172.16/12  10.8.0.1", ""),
+])
+def test_routes_of_macos_are_read_as_well(route: str, overlapping: str) -> None:
+    answers = {"uname": "Darwin\n", "netstat": MACOS_ROUTES.format(route)}
+    shell = mock.Mock(look=lambda *words: mock.Mock(stdout=answers[words[0]]))
+    subject = Machine(shell, mock.Mock(), subnets=["192.168.107.0/24", "fd00::/64"])
+    assert [*machine.overlap(subject)] == ([overlapping] if overlapping else [])
+
+
 def authority(patient: Patient) -> Path:
     return patient.world.project.home / ".local-ca-certs"
 
 
-@breaks("ca", "the key is missing")
+@breaks("ca", "/internal-ca.key is missing.")
 def _(patient: Patient) -> None:
     (authority(patient) / "internal-ca.key").unlink()
 
 
-@breaks("ca", "For a new one: inv cert-renew")
+@breaks("ca", "expired on ")
 def _(patient: Patient) -> None:
     ended = ca.authority("k3d.internal", starts=ca.NOW - 9 * ca.DAY, ends=ca.NOW - ca.DAY)
     ca.put(authority(patient), ended.pem, ended.key_pem())
 
 
 def new_root(patient: Patient, root: ca.Signed) -> None:
-    """Everything in the cluster is of this root, too."""
+    """Replace the root, and what it issued in the cluster."""
     ca.put(authority(patient), root.pem, root.key_pem())
     patient.chain = ca.authority("cl1.k3d.internal", issuer=root, pathlen=0)
     patient.chain_pem = patient.chain.pem + root.pem
@@ -153,12 +188,12 @@ def new_root(patient: Patient, root: ca.Signed) -> None:
     patient.find("ConfigMap", "root-ca")["data"]["root.pem"] = root.pem.decode()
 
 
-@breaks("ca-ends", "the root ends on ")
+@breaks("ca-ends", "the root expires on ")
 def _(patient: Patient) -> None:
     new_root(patient, ca.authority("k3d.internal", ends=ca.NOW + 80 * ca.DAY))
 
 
-@breaks("ca-retiring", "nothing is signed by the old root any more")
+@breaks("ca-retiring", "the former root is no longer in use, but its renewal was not finished")
 def _(patient: Patient) -> None:
     old = ca.authority("k3d.internal")
     (authority(patient) / "internal-ca.retiring.crt").write_bytes(old.pem)
@@ -170,12 +205,12 @@ def _(patient: Patient) -> None:
     new_root(patient, ca.authority("k3d.internal", excluded=[]))
 
 
-@breaks("ca-open", "others may read")
+@breaks("ca-open", "other users can read")
 def _(patient: Patient) -> None:
     (authority(patient) / "internal-ca.key").chmod(0o644)
 
 
-@breaks("company-ca", "CN=An authority ended on")
+@breaks("company-ca", "CN=An authority expired on")
 def _(patient: Patient) -> None:
     file = patient.world.project.home / "company.pem"
     pem = ca.authority(starts=ca.NOW - 9 * ca.DAY, ends=ca.NOW - ca.DAY).pem
@@ -200,7 +235,7 @@ def test_a_public_root_that_has_ended_is_not_the_companys(patient: Patient) -> N
         assert len(wrong(patient).get("company-ca", [])) == ended
 
 
-@breaks("ca-elsewhere", "is copied by Dropbox")
+@breaks("ca-elsewhere", "is synchronized by Dropbox")
 def _(patient: Patient) -> None:
     folder = patient.world.project.home / "Dropbox" / "ca"
     folder.parent.mkdir()
@@ -209,7 +244,7 @@ def _(patient: Patient) -> None:
 
 
 def debian(patient: Patient) -> Path:
-    """A system's store that trusts the root: its folder of anchors."""
+    """The anchors folder of a system trust store that trusts the root."""
     root = patient.world.project.root
     anchors, bundle = root / "usr/local/share/ca-certificates", root / "etc/ssl/certs/ca-certificates.crt"
     for folder in (anchors, bundle.parent):
@@ -218,7 +253,7 @@ def debian(patient: Patient) -> Path:
     return anchors
 
 
-@breaks("trust", "usr/local/share/ca-certificates refuses it")
+@breaks("trust", "usr/local/share/ca-certificates rejects a certificate issued by the root")
 def _(patient: Patient) -> None:
     (debian(patient).parents[3] / "etc/ssl/certs/ca-certificates.crt").write_text("")
 
@@ -226,7 +261,7 @@ def _(patient: Patient) -> None:
 @breaks("trust-wide", "accepts proof.example.com")
 def _(patient: Patient) -> None:
     debian(patient)
-    patient.world.fakes.add("openssl")  # accepts whatever it is asked
+    patient.world.fakes.add("openssl")  # accepts every certificate
 
 
 @breaks("trust-left", "dev-cluster-tasks-0123456789ab.crt")
@@ -241,7 +276,7 @@ def _(patient: Patient) -> None:
     patient.names = {}
 
 
-@breaks("names-served", "nobody answers for proof.k3d.internal on 127.0.0.1, port 5399")
+@breaks("names-served", "nothing answers for proof.k3d.internal on 127.0.0.1, port 5399")
 def _(patient: Patient) -> None:
     from tasks.core import system_files
 
@@ -256,10 +291,10 @@ def _(patient: Patient) -> None:
     env(patient, TLD="127.0.0.1.nip.io")
     root = ca.authority("k3d.127.0.0.1.nip.io")
     ca.put(authority(patient), root.pem, root.key_pem(), "127.0.0.1.nip.io")
-    patient.existing["name"] = "another"  # with names of its own, all of the cluster would be another
+    patient.existing["name"] = "another"  # under its own name, everything in the cluster would be wrong
 
 
-@breaks("names-vpn", "tun0, wg1 is there, and names do not resolve")
+@breaks("names-vpn", "tun0, wg1 is up, and names do not resolve")
 def _(patient: Patient) -> None:
     for device in ("eth0", "lo", "wg1", "tun0"):
         (patient.world.project.root / "sys/class/net" / device).mkdir(parents=True)
@@ -296,14 +331,14 @@ def _(patient: Patient) -> None:
 # --- a cluster from outside -------------------------------------------------------------------------------------------
 
 
-@breaks("half-made", "k3d cluster create was broken off")
+@breaks("partly-created", "the cluster was only partly created (k3d cluster create was interrupted)")
 def _(patient: Patient) -> None:
-    marker = patient.world.project.folder / ".work/cl1/half-made"
+    marker = patient.world.project.folder / ".work/cl1/partly-created"
     marker.parent.mkdir(parents=True)
     marker.touch()
 
 
-@breaks("partly-running", "1 of its 2 containers run")
+@breaks("partly-running", "running containers: 1 of 2")
 def _(patient: Patient) -> None:
     patient.existing["nodes"][1]["State"] = {"Running": False}
 
@@ -398,37 +433,44 @@ def _(patient: Patient) -> None:
     patient.find("Node", "k3d-cl1-server-0")["status"]["conditions"][1] = condition("DiskPressure", message="full")
 
 
-@breaks("kubectl-skew", "kubectl is v1.39, and k3d-cl1-server-0 is v1.36")
+@breaks("kubectl-skew", "kubectl is v1.39, but k3d-cl1-server-0 is v1.36")
 def _(patient: Patient) -> None:
     patient.world.fakes.answer("^kubectl version", "Client Version: v1.39.0\n")
 
 
-@breaks("settings", "K3S_IMAGE=docker.io/rancher/k3s:v1.36.4-k3s1, and it runs rancher/k3s:v1.20.0-k3s1")
+@breaks("settings", "K3S_IMAGE=docker.io/rancher/k3s:v1.36.4-k3s1, but it runs rancher/k3s:v1.20.0-k3s1")
 def _(patient: Patient) -> None:
     patient.world.fakes.answer("^docker inspect", "rancher/k3s:v1.20.0-k3s1\n")
 
 
-@breaks("settings", "the proxy (HTTP_PROXY, HTTPS_PROXY, NO_PROXY) is another one than its nodes have")
+@breaks("settings", "its nodes have a different proxy (HTTP_PROXY, HTTPS_PROXY, NO_PROXY)")
 def _(patient: Patient) -> None:
     patient.existing["nodes"][0]["env"].append("HTTPS_PROXY=http://proxy.example:3128")
 
 
-@breaks("settings", "K3D_REGISTRY_CONFIG=, and it was made with another one")
+@breaks("settings", "K3D_REGISTRY_CONFIG=, but it was created with a different one")
 def _(patient: Patient) -> None:
     patient.existing["nodes"][0]["runtimeLabels"]["dev-cluster-tasks.registries"] = "0123"
 
 
-@breaks("charts", "cert-manager is v1.20.0, and the settings say v1.21.2")
+@breaks("charts", "cert-manager is v1.20.0, but the settings say v1.21.2")
 def _(patient: Patient) -> None:
     patient.find("Deployment", "cert-manager")["metadata"]["labels"]["app.kubernetes.io/version"] = "v1.20.0"
 
 
-@breaks("way-to-host", f"from the subnet 127.0.0.0/24 nobody reaches {GATEWAY}, port")
+@breaks("way-to-host", f"containers in the subnet 127.0.0.0/24 cannot reach {GATEWAY}, port")
 def _(patient: Patient) -> None:
     patient.world.fakes.answer("^docker run ", stderr="curl: (28) Connection timed out\n", exit=28)
 
 
-# --- what these tasks bring into it -----------------------------------------------------------------------------------
+def test_the_fix_for_a_firewall_names_the_subnet(patient: Patient) -> None:
+    patient.world.fakes.answer("^docker run ", stderr="curl: (28) Connection timed out\n", exit=28)
+    fix, = (finding["fix"] for finding in json.loads(patient.inv("doctor", "--json").stdout)
+            if finding["state"] == "red")
+    assert fix.startswith("ufw: sudo ufw allow in from 127.0.0.0/24; firewalld: sudo firewall-cmd --permanent ")
+
+
+# --- what these tasks install in it -----------------------------------------------------------------------------------
 
 
 @breaks("cert-manager", "the Deployment cert-manager/cert-manager-webhook is missing")
@@ -441,24 +483,24 @@ def _(patient: Patient) -> None:
     patient.find("Deployment", "trust-manager")["spec"]["replicas"] = 0
 
 
-@breaks("webhooks", "the Service cert-manager/cert-manager-webhook leads to no pod")
+@breaks("webhooks", "the Service cert-manager/cert-manager-webhook has no ready pod")
 def _(patient: Patient) -> None:
     patient.find("EndpointSlice", "cert-manager-webhook-x")["endpoints"] = None
 
 
-@breaks("root-key", "holds the root and its key")
+@breaks("root-key", "contains the root and its key")
 def _(patient: Patient) -> None:
     patient.chain_pem = ROOT.pem
 
 
-@breaks("intermediate", "cannot be kept: the old one ends on ")
+@breaks("intermediate", "the intermediate must be replaced: the old one expires on ")
 def _(patient: Patient) -> None:
     patient.chain = ca.authority("cl1.k3d.internal", issuer=ROOT, pathlen=0, ends=ca.NOW + timedelta(days=20))
     patient.chain_pem = patient.chain.pem + ROOT.pem
     patient.leaves = {("shop", "shop-cert"): ca.leaf(patient.chain, "shop.cl1.k3d.internal").pem}
 
 
-@breaks("intermediate", "cannot be kept: the old one was of another root")
+@breaks("intermediate", "the intermediate must be replaced: the old one was issued by another root")
 def _(patient: Patient) -> None:
     other = ca.authority("k3d.internal")
     patient.chain_pem = ca.authority("cl1.k3d.internal", issuer=other, pathlen=0).pem + other.pem
@@ -474,7 +516,7 @@ def _(patient: Patient) -> None:
     patient.lose("ClusterIssuer", "root-ca")
 
 
-@breaks("leaves", "the secret shop/shop-cert is of an earlier intermediate")
+@breaks("leaves", "the certificate in the secret shop/shop-cert was issued by an earlier intermediate")
 def _(patient: Patient) -> None:
     earlier = ca.authority("cl1.k3d.internal", issuer=ROOT, pathlen=0)
     patient.leaves = {("shop", "shop-cert"): ca.leaf(earlier, "shop.cl1.k3d.internal").pem}
@@ -496,12 +538,12 @@ def _(patient: Patient) -> None:
         "conditions": [condition("Synced", "False", "no such source")]}
 
 
-@breaks("bundle", "root.pem in the ConfigMap cert-manager/root-ca is not what it should be")
+@breaks("bundle", "root.pem in the ConfigMap cert-manager/root-ca differs from the certificates on this machine")
 def _(patient: Patient) -> None:
     patient.find("ConfigMap", "root-ca")["data"]["root.pem"] = ca.authority("k3d.internal").pem.decode()
 
 
-@breaks("traefik", "the Deployment kube-system/traefik has no pod that is ready: none")
+@breaks("traefik", "the Deployment kube-system/traefik has no ready pod: none")
 def _(patient: Patient) -> None:
     patient.find("Deployment", "traefik")["status"]["conditions"] = [condition("Available", "False", "none")]
 
@@ -526,7 +568,7 @@ def _(patient: Patient) -> None:
     patient.find("Deployment", "coredns")["spec"]["replicas"] = 0
 
 
-@breaks("coredns-rules", "is not what the settings and this host's address say")
+@breaks("coredns-rules", "does not match the settings and this machine's address")
 def _(patient: Patient) -> None:
     data = patient.find("ConfigMap", "coredns-custom")["data"]
     data["dev-clusters.override"] = data["dev-clusters.override"].replace(GATEWAY, "192.0.2.99")
@@ -537,12 +579,12 @@ def _(patient: Patient) -> None:
     patient.find("ConfigMap", "coredns-custom")["data"] = {}
 
 
-@breaks("coredns-original", "k3d.internal.server in kube-system/coredns-custom takes all names below k3d.internal")
+@breaks("coredns-original", "k3d.internal.server in kube-system/coredns-custom answers for all names below k3d.int")
 def _(patient: Patient) -> None:
     patient.find("ConfigMap", "coredns-custom")["data"]["k3d.internal.server"] = "k3d.internal:53 {}\n"
 
 
-@breaks("coredns-others", "mine.override repeats a plugin that k3s has")
+@breaks("coredns-others", "mine.override repeats a plugin that k3s configures")
 def _(patient: Patient) -> None:
     patient.find("ConfigMap", "coredns-custom")["data"]["mine.override"] = "hosts {\n  192.0.2.1 a.example\n}\n"
 
@@ -552,7 +594,7 @@ def _(patient: Patient) -> None:
     patient.find("ConfigMap", "coredns-custom")["data"]["mine.server"] = "k3d.internal:53 {\n  whoami\n}\n"
 
 
-@breaks("coredns-answers", "proof.cl0.k3d.internal: 192.0.2.66, and it should be 127.0.0.9")
+@breaks("coredns-answers", "proof.cl0.k3d.internal: 192.0.2.66, expected 127.0.0.9")
 def _(patient: Patient) -> None:
     patient.world.names[1].host = "192.0.2.66"
 
@@ -577,7 +619,7 @@ def _(patient: Patient) -> None:
     patient.lose("Service", "shop")
 
 
-@breaks("ingress-backend", "shop/shop: the Service shop/shop has no pod that is ready")
+@breaks("ingress-backend", "shop/shop: the Service shop/shop has no ready pod")
 def _(patient: Patient) -> None:
     patient.find("EndpointSlice", "shop-x")["endpoints"][0]["conditions"] = {"ready": False}
 
@@ -600,16 +642,57 @@ def _(patient: Patient) -> None:
         "waiting": {"reason": "ErrImagePull", "message": message}}
 
 
-@breaks("bugs", "trust-manager 0.25.0: the public CAs that it brings hold some that browsers have removed")
+@breaks("bugs", "trust-manager 0.25.0: its public CAs include some that browsers have removed")
 def _(patient: Patient) -> None:
     env(patient, TRUST_MANAGER_VERSION="v0.25.0")
     patient.find("Deployment", "trust-manager")["metadata"]["labels"]["app.kubernetes.io/version"] = "v0.25.0"
 
 
-@breaks("bugs", "k3s 1.26.5: its CoreDNS reads no *.override of coredns-custom")
+@breaks("bugs", "k3s 1.26.5: its CoreDNS does not read *.override in coredns-custom")
 def _(patient: Patient) -> None:
     patient.find("Node", "k3d-cl1-server-0")["status"]["nodeInfo"]["kubeletVersion"] = "v1.26.5+k3s1"
     patient.world.fakes.answer("^kubectl version", "Client Version: v1.27.0\n")
+
+
+# --- the routes -------------------------------------------------------------------------------------------------------
+
+
+def install_examples(patient: Patient, *curl: tuple[int, int, str]) -> None:
+    """In the cluster; their pod's curl answers this for HTTP and HTTPS."""
+    patient.objects += [deployment("examples", "curl"), deployment("examples", "nginx")]
+    patient.world.fakes.answer("^kubectl .*exec deployment/curl ", written_out(*curl))
+
+
+PAGE = (0, 200, "<h1>Hello from cl1.k3d.internal</h1>")
+
+
+@breaks("routes", "pod in cl1 to https://example-nginx.cl1.k3d.internal:")
+def _(patient: Patient) -> None:
+    install_examples(patient, PAGE, (60, 0, "self-signed certificate"))
+
+
+def test_a_route_that_does_not_work_has_its_own_code(patient: Patient) -> None:
+    install_examples(patient, PAGE, (60, 0, "self-signed certificate"))
+    finding, = (finding for finding in json.loads(patient.inv("doctor", "--json").stdout) if finding["state"] == "red")
+    assert (finding["id"], finding["code"]) == ("routes", "certificate-not-trusted")
+    assert finding["message"].endswith("does not verify the certificate (self-signed certificate)")
+
+
+def test_routes_that_work_are_no_finding(patient: Patient) -> None:
+    install_examples(patient, PAGE, PAGE)
+    assert wrong(patient) == {}
+    call, = patient.world.fakes.calls(*patient.world.kubectl(1), "-n", "examples", "exec")
+    assert [word for word in call if "://" in word] == [
+        f"http://example-nginx.cl1.k3d.internal:{patient.world.http(1)}/",
+        f"https://example-nginx.cl1.k3d.internal:{patient.world.https(1)}/"]
+
+
+@pytest.mark.parametrize("missing", ["curl", "nginx"])
+def test_routes_are_not_tried_where_the_examples_are_not_installed(patient: Patient, missing: str) -> None:
+    install_examples(patient, (6, 0, "Could not resolve host"), (6, 0, "Could not resolve host"))
+    patient.lose("Deployment", missing)
+    assert wrong(patient) == {}
+    assert not patient.world.fakes.calls(*patient.world.kubectl(1), "-n", "examples", "exec")
 
 
 # What cannot be broken in this way is broken in a test of its own below.
@@ -620,7 +703,7 @@ ALSO: dict[str, set[str]] = {
     "nodes-proxy": {"settings"},  # which have no proxy in this test
     "network": {"ports-taken"},  # by the pages of the cluster that runs in all other tests
 }
-"""What is wrong, too, when the thing of a check is."""
+"""Other checks that fail together with a check."""
 
 
 @pytest.mark.parametrize(("id", "says", "how"), BREAKS, ids=[f"{id}: {says[:40]}" for id, says, _ in BREAKS])
@@ -635,7 +718,7 @@ def test_where_all_is_well_nothing_is_found(patient: Patient) -> None:
     assert wrong(patient) == {}
     said = patient.inv("doctor")
     assert (said.returncode, said.stderr) == (0, "")
-    assert re.fullmatch(r"\d+ checks are good, 0 found an error, 0 a warning\.\n", said.stdout)
+    assert re.fullmatch(r"\d+ checks passed, 0 errors, 0 warnings\.\n", said.stdout)
 
 
 def test_a_proxy_of_the_users_shell_that_gets_the_clusters_names_is_found(patient: Patient) -> None:
@@ -670,13 +753,25 @@ def test_a_resolver_that_answers_the_local_network_is_found(patient: Patient) ->
         server.kill()
         server.wait()
     assert set(found) == {"names-lan"}
-    assert found["names-lan"] == [f"{address}, port 53, answers everyone who can reach this machine"]
+    assert found["names-lan"] == [f"{address}, port 53, answers anyone who can reach this machine"]
+
+
+def test_the_list_of_checks_is_there_for_programs_too(project: Project) -> None:
+    listed = json.loads(project.inv("doctor", "--checks", "--json").stdout)
+    assert [(entry["id"], entry["requirement"]) for entry in listed] == [
+        (check.id, check.requirement) for check in (*OF_MACHINE, *OF_CLUSTER, *OF_RUNNING)]
+    assert {entry["level"] for entry in listed} == {"error", "warning"}
+    assert listed[-1] == {
+        "id": "routes", "of": "running clusters", "level": "error",
+        "requirement": "Every route between this machine and the running clusters works",
+        "cause": "Something between the parts above is in the way.", "fix": "inv matrix", "safe": False,
+        "needs": ["ports-answer", "coredns-answers", "bundle", "leaves", "way-to-host"], "link": ""}
+    assert not project.fakes.calls()
 
 
 def test_every_check_is_broken_by_a_test_and_every_need_is_a_check() -> None:
     checks = {check.id: check for check in (*OF_MACHINE, *OF_CLUSTER, *OF_RUNNING)}
     assert {id for id, _, _ in BREAKS} | BY_ITSELF == set(checks)
-    assert len(checks) == len((*OF_MACHINE, *OF_CLUSTER, *OF_RUNNING)), "each id is there once"
+    assert len(checks) == len((*OF_MACHINE, *OF_CLUSTER, *OF_RUNNING)), "every id is unique"
     assert {need for check in checks.values() for need in check.needs} <= set(checks)
-    assert f" {len(checks)} checks " in (SOURCE / "README.md").read_text()
-    assert all(check.looks_at and not check.looks_at.endswith(".") for check in checks.values())
+    assert all(check.requirement and not check.requirement.endswith(".") for check in checks.values())

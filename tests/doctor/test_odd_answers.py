@@ -1,4 +1,4 @@
-"""What the tools tell may lack what it usually has: those who look say what they see, and no more."""
+"""The output of the tools may lack parts that it usually has: doctor, status and trace handle that."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def patient(project: Project) -> Iterator[Patient]:
         yield Patient(world)
 
 
-def looks(patient: Patient) -> dict[str, str]:
-    """What the doctor finds to be wrong, after status and trace have looked too; none of them ends in a traceback."""
+def diagnose(patient: Patient) -> dict[str, str]:
+    """The doctor's messages about what is wrong, by the checks' ids. Status and trace must not fail either."""
     patient.inv("status")
     patient.inv("trace", f"https://shop.cl1.k3d.internal:{patient.world.https(1)}/")
     found = json.loads(patient.inv("doctor", "--json").stdout)
-    return {finding["id"]: finding["found"] for finding in found if finding["state"] in ("red", "yellow")}
+    return {finding["id"]: finding["message"] for finding in found if finding["state"] in ("red", "yellow")}
 
 
 def test_objects_with_parts_that_are_null_or_missing_are_seen_as_far_as_they_go(patient: Patient) -> None:
@@ -49,16 +49,16 @@ def test_objects_with_parts_that_are_null_or_missing_are_seen_as_far_as_they_go(
         odd("Deployment", "null", spec=None, status=None),
     ]
     patient.find("ConfigMap", "coredns-custom")["data"]["other.server"] = None
-    assert looks(patient) == {}
+    assert diagnose(patient) == {}
 
 
 def test_what_is_not_there_yet_is_told_by_the_checks_that_look_for_it(patient: Patient) -> None:
     patient.find("Node", "k3d-cl1-server-0")["status"] = None
-    assert set(looks(patient)) == {"node"}
+    assert set(diagnose(patient)) == {"node"}
     patient.find("Deployment", "traefik")["spec"] = {"template": {"spec": {"containers": []}}}
     patient.find("Service", "traefik-internal")["spec"] = {}
     patient.find("Certificate", "shop-cert")["status"] = None
-    found = looks(patient)
+    found = diagnose(patient)
     assert set(found) == {"node", "traefik-log", "traefik-internal", "certificates"}
     assert found["certificates"] == "shop/shop-cert is not ready: the condition Ready is not set yet"
 
@@ -76,13 +76,13 @@ def test_an_answer_of_kubectl_that_cannot_be_read_is_an_api_that_does_not_answer
         patient.world.fakes.answer("^kubectl .*get clusterissuers,", answer)
 
     patient.tell = tell_oddly  # type: ignore[method-assign]
-    assert looks(patient) == {"api": "the output of kubectl cannot be parsed"}
+    assert diagnose(patient) == {"api": "the output of kubectl cannot be parsed"}
 
 
 def test_an_engine_that_tells_little_is_not_called_wrong(patient: Patient) -> None:
     patient.engine = {"ServerVersion": "28.0.0", "MemTotal": None, "SecurityOptions": None, "SystemTime": None,
                       "DockerRootDir": None, "Name": None}
-    assert looks(patient) == {}
+    assert diagnose(patient) == {}
 
 
 def test_an_image_that_cannot_be_pulled_is_told_without_a_message_and_of_an_init_container_too(
@@ -90,7 +90,7 @@ def test_an_image_that_cannot_be_pulled_is_told_without_a_message_and_of_an_init
 ) -> None:
     patient.find("Pod", "shop-1")["status"] = {"initContainerStatuses": [
         {"image": "busybox", "state": {"waiting": {"reason": "ImagePullBackOff"}}}]}
-    assert looks(patient) == {"images": "shop/shop-1: busybox: ImagePullBackOff"}
+    assert diagnose(patient) == {"images": "shop/shop-1: busybox: ImagePullBackOff"}
 
 
 def test_without_an_engine_status_shows_this_machine_and_says_that_clusters_cannot_be_seen(patient: Patient) -> None:
@@ -116,8 +116,8 @@ def test_a_file_that_is_in_the_way_is_found_by_its_check_and_hides_no_other(pati
     file = patient.world.project.root / "proc/sys/fs/inotify/max_user_instances"
     file.parent.mkdir(parents=True)
     file.symlink_to("/proc/self/mem")  # there, and cannot be read from its beginning
-    found = looks(patient)
-    assert set(found) == {"engine-inotify"} and "cannot be seen" in found["engine-inotify"]
+    found = diagnose(patient)
+    assert set(found) == {"engine-inotify"} and "cannot be checked" in found["engine-inotify"]
 
 
 def test_a_fix_that_cannot_write_its_files_is_told_and_the_doctor_goes_on(patient: Patient) -> None:

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from invoke import Exit
 from pretend import GATEWAY, SUBNET, World, world_of
 
-from tasks.engine.proxy import for_nodes, is_loopback, split_address
+from tasks.engine.loopback_proxy import is_loopback, split_address
+from tasks.engine.proxy import for_nodes
 
 PROXY = "http://proxy.example.com:3128"
 INSIDE = ("localhost,127.0.0.0/8,.svc,.cluster.local,10.42.0.0/16,10.43.0.0/16," + SUBNET + ",.k3d.internal")
@@ -114,7 +115,7 @@ def test_the_password_of_a_proxy_is_shown_by_no_dry_run_and_no_error(world: Worl
 def test_what_k3d_cannot_be_told_is_told_to_the_user_without_the_value(world: World) -> None:
     done = world.inv("k3d-cluster-setup", "--n", "1", HTTPS_PROXY=r"http://CORP\@secret@proxy:3128")
     assert done.returncode == 1
-    assert r"HTTPS_PROXY holds \@, which k3d cannot give to a node." in done.stderr
+    assert r"HTTPS_PROXY contains \@, which k3d cannot pass to a node." in done.stderr
     assert "secret" not in done.stdout + done.stderr
     assert not world.fakes.calls("k3d", "cluster", "create")
 

@@ -20,7 +20,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from tasks.ca.root import RootCA, RootFiles, read_certificate
+from tasks.ca.load import read_certificate
+from tasks.ca.root import RootCA, RootFiles
 
 NOW = datetime.now(timezone.utc).replace(microsecond=0)
 DAY = timedelta(days=1)

@@ -55,8 +55,8 @@ def ingress(namespace: str, name: str, host: str, secret: str = "", port: str | 
     }
 
 
-def certificate(namespace: str, name: str) -> Object:
-    """A Certificate that is ready, with a secret of the same name."""
+def certificate(namespace: str, name: str, issuer: str = "ClusterIssuer") -> Object:
+    """A Certificate that is ready, with a secret of the same name, issued by root-ca of this kind."""
     return {"kind": "Certificate", "metadata": {"namespace": namespace, "name": name},
-            "spec": {"secretName": name, "issuerRef": {"kind": "ClusterIssuer", "name": "root-ca"}},
+            "spec": {"secretName": name, "issuerRef": {"kind": issuer, "name": "root-ca"}},
             "status": {"conditions": [condition("Ready")]}}

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta, timezone
 
 import ca
 from inside import resolver
-from kubernetes_objects import Object, condition, config_map, deployment, endpoints, ingress, service
+from kubernetes_objects import Object, certificate, condition, config_map, deployment, endpoints, ingress, service
 from pretend import GATEWAY, ROOT, World
 
 from tasks.core import settings as configuration
@@ -115,10 +115,10 @@ class Patient:
         answer(f"{kubectl}get nodes,", json.dumps({"items": self.objects}))
         answer(f"{kubectl}get clusterissuers,", json.dumps({"items": self.others}))
         answer(f"{kubectl}.*get secret root-ca", base64.b64encode(self.chain_pem).decode())
-        answer(f"{kubectl}get certificates -A", "".join(
-            f"{namespace} {name} ClusterIssuer/root-ca\n" for namespace, name in self.leaves))
+        answer(f"{kubectl}get certificates -A", json.dumps({"items": [certificate(*place) for place in self.leaves]}))
         answer(f"{kubectl}get secrets -A", "".join(
-            f"{namespace} {name} {base64.b64encode(pem).decode()}\n" for (namespace, name), pem in self.leaves.items()))
+            f"{namespace}\t{name}\t{base64.b64encode(pem).decode()}\n"
+            for (namespace, name), pem in self.leaves.items()))
         answer(f"{kubectl}get configmaps -A", "".join(f"{namespace}\n" for namespace in self.bundles))
 
     def inv(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -148,7 +148,7 @@ class World:
         self.fakes.answer(f"{kubectl}--raw=/readyz", "ok", after="^k3d kubeconfig merge")
         self.fakes.answer(f"{kubectl}config current-context", exit=1)
         self.fakes.answer(f"{kubectl}diff ", exit=1)
-        self.fakes.answer(f"{kubectl}get configmap coredns -o", '{"Corefile":"","NodeHosts":""}')
+        self.fakes.answer(f"{kubectl}get configmap coredns ", '{"data":{"Corefile":"","NodeHosts":""}}')
         self.fakes.answer(f"{kubectl}get deployment traefik", '["--accesslog=true"]')
         self.fakes.answer(f"{kubectl}get service traefik-internal", TRAEFIK)
 

@@ -1,9 +1,10 @@
-"""What goes into a cluster: the words that helm and kubectl receive; and the examples that prove it."""
+"""What is installed in a cluster: the words that helm and kubectl receive; and the examples that check it."""
 
 from __future__ import annotations
 
 import base64
 import errno
+import json
 import os
 import re
 import shlex
@@ -13,7 +14,9 @@ from pathlib import Path
 import ca
 import pytest
 from conftest import Project
-from pretend import GATEWAY, ROOT, World, pages_of, world_of
+from kubernetes_objects import certificate
+from pretend import GATEWAY, ROOT, World, pages_of, world_of, written_out
+from recording import Answer, Call
 
 APPLY = ["apply", "--server-side", "--force-conflicts", "--field-manager=dev-cluster-tasks"]
 
@@ -54,7 +57,7 @@ def labels(world: World) -> dict[str, str]:
 
 
 def asked_for(world: World, host: str) -> list[str]:
-    """How a container on the clusters' network is asked whether it reaches cluster 1 at this host."""
+    """The command that checks whether a container on the clusters' network reaches cluster 1 at this host."""
     return ["docker", "run", "--rm", "--network", "dev-clusters", "--entrypoint", "curl",
             "docker.io/curlimages/curl:8.17.0", "--ipv4", "--silent", "--noproxy", "*", "--output", "/dev/null",
             "--max-time", "5", "--write-out", "%{remote_ip}", f"http://{host}:{world.http(1)}/"]
@@ -98,7 +101,7 @@ def test_every_command_to_a_cluster_names_its_own_kubeconfig_and_context(world: 
     world.env(K3D_KUBECONFIG_TARGET_DIR="~/kubeconfigs")
     world.cluster_list(world.cluster(1), world.cluster(2), world.cluster(3))
     world.fakes.answer("^kubectl .*get-contexts", "k3d-cl1\nk3d-cl2\n")
-    world.fakes.answer("^kubectl .*--context k3d-cl3 .*get deployment nginx curl", exit=1)
+    world.fakes.answer("^kubectl .*--context k3d-cl3 .*exec deployment/curl ", stderr="(NotFound)\n", exit=1)
     world.impatient()
     world.inv(f"k3d-cluster-{task}", "--n", "1,2")
     calls = world.fakes.calls("kubectl") + world.fakes.calls("helm", "upgrade")
@@ -118,18 +121,18 @@ def test_every_command_to_a_cluster_names_its_own_kubeconfig_and_context(world: 
 
 
 def refused(world: World) -> str:
-    """What is said where helm gets no chart."""
+    """The error if helm cannot download a chart."""
     world.fakes.answer("^helm upgrade", stderr="Error: no such host\n", exit=1)
     done = world.inv("k3d-cluster-setup", "--n", "1")
     assert done.returncode == 1
     return done.stderr
 
 
-def test_charts_of_a_helm_repository_are_named_so_and_a_refusal_says_what_may_help(world: World) -> None:
+def test_charts_of_a_helm_repository_are_named_so_and_a_failure_says_what_may_help(world: World) -> None:
     world.env(CHART_SOURCE="https://charts.example.com/jetstack/")
     said = refused(world)
     assert said.count("  | Error: no such host\n") == 2, "both charts, which are fetched side by side, are told"
-    assert "CHART_SOURCE in .env may name a mirror" in said
+    assert "set CHART_SOURCE in .env to a mirror" in said
     label = labels(world)
     where = ["--repo", "https://charts.example.com/jetstack", "--version"]
     assert sorted(world.fakes.calls("helm", "upgrade")) == [
@@ -144,7 +147,7 @@ def test_charts_of_a_folder_are_its_files_and_a_missing_one_is_named_before_anyt
     world.env(CHART_SOURCE="~/my charts")
     (charts / "cert-manager-v1.21.2.tgz").touch()
     done = world.inv("k3d-cluster-setup", "--n", "1")
-    assert "is a folder without trust-manager-v0.26.0.tgz: helm pull brings them there" in done.stderr
+    assert "is a folder without trust-manager-v0.26.0.tgz. Download with: helm pull" in done.stderr
     assert world.changes() == []
 
     (charts / "trust-manager-v0.26.0.tgz").touch()
@@ -177,38 +180,49 @@ def base64_of(*certificates: ca.Signed) -> str:
     return base64.b64encode(b"".join(certificate.pem for certificate in certificates)).decode()
 
 
-def test_what_the_original_taskfile_left_is_taken_over(world: World) -> None:
+def chart_config(manager: str) -> str:
+    """The HelmChartConfig of Traefik, created by this one; without a label if that is empty."""
+    labels = {"app.kubernetes.io/managed-by": manager} if manager else {}
+    return json.dumps({"metadata": {"name": "traefik", "labels": labels}})
+
+
+def test_what_the_original_taskfile_left_is_adopted(world: World) -> None:
     world.cluster_list(world.cluster(1, network="k3d-cl1"))
     world.fakes.answer("^kubectl .*get secret root-ca", base64_of(ROOT))
-    world.fakes.answer("^kubectl .*get configmap coredns-custom", "k3d.internal:53 {}")
-    world.fakes.answer("^kubectl .*get helmchartconfig traefik", "traefik taskfile-dev-cluster-config")
+    rules = {"data": {"k3d.internal.server": "k3d.internal:53 {}", "other.server": "example.com:53 {}"}}
+    world.fakes.answer("^kubectl .*get configmap coredns-custom", json.dumps(rules))
+    world.fakes.answer("^kubectl .*get helmchartconfig traefik", chart_config("taskfile-dev-cluster-config"))
+    world.fakes.answer("^kubectl .*get secret trust-manager-tls", "trust-manager-tls\t")
     done = world.inv("k3d-cluster-configure", "--n", "1")
     assert done.returncode == 0, done.stderr
-    assert "intermediate certificate: made, the root itself was in the cluster" in done.stdout
+    assert "intermediate certificate: created; the cluster had the root itself" in done.stdout
     assert "key k3d.internal.server of the original Taskfile in coredns-custom: removed" in done.stdout
+    assert [*world.kubectl(1), "-n", "cert-manager", "delete", "secret", "trust-manager-tls"] in world.changes()
     assert applied(world, "intermediate/issuer-secret.yaml") in world.changes()
     assert applied(world, "traefik.yaml") in world.changes()
     assert patched(world, "configmap", "coredns-custom", "coredns-custom-remove.yaml") in world.changes()
     assert Path(rendered(world, "coredns-custom-remove.yaml")).read_text() == "data:\n  k3d.internal.server: null\n"
-    assert world.fakes.calls("docker", "network", "create"), "the way to other clusters needs it"
+    assert world.fakes.calls("docker", "network", "create"), "the route to other clusters needs it"
 
 
-def test_a_leaf_of_an_earlier_intermediate_is_made_again_and_those_of_others_stay(world: World) -> None:
+def test_a_leaf_of_a_former_intermediate_is_reissued_and_those_of_others_stay(world: World) -> None:
     world.cluster_list(world.cluster(1))
     present, earlier = (ca.authority("cl1.k3d.internal", issuer=ROOT, pathlen=0) for _ in range(2))
     world.fakes.answer("^kubectl .*get secret root-ca", base64_of(present, ROOT))
 
     def secrets(issuer: ca.Signed) -> str:
         new, old = (base64_of(ca.leaf(authority, "a.cl1.k3d.internal")) for authority in (issuer, earlier))
-        return f"shop web {new}\nshop deleted {old}\nshop other {old}\nkube-system k3s {old}\n"
+        rows = (("shop", "web", new), ("shop", "deleted", old), ("shop", "other", old), ("kube-system", "k3s", old),
+                ("shop", "empty", ""))
+        return "".join("\t".join(row) + "\n" for row in rows)
 
-    certificates = "shop web ClusterIssuer/root-ca\nshop other Issuer/root-ca\n"
-    world.fakes.answer("^kubectl .*get certificates -A", certificates)
+    listed = [certificate("shop", "web"), certificate("shop", "empty"), certificate("shop", "other", issuer="Issuer")]
+    world.fakes.answer("^kubectl .*get certificates -A", json.dumps({"items": listed}))
     world.fakes.answer("^kubectl .*get secrets -A", secrets(earlier))
     world.fakes.answer("^kubectl .*get secrets -A", secrets(present), after="annotate secret web")
     done = world.inv("k3d-cluster-configure", "--n", "1")
     assert done.returncode == 0, done.stderr
-    assert "certificates of an earlier issuer: made again: shop/web" in done.stdout
+    assert "certificates of a former issuer: reissued: shop/web " in done.stdout
     assert "intermediate certificate: kept" in done.stdout
     assert [words for words in world.changes() if "annotate" in words] == [
         [*world.kubectl(1), "-n", "shop", "annotate", "secret", "web", "--overwrite",
@@ -216,16 +230,20 @@ def test_a_leaf_of_an_earlier_intermediate_is_made_again_and_those_of_others_sta
     assert not [words for words in world.changes() if "delete" in words], "until then it is served as before"
 
 
-def test_what_is_not_ours_is_left_and_a_host_that_cannot_be_reached_is_told(world: World) -> None:
+@pytest.mark.parametrize("manager", ["someone-else", ""])
+def test_what_is_not_ours_stays_and_a_host_that_cannot_be_reached_is_reported(world: World, manager: str) -> None:
     world.network(there=True, gateway="127.0.0.9", subnet="172.30.0.0/16")
     world.cluster_list(world.cluster(1))
     world.fakes.answer("^docker run ", exit=7)
-    world.fakes.answer("^kubectl .*get helmchartconfig traefik", "traefik someone-else")
+    world.fakes.answer("^kubectl .*get helmchartconfig traefik", chart_config(manager))
+    world.fakes.answer("^kubectl .*get secret trust-manager-tls", "trust-manager-tls\tHelm")
     done = world.inv("k3d-cluster-configure", "--n", "1")
     assert done.returncode == 0, done.stderr
-    assert "! cl1 │ Traefik's access log: left as it is: the HelmChartConfig traefik is not ours." in done.stdout
+    assert ("! cl1 │ Traefik's access log: not changed, because the HelmChartConfig traefik was not created by these "
+            "tasks.") in done.stdout
     assert applied(world, "traefik.yaml") not in world.changes()
-    assert "! cl1 │ way to other clusters: a container cannot reach this host" in done.stdout
+    assert not [words for words in world.changes() if "trust-manager-tls" in words]
+    assert "! cl1 │ route to other clusters: a container cannot reach this machine" in done.stdout
     assert "sudo ufw allow in from 172.30.0.0/16" in done.stdout
 
 
@@ -240,7 +258,7 @@ def test_an_engine_in_a_virtual_machine_is_asked_for_this_hosts_address(world: W
     assert "60 IN A 192.168.127.254" in Path(rendered(world, "coredns-custom.yaml")).read_text()
 
 
-def test_an_api_that_fails_for_a_moment_does_not_cost_a_good_intermediate(world: World) -> None:
+def test_a_valid_intermediate_is_not_replaced_if_the_api_fails_for_a_moment(world: World) -> None:
     world.cluster_list(world.cluster(1))
     world.fakes.answer("^kubectl .*get secret root-ca", stderr="Error: etcdserver: request timed out\n", exit=1)
     done = world.inv("k3d-cluster-configure", "--n", "1")
@@ -254,15 +272,29 @@ def test_an_api_that_fails_for_a_moment_does_not_cost_a_good_intermediate(world:
 
 @pytest.fixture
 def examples(world: World) -> World:
-    """A cluster in which everything works, and a look at it that is not repeated."""
+    """A cluster in which everything works, with checks that are not retried."""
     world.impatient()
     world.cluster_list(world.cluster(1))
     (world.project.root / "usr/local/share/ca-certificates").mkdir(parents=True)  # Debian
-    for number in (1, 2):
-        world.fakes.answer(f"^kubectl .*exec .* https?://example-nginx.cl{number}.",
-                           f"<h1>Hello from cl{number}.k3d.internal</h1>")
+    world.fakes.behave("kubectl", curl_in_pod)
     world.fakes.answer("^kubectl .*exec deployment/curl-no-bundle", stderr="curl: (60) SSL problem\n", exit=60)
     return world
+
+
+def curl_in_pod(call: Call) -> Answer | None:
+    """The pod `curl` gets the page of each URL's cluster, but for cl3, which has no examples."""
+    if "deployment/curl" not in call.words:
+        return None
+    clusters = [name for name in map(CLUSTER_OF_URL.match, call.words) if name]
+    found = [(0, 404, "404 page not found\n") if name[1] == "cl3" else (0, 200, page(name[1])) for name in clusters]
+    return Answer(written_out(*found))
+
+
+CLUSTER_OF_URL = re.compile(r"https?://example-nginx\.(cl\d)\.")
+
+
+def page(cluster: str) -> str:
+    return f"<h1>Hello from {cluster}.k3d.internal</h1>"
 
 
 def table(stdout: str) -> list[list[str]]:
@@ -281,7 +313,7 @@ def reached(world: World, source: str, number: int) -> list[list[str]]:
             ["✓", source, url(world, number, "https"), f"page of cl{number}, certificate verified"]]
 
 
-def test_examples_that_work_from_everywhere_end_well_and_say_what_this_machine_lacks(examples: World) -> None:
+def test_examples_that_work_from_everywhere_pass_and_report_what_this_machine_lacks(examples: World) -> None:
     dry = examples.inv("--dry", "k3d-cluster-examples", "--n", "1")
     with pages_of(examples, 1):
         done = examples.inv("k3d-cluster-examples", "--n", "1")
@@ -290,7 +322,7 @@ def test_examples_that_work_from_everywhere_end_well_and_say_what_this_machine_l
     assert rows == [
         *reached(examples, "this machine", 1),
         *reached(examples, "pod in cl1", 1),
-        ["✓", "pod in cl1 without bundle", url(examples, 1, "https"), "refused, as it must be"],
+        ["✓", "pod in cl1 without bundle", url(examples, 1, "https"), "rejected, as expected"],
     ]
     name = "example-nginx.cl1.k3d.internal"
     assert resolver == ["!", "this machine's resolver", name, "not resolved"]
@@ -302,11 +334,11 @@ def test_examples_that_work_from_everywhere_end_well_and_say_what_this_machine_l
     assert dry.stdout.splitlines()[-1] == shlex.join(examples.changes()[0])
 
 
-def test_what_does_not_work_is_red_named_again_at_the_end_and_ends_with_1(examples: World) -> None:
+def test_what_does_not_work_is_red_and_listed_again_at_the_end(examples: World) -> None:
     """Among it a pod without the bundle that accepts the certificate, and a page that is another cluster's."""
-    examples.fakes.answer("^kubectl .*exec deployment/curl-no-bundle", "<h1>Hello from cl1.k3d.internal</h1>")
-    examples.fakes.answer("^kubectl .*exec deployment/curl .* http://", "<h1>Hello from cl2.k3d.internal</h1>")
-    examples.fakes.answer("^kubectl .*exec deployment/curl .* https://", stderr="curl: (6) no such host\n", exit=6)
+    examples.fakes.answer("^kubectl .*exec deployment/curl-no-bundle", page("cl1"))
+    examples.fakes.answer("^kubectl .*exec deployment/curl ", written_out((0, 200, page("cl2")), (35, 0, "TLS alert")),
+                          exit=35)
     done = examples.inv("k3d-cluster-examples", "--n", "1", LANG="C", LC_ALL="C", PYTHONIOENCODING="ascii")
     assert done.returncode == 1
     assert done.stdout.count("\n?  this machine") == 2, "no terminal of ASCII alone breaks the table"
@@ -315,27 +347,32 @@ def test_what_does_not_work_is_red_named_again_at_the_end_and_ends_with_1(exampl
         "5 of 7 checks failed:",
         f"  this machine to {url(examples, 1, 'http')}: {refused}",
         f"  this machine to {url(examples, 1, 'https')}: {refused}",
-        f"  pod in cl1 to {url(examples, 1, 'http')}: not the page of cl1: '<h1>Hello from cl2.k3d.internal</h1>'",
-        f"  pod in cl1 to {url(examples, 1, 'https')}: curl: (6) no such host",
-        f"  pod in cl1 without bundle to {url(examples, 1, 'https')}: accepted a certificate that it must refuse",
+        f"  pod in cl1 to {url(examples, 1, 'http')}: got a different page than cl1's: '{page('cl2')}'",
+        f"  pod in cl1 to {url(examples, 1, 'https')}: traefik-internal of cl1: TLS alert",
+        f"  pod in cl1 without bundle to {url(examples, 1, 'https')}: accepted a certificate that it must reject",
     ]
 
 
-def test_other_clusters_that_run_are_asked_in_both_directions_or_shown_in_grey(examples: World) -> None:
+def test_other_running_clusters_are_checked_in_both_directions_or_shown_in_grey(examples: World) -> None:
     examples.cluster_list(*(examples.cluster(number, running=number < 4) for number in (1, 2, 3, 4)))
-    examples.fakes.answer("^kubectl .*--context k3d-cl3 .*get deployment nginx curl", exit=1)
+    examples.fakes.answer("^kubectl .*--context k3d-cl3 .*exec deployment/curl ", exit=1,
+                          stderr='Error from server (NotFound): deployments.apps "curl" not found\n')
     with pages_of(examples, 1):
         done = examples.inv("k3d-cluster-examples", "--n", "1")
     assert done.returncode == 0, done.stderr
     rows = table(done.stdout)
-    assert rows[5:9] == [*reached(examples, "pod in cl1", 2), *reached(examples, "pod in cl2", 1)]
-    assert rows[9] == ["-", "cl3", "no examples there yet: inv k3d-cluster-examples --n 3"]
+    assert rows[:9] == [
+        *reached(examples, "this machine", 1),
+        *reached(examples, "pod in cl1", 1), *reached(examples, "pod in cl1", 2),
+        *reached(examples, "pod in cl2", 1),
+        ["-", "the examples are not installed in cl3: inv k3d-cluster-examples --n 3"],
+    ]
     assert len(rows) == 12 and "cl4" not in done.stdout
 
 
-def test_a_cluster_without_an_issuer_is_named_with_the_way_to_one(examples: World) -> None:
+def test_a_cluster_without_an_issuer_is_reported_with_the_command_that_sets_it_up(examples: World) -> None:
     examples.fakes.answer("^kubectl .*get clusterissuer root-ca", exit=1)
     done = examples.inv("k3d-cluster-examples", "--n", "1")
     assert done.returncode == 1
-    assert "cl1 does not answer, or has no issuer root-ca. Bring it up with: inv k3d-cluster-setup --n 1" in done.stderr
+    assert "cl1 does not answer, or has no issuer root-ca. Set it up with: inv k3d-cluster-setup --n 1" in done.stderr
     assert examples.changes() == []

@@ -1,14 +1,17 @@
-"""Another root: the same key with new dates, or a new key, and no moment in which something running is not trusted."""
+"""Replacing the root: the same key with new dates, or a new key, while everything that is running stays trusted."""
 
 from __future__ import annotations
 
 import base64
+import json
 import re
 import shlex
 import shutil
 import stat
 import subprocess
+import time
 from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import ca
@@ -21,6 +24,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from machine import become
 from pretend import ROOT, World, world_of
 from recording import Answer, Call
+
+from tasks.in_cluster import bundle
 
 pytestmark = pytest.mark.skipif(not shutil.which("openssl"), reason="openssl is not installed")
 
@@ -161,17 +166,17 @@ def test_the_same_key_gets_new_dates_everywhere_and_nothing_else_changes(renewal
     assert [extension.value for extension in after.certificate.extensions] == [
         extension.value for extension in before.certificate.extensions]
     renewal.is_settled()
-    assert "intermediate certificate: made, the old chain did not end in the root" in said
+    assert "intermediate certificate: created; the cluster had a chain that does not end with the root" in said
 
 
-def test_a_root_that_has_ended_is_renewed(renewal: Renewal) -> None:
+def test_an_expired_root_is_renewed(renewal: Renewal) -> None:
     root = renewal.root.certificate
     ended = x509.CertificateBuilder(
         root.issuer, root.subject, root.public_key(), 7, ca.NOW - 4000 * ca.DAY, ca.NOW - ca.DAY, [*root.extensions],
     ).sign(renewal.root.key, SHA256())
     renewal.good("untrust")
     (renewal.folder / "internal-ca.crt").write_bytes(ended.public_bytes(Encoding.PEM))
-    assert "For a new one: inv cert-renew\n" in renewal.inv("cert").stderr
+    assert "To replace it: inv cert-renew\n" in renewal.inv("cert").stderr
     renewal.good("cert-renew")
     assert renewal.root.certificate.public_key() == root.public_key()
     renewal.is_settled()
@@ -194,6 +199,33 @@ def test_a_new_key_takes_over_in_an_order_in_which_both_roots_are_trusted_first(
     assert story == ["into the store", "into the Bundle", "intermediate", "out of the store", "into the Bundle"]
 
 
+BUNDLE = {"configMap": {"name": "default-ca-bundle"}}
+
+
+@pytest.mark.parametrize(("volumes", "waits"), [
+    ([{"emptyDir": {}}, BUNDLE], True),
+    ([{"projected": {"sources": [{"secret": {"name": "default-ca-bundle"}}, BUNDLE]}}], True),
+    ([{"configMap": {"name": "another"}}, {"secret": {"secretName": "default-ca-bundle"}}], False),
+], ids=["mounted", "projected", "not mounted"])
+def test_a_new_key_waits_for_pods_that_mount_the_bundle(
+    renewal: Renewal, volumes: list[dict[str, object]], waits: bool
+) -> None:
+    def ago(seconds: int) -> str:
+        return f"{datetime.now(timezone.utc) - timedelta(seconds=seconds):%Y-%m-%dT%H:%M:%SZ}"
+
+    pods = [{"metadata": {"name": "idle"}, "spec": {}}, {"metadata": {"name": "web"}, "spec": {"volumes": volumes}}]
+    fields = [{"manager": "dev-cluster-tasks", "time": ago(50)}, {"manager": "someone", "time": ago(0)},
+              {"manager": "dev-cluster-tasks", "time": ago(500)}, {"manager": "dev-cluster-tasks"}]
+    renewal.fakes.answer("^kubectl .*get pods -A ", json.dumps({"items": pods}))
+    renewal.fakes.answer("^kubectl .*get configmap root-ca ", json.dumps({"metadata": {"managedFields": fields}}))
+    renewal.project.patches.append((bundle, "IN_PODS_SECONDS", 55))
+    started = time.monotonic()
+    said = renewal.good("cert-renew", "--new-key")
+    assert ("both roots in pods: updated" in said) == waits
+    assert time.monotonic() - started < 45, "only the rest of the time is waited for"
+    assert "both roots in pods" not in renewal.good("cert-renew"), "the former root is enough for the same key"
+
+
 def label(root: ca.Signed, folder: Path) -> str:
     file = folder / "root.crt"
     file.write_bytes(root.pem)
@@ -203,23 +235,23 @@ def label(root: ca.Signed, folder: Path) -> str:
 def test_a_weak_root_of_the_original_is_followed_by_one_for_our_domains_alone(renewal: Renewal) -> None:
     weak = ca.root_of_the_original("internal")
     ca.put(renewal.folder, weak.pem, weak.key_pem())
-    assert "For a new one: inv cert-renew --new-key" in renewal.good("cert")
+    assert "To replace it: inv cert-renew --new-key" in renewal.good("cert")
     renewal.good("cert-renew", "--new-key")
     constraints = renewal.root.certificate.extensions.get_extension_for_class(x509.NameConstraints).value
     assert [name.value for name in constraints.permitted_subtrees or []] == ["k3d.internal"]
-    assert "weaker" not in renewal.good("cert")
+    assert "weakness" not in renewal.good("cert")
 
 
 def key_in(renewal: Renewal, name: str) -> bytes:
     return (renewal.folder / name).read_bytes()
 
 
-def test_a_stopped_cluster_holds_the_old_root_up_and_whoever_configures_it_ends_the_renewal(renewal: Renewal) -> None:
+def test_a_stopped_cluster_keeps_the_former_root_and_configuring_it_ends_the_renewal(renewal: Renewal) -> None:
     world, old, key = renewal.world, renewal.root, key_in(renewal, "internal-ca.key")
     world.cluster_list(world.cluster(1), world.cluster(2, running=False))
     said = renewal.good("cert-renew", "--new-key")
     both = {old.pem.decode(), renewal.root.pem.decode()}
-    assert "    cl2 does not run, and cannot be asked: inv k3d-cluster-setup --n 2\n" in said
+    assert "    cl2 is not running, so it cannot be checked: inv k3d-cluster-setup --n 2\n" in said
     assert renewal.trusted == both and renewal.bundled == renewal.root.pem.decode() + old.pem.decode()
     renewal.chain[0].verify_directly_issued_by(renewal.root.certificate)
     assert stat.S_IMODE((renewal.folder / "internal-ca.retiring.key").stat().st_mode) == 0o600
@@ -242,7 +274,7 @@ def test_a_stopped_cluster_holds_the_old_root_up_and_whoever_configures_it_ends_
 
     world.cluster_list(world.cluster(1))
     said = renewal.good("k3d-cluster-configure", "--n", "1")
-    assert "old root: gone from stores and bundles" in said
+    assert "former root: removed from trust stores and bundles" in said
     renewal.is_settled()
 
 
@@ -253,7 +285,7 @@ def test_a_cluster_that_runs_and_does_not_answer_stops_it_before_anything_is_sig
     world.cluster_list(world.cluster(1), world.cluster(2))
     renewal.fakes.answer("^kubectl .*--context k3d-cl2 .*get secret root-ca", stderr="connection refused\n", exit=1)
     done = renewal.inv("cert-renew", "--new-key")
-    assert done.returncode == 1 and "cl2 runs and does not answer" in done.stderr
+    assert done.returncode == 1 and "cl2 is running but does not answer" in done.stderr
     assert "inv k3d-cluster-stop --n 2" in done.stderr
     assert renewal.chain == chain and len(renewal.trusted) == 2
 
@@ -269,7 +301,7 @@ def test_a_cluster_of_another_tld_or_not_configured_is_left_alone(renewal: Renew
     renewal.is_settled()
 
 
-# --- broken off -------------------------------------------------------------------------------------------------------
+# --- interrupted ------------------------------------------------------------------------------------------------------
 
 COMMANDS = [
     "^openssl ecparam .*/.new/", "^openssl req -new .*/.new/", "^openssl req -x509", "^install ",
@@ -325,7 +357,7 @@ def lay(renewal: Renewal, root: ca.Signed, key: bool = True) -> None:
     (renewal.folder / "internal-ca.retiring.crt").write_bytes(root.pem)
 
 
-def test_killed_between_the_new_key_and_its_certificate_the_key_is_used_and_every_task_names_the_way_on(
+def test_killed_between_the_new_key_and_its_certificate_the_key_is_used_and_every_task_names_cert_renew(
     renewal: Renewal,
 ) -> None:
     lay(renewal, renewal.root)
@@ -333,17 +365,17 @@ def test_killed_between_the_new_key_and_its_certificate_the_key_is_used_and_ever
     (renewal.folder / "internal-ca.key").write_bytes(key)
     for words in (("cert",), ("k3d-cluster-configure", "--n", "1")):
         done = renewal.inv(*words)
-        assert done.returncode == 1 and "inv cert-renew, which was broken off and goes on" in done.stderr
+        assert done.returncode == 1 and "inv cert-renew, which resumes the interrupted renewal" in done.stderr
     renewal.good("cert-renew")
     assert (renewal.folder / "internal-ca.key").read_bytes() == key
     renewal.is_settled()
 
 
-def test_killed_before_there_is_a_new_root_configure_says_so_and_takes_nothing_away(renewal: Renewal) -> None:
+def test_killed_before_there_is_a_new_root_configure_says_so_and_removes_nothing(renewal: Renewal) -> None:
     before = renewal.root
     lay(renewal, before)
     said = renewal.good("k3d-cluster-configure", "--n", "1")
-    assert "there is no new root yet. It goes on with: inv cert-renew" in said
+    assert "interrupted before it created the new root. Resume it with: inv cert-renew" in said
     assert renewal.root.pem == before.pem and renewal.trusted == {before.pem.decode()}
     renewal.good("cert-renew")
     assert renewal.root.key_pem() != before.key_pem()
@@ -360,18 +392,19 @@ def test_killed_between_the_old_roots_two_files_the_rest_goes(renewal: Renewal) 
 
 
 @pytest.mark.parametrize("words", [("cert-renew",), ("cert-renew", "--new-key")])
-def test_a_rehearsal_tells_the_whole_way_and_changes_nothing(renewal: Renewal, words: tuple[str, ...]) -> None:
+def test_a_dry_run_describes_all_steps_and_changes_nothing(renewal: Renewal, words: tuple[str, ...]) -> None:
     state = renewal.state()
     said = renewal.good("--dry", *words)
     assert renewal.state() == state and not renewal.world.changes()
-    assert "# both roots: into the bundles of the clusters that run (cl1)" in said
+    assert "# add both roots to the bundles of the running clusters (cl1)" in said
     assert ("openssl x509 -sha256" in said) != ("openssl ecparam" in said)
-    assert said.rstrip().endswith("# then the old root: out of stores and bundles, its files deleted")
+    assert said.rstrip().endswith(
+        "# then remove the former root from trust stores and bundles, and delete its files")
 
 
 def test_what_needs_root_is_printed_once_there_is_a_new_root_to_print(renewal: Renewal) -> None:
     early = renewal.inv("cert-renew", "--print-sudo")
-    assert early.returncode == 1 and "No renewal was begun" in early.stderr
+    assert early.returncode == 1 and "No renewal is in progress" in early.stderr
     renewal.fakes.answer("^install ", stderr="no\n", exit=1, before="^install (?s:.*)")
     assert renewal.inv("cert-renew", "--new-key").returncode == 1
     script = renewal.good("cert-renew", "--print-sudo")
@@ -381,13 +414,13 @@ def test_what_needs_root_is_printed_once_there_is_a_new_root_to_print(renewal: R
 
 
 @pytest.mark.parametrize(("state", "why"), [
-    ("no root", "There is no root certificate authority"),
-    ("no key", "the key is missing"),
+    ("no root", "There is no root CA: "),
+    ("no key", "internal-ca.key is missing"),
     ("unreadable retiring certificate", "internal-ca.retiring.crt cannot be read"),
-    ("a retiring key of nobody", "internal-ca.retiring.key is no copy of internal-ca.key"),
-    ("another renewal", "A renewal with the same key is not finished yet"),
+    ("a retiring key of nobody", "internal-ca.retiring.key is not a copy of internal-ca.key"),
+    ("another renewal", "A renewal with the same key is in progress"),
 ])
-def test_a_state_that_is_none_of_its_own_is_refused_and_stays(renewal: Renewal, state: str, why: str) -> None:
+def test_a_state_that_it_cannot_continue_is_refused_and_stays(renewal: Renewal, state: str, why: str) -> None:
     certificate, key = renewal.folder / "internal-ca.crt", renewal.folder / "internal-ca.key"
     if state == "no root":
         certificate.unlink()

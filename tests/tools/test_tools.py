@@ -1,4 +1,4 @@
-"""The programs that the tasks run: the table of them, and getting k3d, helm and kubectl from an HTTPS server."""
+"""The programs that the tasks need: the table, and the download of k3d, helm and kubectl from an HTTPS server."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def sha256(content: bytes) -> str:
 
 
 class Vendor(http.server.ThreadingHTTPServer):
-    """Serves files over HTTPS as the three vendors lay them out, and remembers what was asked for."""
+    """Serves files over HTTPS at the paths of the three vendors, and records the requests."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(("127.0.0.1", 0), Download)
@@ -166,10 +166,10 @@ def test_the_table_says_what_is_needed_what_was_found_and_what_to_do(laptop: Lap
     laptop.fakes.answer("^docker version", stderr="Cannot connect to the Docker daemon\n", exit=1)
     done = laptop.inv("tools")
     bin, table = laptop.fakes.bin, rows(done.stdout)
-    assert (done.returncode, done.stderr) == (1, "Not ready to be used: docker, k3d, helm.\n")
+    assert (done.returncode, done.stderr) == (1, "Cannot be used: docker, k3d, helm.\n")
     assert {tool: row[0] for tool, row in table.items()} == {
         "docker": "✗", "k3d": "✗", "helm": "✗", "kubectl": "✓", "openssl": "✓"}
-    assert " ".join(table["k3d"]).startswith(f"✗ 5.7.1 or newer v5.7.0 {bin}/k3d k3d 5.7.1 or newer is needed, and ")
+    assert " ".join(table["k3d"]).startswith(f"✗ 5.7.1 or newer v5.7.0 {bin}/k3d k3d 5.7.1 or newer is needed, but ")
     assert "its engine does not answer (Cannot connect to the Docker daemon): start Docker" in done.stdout
     assert " ".join(table["helm"]).startswith("✗ 3.14.0 or newer helm is not installed: inv tools --install, brew ")
     assert table["kubectl"] == ["✓", "v1.30.1", f"{bin}/kubectl", "pinned:", KUBECTL]
@@ -188,25 +188,25 @@ def test_everything_in_its_place_ends_well_and_one_of_ours_in_another_version_is
 
 
 def test_a_tool_that_does_not_run_is_no_tool_and_is_replaced(laptop: Laptop) -> None:
-    """As a wrapper of asdf or mise with nothing behind it."""
+    """Such as a wrapper of asdf or mise without a version."""
     laptop.has(k3d=SAYS["k3d"], helm=SAYS["helm"], kubectl="")
     laptop.fakes.answer("^kubectl", stderr="No version is set for kubectl\n", exit=126)
     done = laptop.inv("tools")
-    assert (done.returncode, done.stderr) == (1, "Not ready to be used: kubectl.\n")
-    assert "kubectl does not say its version (try: kubectl version --client): inv tools --install, " in done.stdout
+    assert (done.returncode, done.stderr) == (1, "Cannot be used: kubectl.\n")
+    assert "kubectl does not report its version (try: kubectl version --client): inv tools --install, " in done.stdout
     done = laptop.inv("tools", "--install")
     assert done.returncode == 0, done.stderr
     assert installed(laptop) == ["kubectl"]
 
 
-# --- getting them -----------------------------------------------------------------------------------------------------
+# --- installing them --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("system", "machine", "build"), [
     ("Linux", "x86_64", ("linux", "amd64")), ("Linux", "aarch64", ("linux", "arm64")),
     ("Darwin", "arm64", ("darwin", "arm64")),
 ])
-def test_what_is_missing_too_old_or_left_half_done_is_got_checked_and_used_first_and_then_is_there(
+def test_tools_that_are_missing_or_too_old_are_installed_and_win(
     laptop: Laptop, system: str, machine: str, build: tuple[str, str]
 ) -> None:
     laptop.platform(system, machine)
@@ -281,15 +281,16 @@ def serve_what_does_not_run(vendor: Vendor) -> None:
 
 @pytest.mark.parametrize(("trouble", "told"), [
     (change_the_file, ["k3d-linux-amd64 has the wrong checksum. Nothing was installed.\n"
-                       "  expected {right} (from {sums})\n  found    {wrong} (from {file})\n"]),
+                       "  expected {right} (from {sums})\n  actual   {wrong} (from {file})\n"]),
     (cut_the_connection, ["k3d: curl exited with code 18.", "{file}"]),
-    (take_the_file_away, ["k3d: curl exited with code 22.", "404", "Is there such a version for linux on amd64?"]),
+    (take_the_file_away, ["k3d: curl exited with code 22.", "404",
+                          "Check that this version exists for linux on amd64."]),
     (take_the_checksums_away, ["k3d: curl exited with code 22.", "{sums}"]),
-    (leave_our_line_out, ["{sums} has no checksum of k3d-linux-amd64. Nothing was installed."]),
-    (serve_a_login_page, ["{sums} has no checksum of k3d-linux-amd64."]),
+    (leave_our_line_out, ["{sums} has no checksum for k3d-linux-amd64. Nothing was installed."]),
+    (serve_a_login_page, ["{sums} has no checksum for k3d-linux-amd64."]),
     (leave_https, ["k3d: curl exited with code 1."]),
-    (serve_another_version, ["{file}: the checksum is right, but asked for its version, the program says v5.8.2."]),
-    (serve_what_does_not_run, ["{file}: the checksum is right, but asked for its version, the program says nothing."]),
+    (serve_another_version, ["{file}: the checksum is correct, but the program reports version v5.8.2."]),
+    (serve_what_does_not_run, ["{file}: the checksum is correct, but the program reports no version."]),
 ])
 def test_what_is_not_the_whole_right_program_replaces_nothing_and_is_told(
     laptop: Laptop, trouble: Any, told: list[str]
@@ -322,7 +323,7 @@ def test_an_archive_of_another_form_is_told(laptop: Laptop, content: bytes) -> N
     laptop.vendor.files |= {f"/helm/{name}": content, f"/helm/{name}.sha256sum": f"{sha256(content)} *{name}".encode()}
     done = laptop.inv("tools", "--install")
     assert done.returncode == 1
-    assert f"{name} has the right checksum, but linux-amd64/helm cannot be read from it" in done.stderr
+    assert f"{name} has the correct checksum, but linux-amd64/helm cannot be extracted" in done.stderr
     assert not [*laptop.own.rglob("*")]
 
 
@@ -341,7 +342,7 @@ def test_without_curl_nothing_is_begun(laptop: Laptop) -> None:
     (laptop.system / "curl").unlink()
     done = laptop.inv("tools", "--install")
     assert (done.returncode, done.stderr) == (
-        1, "Before this can run:\n  curl is not installed: your system's package curl\n")
+        1, "This task cannot run yet:\n  curl is not installed: your system's package curl\n")
     assert not laptop.own.exists()
 
 
@@ -356,7 +357,7 @@ def test_a_machine_without_builds_and_a_pinned_version_that_is_too_old_are_told(
     laptop.platform("Linux", "riscv64")
     done = laptop.inv("tools", "--install")
     assert done.returncode == 1
-    assert done.stderr.startswith("inv tools --install knows no builds for Linux on riscv64. By hand:\n"
+    assert done.stderr.startswith("inv tools --install has no builds for Linux on riscv64. Install by hand:\n"
                                   "  k3d: https://k3d.io/stable/#installation\n")
     laptop.platform("Linux", "x86_64")
     laptop.env(K3D_VERSION="v5.7.0")
@@ -401,13 +402,13 @@ import sys
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
 from invoke import Context
-from tasks import values
-values.PROJECT = Path(sys.argv[2])
-from tasks.settings import load
-from tasks.shell import Shell
-from tasks.tools import offer
+from tasks.core import setting_types
+setting_types.PROJECT = Path(sys.argv[2])
+from tasks.core.settings import load
+from tasks.core.shell import Shell
+from tasks.tools.install import offer_install
 settings = load()
-offer(Shell(Context(), settings.environment), settings, yes=sys.argv[3:] == ["yes"])
+offer_install(Shell(Context(), settings.environment), settings, yes=sys.argv[3:] == ["yes"])
 print("went on")
 """
 QUESTION = f"Install k3d {K3D}, helm {HELM} into .tools/bin? [Y/n] "

@@ -78,12 +78,12 @@ class App:
         answer("^kubectl .*get nodes,namespaces", json.dumps({"items": self.objects()}))
         if self.api_error:
             answer("^kubectl .*get nodes,namespaces", stderr=self.api_error, exit=1)
-        certificates = [] if self.certificate in self.missing else [self.certificate]
-        answer("^kubectl .*get clusterissuers,certificates", json.dumps({"items": certificates}))
+        present = [] if self.certificate in self.missing else [self.certificate]
+        answer("^kubectl .*get clusterissuers,certificates", json.dumps({"items": present}))
         chain = base64.b64encode(self.intermediate.pem + ROOT.pem).decode()
         answer("^kubectl .*get secret root-ca", chain)
-        answer("^kubectl .*get certificates -A .*jsonpath", "web shop-cert ClusterIssuer/root-ca\n")
-        answer("^kubectl .*get secrets -A", f"web shop-cert {base64.b64encode(self.leaf.pem).decode()}\n")
+        answer("^kubectl .*get certificates -A ", json.dumps({"items": [certificate("web", "shop-cert")]}))
+        answer("^kubectl .*get secrets -A", f"web\tshop-cert\t{base64.b64encode(self.leaf.pem).decode()}\n")
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Trace the URL, or with these words."""
