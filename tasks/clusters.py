@@ -18,8 +18,9 @@ from tasks.cluster.lifecycle import delete, start_all, stop
 from tasks.cluster.selection import ALL_HELP, N_HELP, open_clusters, require_existing
 from tasks.cluster.setup import configure, setup
 from tasks.core import settings as configuration
+from tasks.core.browser_ports import describe_blocked
 from tasks.core.invoke_patches import ClusterTask, PlainTask
-from tasks.core.progress import per_cluster
+from tasks.core.progress import per_cluster, say
 from tasks.core.shell import Shell, words_after_dashes
 from tasks.core.table import JSON_HELP, print_json, print_table
 from tasks.engine import network
@@ -54,6 +55,8 @@ def k3d_cluster_examples(context: Context, n: str = "") -> None:
     """Install the examples in cluster N and test them"""
     shell, clusters = selection.open_clusters(context, n, "k3d", "kubectl")
     install_and_check(shell, clusters)
+    for line in describe_blocked(clusters):
+        say(line)
 
 
 @task(klass=ClusterTask, help=N_HELP)
@@ -86,13 +89,16 @@ def k3d_cluster_list(context: Context, json: bool = False) -> None:
     shell = Shell(context, settings.environment)
     require(shell, "docker", "k3d")
     found = list_clusters(shell)
+    clusters = own_clusters(settings, found)
     rows = [{"name": cluster.name, "state": found[cluster.name].state, "domain": cluster.domain,
              "http": cluster.http_port, "https": cluster.https_port, "context": cluster.context}
-            for cluster in own_clusters(settings, found)]
+            for cluster in clusters]
     if json:
         print_json(rows)
     elif rows:
         print_table([key.upper() for key in rows[0]], [[str(value) for value in row.values()] for row in rows])
+        for line in describe_blocked(clusters):
+            say(line)
     else:
         print("There are no clusters. Create one with: inv k3d-cluster-setup --n 1")
 

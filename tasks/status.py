@@ -13,6 +13,7 @@ from tasks.ca.intermediate import RENEW_DAYS
 from tasks.ca.load import load_root
 from tasks.ca.root import ROOT_EXPIRES_SOON, RootCA
 from tasks.core import settings as configuration
+from tasks.core.browser_ports import describe_blocked
 from tasks.core.invoke_patches import PlainTask
 from tasks.core.problems import Problem, ProblemExit, Reason, describe, problem
 from tasks.core.progress import say
@@ -52,6 +53,10 @@ def status(context: Context, json: bool = False) -> None:
         print_json({"machine": machine, "clusters": clusters})
     else:
         print_status(machine, clusters)
+        names = [entry["name"] for entry in clusters]
+        for line in describe_blocked(cluster for number in settings.numbers
+                                     if (cluster := settings.cluster(number)).name in names):
+            say(line)
     if any(entry["state"] == "red" for entry in [*machine, *clusters]):
         raise Exit(code=1)
 

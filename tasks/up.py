@@ -16,6 +16,7 @@ from tasks.core.progress import say
 from tasks.core.settings import Settings
 from tasks.core.shell import Shell, words_after_dashes
 from tasks.core.sudo import with_sudo_plan
+from tasks.engine import k3s_arguments
 from tasks.probe.example_page import example_host
 from tasks.rotation import overlap
 from tasks.tools.install import offer_install
@@ -25,6 +26,7 @@ from tasks.tools.install import offer_install
 def up(context: Context, n: str = "0", yes: bool = False) -> None:
     """Set everything up: CA, trust, DNS, cluster, examples"""
     settings = configuration.load()
+    k3s_arguments.check_words(words_after_dashes())
     offer_install(Shell(context, settings.environment), settings, yes)
     shell, clusters = open_clusters(context, n)
     ensure_root(shell, settings)

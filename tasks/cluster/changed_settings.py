@@ -9,7 +9,7 @@ from tasks.core.settings import Cluster, Settings
 from tasks.core.shell import Shell
 from tasks.core.templates import short_hash
 from tasks.core.well_known import COMPANY_CA
-from tasks.engine import network, proxy
+from tasks.engine import k3s_arguments, network, proxy
 from tasks.engine.clusters import K3dCluster
 
 
@@ -30,6 +30,13 @@ def require_published_ports(cluster: Cluster, found: K3dCluster) -> None:
     """Exit if the cluster publishes other ports than the settings say."""
     if wrong := find_port_change(cluster, found):
         raise ProblemExit(wrong, "Change the K3D_PORT_ keys in .env back, or recreate the cluster: "
+                                 f"{recreate_command(cluster)}")
+
+
+def require_needed_parts(cluster: Cluster, found: K3dCluster) -> None:
+    """Exit when a part of k3s is left out of it that would be waited for in vain."""
+    if wrong := k3s_arguments.find_problem(k3s_arguments.of_cluster(found)):
+        raise ProblemExit(wrong, f"{cluster.name} was created with it. To recreate it without: "
                                  f"{recreate_command(cluster)}")
 
 
@@ -73,7 +80,7 @@ def find_changed_settings(shell: Shell, cluster: Cluster, found: K3dCluster) -> 
         yield problem(ChangedSetting.COMPANY_CA_CHANGED, wanted="".join(company), found=", ".join(mounts) or "none")
     if found.registries != registries_hash(settings):
         yield problem(ChangedSetting.REGISTRIES_CHANGED, wanted=settings.k3d_registry_config or "")
-    if set(found.environment) != set(proxy.proxy_variables(shell, settings)):
+    if set(found.environment) != set(proxy.proxy_variables(shell, settings, k3s_arguments.of_cluster(found))):
         yield problem(ChangedSetting.PROXY_CHANGED)
 
 

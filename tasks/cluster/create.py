@@ -7,12 +7,19 @@ from pathlib import Path
 
 from invoke import Exit
 
-from tasks.cluster.changed_settings import registries_hash, require_published_ports, warn_about_changed_settings
+from tasks.cluster.changed_settings import (
+    registries_hash,
+    require_needed_parts,
+    require_published_ports,
+    warn_about_changed_settings,
+)
+from tasks.core.browser_ports import find_blocked_https
+from tasks.core.problems import ProblemExit
 from tasks.core.settings import Cluster
 from tasks.core.shell import Shell
 from tasks.core.well_known import COMPANY_CA
 from tasks.core.work_files import work_folder, write_file
-from tasks.engine import network, proxy
+from tasks.engine import k3s_arguments, loopback_proxy, network, proxy
 from tasks.engine.clusters import REGISTRIES_LABEL, K3dCluster, list_clusters
 from tasks.engine.ports import check_free_ports
 from tasks.in_cluster import pod_trust
@@ -32,6 +39,7 @@ def ensure_running(shell: Shell, cluster: Cluster, found: K3dCluster | None, ext
                 found = list_clusters(shell).get(cluster.name)
         if found:
             require_published_ports(cluster, found)
+            require_needed_parts(cluster, found)
             warn_about_changed_settings(shell, cluster, found)
         if found is None:
             create(shell, cluster, extra)
@@ -48,10 +56,13 @@ def ensure_running(shell: Shell, cluster: Cluster, found: K3dCluster | None, ext
 def create(shell: Shell, cluster: Cluster, extra: list[str]) -> None:
     """Create the cluster. The marker exists until the API answers, or until k3d has rolled back."""
     marker, publish = creation_marker(cluster), network.publish_addresses(shell, cluster.settings)
+    require_browser_port(cluster)
+    loopback_proxy.require_reachable(shell, cluster.settings)
+    proxied = proxy.k3d_arguments(shell, cluster.settings, k3s_arguments.of_words(extra))
     check_free_ports(shell, cluster, publish)
     write_file(shell, marker, "k3d cluster create has started. This file is removed once the API answers.\n")
     try:
-        shell.change(*create_command(cluster, publish, proxy.k3d_arguments(shell, cluster.settings)), *extra,
+        shell.change(*create_command(cluster, publish, proxied), *extra,
                      hint="k3d rolled back. `inv doctor` may show why. Then run this task again.")
     except Exit:
         with suppress(Exit):  # if k3d cannot list the clusters either, the marker stays
@@ -60,6 +71,12 @@ def create(shell: Shell, cluster: Cluster, extra: list[str]) -> None:
         raise
     if not shell.dry:
         marker.unlink()
+
+
+def require_browser_port(cluster: Cluster) -> None:
+    """Exit where no browser could open the cluster's pages."""
+    if wrong := find_blocked_https(cluster):
+        raise ProblemExit(wrong, "Change K3D_PORT_START, K3D_PORT_PREFIX_HTTPS or K3D_PORT_SUFFIX_HTTPS in .env.")
 
 
 def creation_marker(cluster: Cluster) -> Path:

@@ -8,12 +8,16 @@ from invoke import Exit
 
 from tasks import in_cluster
 from tasks.ca.root import Roots
-from tasks.cluster.changed_settings import require_published_ports, warn_about_changed_settings
+from tasks.cluster.changed_settings import (
+    require_needed_parts,
+    require_published_ports,
+    warn_about_changed_settings,
+)
 from tasks.cluster.create import ensure_running, require_complete
 from tasks.core.progress import per_cluster
 from tasks.core.settings import Cluster, Settings
 from tasks.core.shell import Shell
-from tasks.engine import kubeconfig, network
+from tasks.engine import k3s_arguments, kubeconfig, network
 from tasks.engine.clusters import K3dCluster, list_clusters
 from tasks.in_cluster import charts
 
@@ -21,6 +25,7 @@ from tasks.in_cluster import charts
 def setup(shell: Shell, clusters: list[Cluster], roots: Roots, extra: list[str]) -> None:
     """Create missing clusters, start stopped ones, configure all of them; several in parallel."""
     settings = clusters[0].settings
+    k3s_arguments.check_words(extra)
     charts.check_source(settings)
     ensure_network(shell, settings, list_clusters(shell).values())
 
@@ -54,6 +59,7 @@ def require_running(shell: Shell, cluster: Cluster, found: K3dCluster | None) ->
     require_complete(cluster)
     if found:
         require_published_ports(cluster, found)
+        require_needed_parts(cluster, found)
         warn_about_changed_settings(shell, cluster, found)
 
 

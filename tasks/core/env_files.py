@@ -1,19 +1,32 @@
-"""Reading .env and .default.env: what is not understood is reported with its line and never shown."""
+"""Reading .env and .default.env: what is not understood is reported with its line and never shown.
+
+One rule for `$` in every value: $NAME and ${NAME} are replaced, and a name that is not set is refused. Between single
+quotes `$` stays what it is. python-dotenv only splits the file: its own replacing ignores quotes and $NAME, and makes
+nothing of a name that is not set.
+"""
 
 from __future__ import annotations
 
 import io
 import re
+from collections import ChainMap
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 # Keys that start like ours, but are read by k3d itself: https://k3d.io/stable/faq/faq/
 K3D_OWN_KEYS = re.compile(r"K3D_(FIX|IMAGE|HELPER|DEBUG|LOG)_")
 
+# $NAME, ${NAME}, ${NAME:-otherwise}; and what begins like one and is none.
+REFERENCE = re.compile(r"\$(?:([A-Za-z_]\w*)|\{([A-Za-z_]\w*)(?::-([^}]*))?\}|\{)", re.ASCII)
 
-def read_env_file(file: Path, problems: list[str]) -> dict[str, str]:
-    """The keys and values of one file; what cannot be read is added to the problems."""
-    from dotenv import dotenv_values
+SECRET = re.compile("PROXY|PASS|PWD|TOKEN|SECRET|KEY|AUTH|CRED|LOGIN", re.IGNORECASE)
+
+
+def read_env_file(file: Path, problems: list[str], environment: Mapping[str, str]) -> dict[str, str]:
+    """The keys and values of one file; what cannot be read is added to the problems.
+
+    A name after `$` is looked up in the environment, and then in the lines above, in the order in which they win.
+    """
     from dotenv.parser import parse_stream
 
     try:
@@ -24,7 +37,8 @@ def read_env_file(file: Path, problems: list[str]) -> dict[str, str]:
     if "\0" in content:
         problems.append(f"{file.name}: cannot be read: it contains NUL characters. Is it UTF-8?")
         return {}
-    good = []
+    values: dict[str, str] = {}
+    names = ChainMap(dict(environment), values)
     for line in parse_stream(io.StringIO(content)):
         original = line.original.string
         # The parser counts the blank lines above as a part of this one.
@@ -34,9 +48,40 @@ def read_env_file(file: Path, problems: list[str]) -> dict[str, str]:
             problems.append(f"{where}: expected KEY=value")  # not shown: it may hold a password
         elif line.key is not None and line.value is None:
             problems.append(f"{where}: {line.key} has no value. For an empty one write {line.key}=")
-        else:
-            good.append(original)
-    return {key: value for key, value in dotenv_values(stream=io.StringIO("".join(good))).items() if value is not None}
+        elif line.key is not None and line.value is not None:
+            literal = original.partition("=")[2].lstrip().startswith("'")
+            try:
+                values[line.key] = line.value if literal else expand(line.value, names)
+            except KeyError as unset:
+                problems.append(f"{where}: {line.key} contains {describe_unset(line.key, line.value, unset.args[0])}. "
+                                "For a literal $, put the value in single quotes")
+    return values
+
+
+def expand(value: str, names: Mapping[str, str]) -> str:
+    """The value with the values of the names in it, and of a leading ~; KeyError for a name that is not set."""
+    def replacement(found: re.Match[str]) -> str:
+        name, otherwise = found[1] or found[2] or "", found[3]
+        if otherwise is not None:
+            return names.get(name, otherwise)
+        return names[name]
+
+    expanded = REFERENCE.sub(replacement, value)
+    home = names.get("HOME")
+    return home + expanded[1:] if home and re.match("~(/|$)", value) else expanded
+
+
+def describe_unset(key: str, value: str, name: str) -> str:
+    """What could not be replaced; not by its name where that may be a part of a password."""
+    if not name:
+        return "${ without a name and a }"
+    return "a $ before a name that is not set" if SECRET.search(key) or "@" in value else f"${name}, which is not set"
+
+
+def find_unexpanded(value: str) -> str:
+    """The first $NAME in it that nothing has replaced; empty where there is none."""
+    found = REFERENCE.search(value)
+    return found[0] if found else ""
 
 
 def unknown_keys(chosen: Mapping[str, str], known: Collection[str]) -> Iterator[str]:

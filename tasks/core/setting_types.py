@@ -8,6 +8,8 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
+from tasks.core.ca_bundle import read_ca_bundle
+
 SOURCE = Path(__file__).resolve().parents[2]
 """Where the code lies, and the templates."""
 
@@ -120,19 +122,8 @@ def ca_bundle_or_none(value: str) -> Path | None:
     if file is not None:
         if ":" in str(file):
             raise ValueError(f"a path without ':' (k3d splits there), but got {file}")
-        check_ca_bundle(file.read_bytes())
+        read_ca_bundle(file)
     return file
-
-
-def check_ca_bundle(pem: bytes) -> None:
-    from cryptography import x509
-
-    if b"PRIVATE KEY-----" in pem:
-        raise ValueError("certificates only, but this file contains a private key")
-    try:
-        x509.load_pem_x509_certificates(pem)
-    except ValueError as error:
-        raise ValueError(f"one or more PEM certificates ({error})") from None
 
 
 def ipv4_or_empty(value: str) -> str:

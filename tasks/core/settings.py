@@ -6,7 +6,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 from invoke import Exit
 
 from tasks.core import setting_types as types
-from tasks.core.env_files import read_env_file, unknown_keys
+from tasks.core.env_files import find_unexpanded, read_env_file, unknown_keys
 from tasks.core.setting_checks import check_together
 
 
@@ -208,8 +208,9 @@ def load(project: Path | None = None, environment: Mapping[str, str] = os.enviro
     """Read and check everything; Exit lists all that is wrong at once, each with its place, key and value."""
     project = project or types.PROJECT
     problems: list[str] = []
-    defaults = read_env_file(project / ".default.env", problems)
-    chosen = read_env_file(project / ".env", problems) if (project / ".env").exists() else {}
+    names = {**os.environ, **environment}
+    defaults = read_env_file(project / ".default.env", problems, names)
+    chosen = read_env_file(project / ".env", problems, names) if (project / ".env").exists() else {}
     problems += unknown_keys(chosen, READERS)
     try:
         Path.home()
@@ -235,6 +236,7 @@ def load(project: Path | None = None, environment: Mapping[str, str] = os.enviro
 
     others = {key: value for key, value in {**defaults, **chosen}.items()
               if key not in READERS and key not in environment}
+    problems += kubeconfig_problems({"the environment": environment, ".env": others})
     settings = None
     if len(values) == len(READERS):
         settings = Settings(**values, environment=others)
@@ -245,3 +247,12 @@ def load(project: Path | None = None, environment: Mapping[str, str] = os.enviro
         print("TLD=local is reserved for mDNS (RFC 6762), so many systems do not look it up in DNS. "
               "Use internal or test instead.", file=sys.stderr)
     return settings
+
+
+def kubeconfig_problems(sources: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
+    """KUBECONFIG is not a key of ours, but k3d would make the folder that it names, such as one called $HOME."""
+    for place, source in sources.items():
+        if "KUBECONFIG" in source:
+            for entry in source["KUBECONFIG"].split(os.pathsep):
+                if (name := find_unexpanded(entry)) and not Path(entry).exists():
+                    yield f"{place}: KUBECONFIG={source['KUBECONFIG']!r} is invalid: nothing has replaced {name} in it"

@@ -15,6 +15,7 @@ from invoke import Context, Exit, task
 
 from tasks.ca.load import load_root
 from tasks.core import settings as configuration
+from tasks.core.browser_ports import describe_blocked
 from tasks.core.invoke_patches import PlainTask
 from tasks.core.problems import ProblemExit
 from tasks.core.progress import describe_os_error, say
@@ -153,6 +154,8 @@ def show(findings: list[Finding], views: list[ClusterView]) -> None:
     say(f"{good} checks passed, {count(errors, 'error')}, {count(len(wrong) - errors, 'warning')}"
         + (f", {skipped} skipped" if skipped else "") + "."
         + (" Apply the safe fixes with: inv doctor --fix" if any(f.check.fix.run for f in wrong) else ""))
+    for line in describe_blocked(view.cluster for view in views):
+        say(line)
     for view in views:
         if view.k3d_cluster.state == "stopped":
             say(f"{view.cluster.name} is stopped, so only its containers were checked. Start it with: "

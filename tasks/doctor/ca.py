@@ -11,11 +11,13 @@ from tasks.ca.load import load_known_roots
 from tasks.ca.probe_leaves import issue_probe_leaves
 from tasks.ca.root import ROOT_EXPIRES_SOON
 from tasks.ca.weaknesses import find_loose_permissions, find_weaknesses
+from tasks.core.ca_bundle import read_ca_bundle
 from tasks.core.problems import Problem
 from tasks.core.well_known import MANAGER
 from tasks.doctor.check import ERROR, WARNING, Checks, Machine
 from tasks.doctor.fixes import RESTRICT_KEY, TRUST
 from tasks.rotation import overlap
+from tasks.trust import public_roots
 
 CHECKS = Checks()
 
@@ -67,12 +69,12 @@ def readable_by_others(machine: Machine) -> Iterator[Problem]:
 @check("company-ca", WARNING, "Your company has replaced its CA.", "Put the new certificate into "
        "ADDITIONAL_CA_BUNDLE_FILE, then run: inv k3d-cluster-configure --all")
 def company(machine: Machine) -> Iterator[str]:
-    """No certificate in ADDITIONAL_CA_BUNDLE_FILE has expired"""
-    from cryptography import x509
-
+    """No certificate in ADDITIONAL_CA_BUNDLE_FILE has expired, except public roots, which are not your company's"""
     file = machine.settings.additional_ca_bundle_file
-    for certificate in x509.load_pem_x509_certificates(file.read_bytes()) if file else []:
-        if certificate.not_valid_after_utc < datetime.now(timezone.utc):
+    expired = [certificate for certificate in (read_ca_bundle(file) if file else [])
+             if certificate.not_valid_after_utc < datetime.now(timezone.utc)]
+    for certificate in expired:
+        if not public_roots.is_public(machine.shell, certificate):
             yield f"{certificate.subject.rfc4514_string()} expired on {certificate.not_valid_after_utc:%Y-%m-%d}"
 
 

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 
 from tasks.cluster import changed_settings, create
 from tasks.cluster.changed_settings import ChangedSetting
+from tasks.core import browser_ports
 from tasks.core.problems import Problem
 from tasks.doctor.check import ERROR, WARNING, Checks, ClusterView
 from tasks.doctor.fixes import CONFIGURE, FREE_DISK, KUBECONFIG, RECREATE, RESTART, SETUP, START
-from tasks.engine import network, ports
+from tasks.engine import k3s_arguments, loopback_proxy, network, ports
 from tasks.in_cluster import charts
 from tasks.probe import example_page
 from tasks.probe.requests import http_get, tls_trusting_all
@@ -44,10 +45,35 @@ def partly_running(view: ClusterView) -> Iterator[str]:
         yield f"running containers: {view.k3d_cluster.nodes_running} of {view.k3d_cluster.nodes}"
 
 
+@check("k3s-arguments", ERROR, "The cluster was created with an argument of k3s that these tasks do not work with.",
+       RECREATE)
+def needed_parts(view: ClusterView) -> Iterator[Problem]:
+    """k3s in it has the parts that these tasks need"""
+    if wrong := k3s_arguments.find_problem(k3s_arguments.of_cluster(view.k3d_cluster)):
+        yield wrong
+
+
+@check("nodes-proxy", WARNING, "The cluster was created while a proxy was set by an address of this machine alone.",
+       RECREATE)
+def proxy_of_nodes(view: ClusterView) -> Iterator[Problem]:
+    """Its nodes have no proxy on 127.0.0.1, which is the node itself"""
+    if wrong := loopback_proxy.find_loopback(view.k3d_cluster.environment):
+        yield wrong
+
+
 @check("ports-settings", ERROR, "K3D_PORT_ settings were changed after the cluster was created.", RECREATE)
 def published(view: ClusterView) -> Iterator[Problem]:
     """It publishes the ports that the settings specify"""
     if wrong := changed_settings.find_port_change(view.cluster, view.k3d_cluster):
+        yield wrong
+
+
+@check("ports-browser", WARNING, "The K3D_PORT_ keys put HTTPS on a port of the browsers' list.",
+       "Change K3D_PORT_START, K3D_PORT_PREFIX_HTTPS or K3D_PORT_SUFFIX_HTTPS in .env, and recreate the cluster.",
+       link=browser_ports.LINK)
+def browsers_open_https(view: ClusterView) -> Iterator[Problem]:
+    """Browsers open its HTTPS port"""
+    if wrong := browser_ports.find_blocked_https(view.cluster):
         yield wrong
 
 

@@ -6,6 +6,7 @@ import ipaddress
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import NamedTuple
@@ -14,10 +15,9 @@ from tasks.core import system_files
 from tasks.core.operating_system import is_macos
 from tasks.core.problems import Problem
 from tasks.core.shell import Shell
-from tasks.core.well_known import CLUSTER_NETWORKS
 from tasks.doctor.check import ERROR, WARNING, Checks, Machine, count
 from tasks.doctor.fixes import FREE_DISK, INSTALL_TOOLS, START_ALL
-from tasks.engine import network
+from tasks.engine import k3s_arguments, network
 from tasks.tools import required
 
 CHECKS = Checks()
@@ -117,15 +117,26 @@ def shared_network(machine: Machine) -> Iterator[str]:
 
 
 @check("network-overlap", WARNING, "A VPN, or another network of this machine, uses the same addresses.",
-       "For new clusters, set another K3D_NETWORK_SUBNET in .env; for their pods, add to inv k3d-cluster-setup: "
-       "-- --k3s-arg '--cluster-cidr=10.142.0.0/16@server:*'", needs=["engine"])
+       "For new clusters, set another K3D_NETWORK_SUBNET in .env; for their pods and Services, add to inv "
+       "k3d-cluster-setup: -- --k3s-arg '--cluster-cidr=10.142.0.0/16@server:*' "
+       "--k3s-arg '--service-cidr=10.143.0.0/16@server:*'", needs=["engine"])
 def overlap(machine: Machine) -> Iterator[str]:
     """No other route of this machine overlaps with the clusters' networks"""
-    networks = [*machine.subnets, *CLUSTER_NETWORKS]
+    networks = list_networks(machine)
     for route in list_routes(machine.shell):
         for subnet in networks:
-            if ":" not in subnet and route.target.overlaps(ipaddress.IPv4Network(subnet)):
+            if route.target.overlaps(subnet):
                 yield f"{subnet} of the clusters overlaps with the route {route.text}"
+
+
+def list_networks(machine: Machine) -> list[ipaddress.IPv4Network]:
+    """The clusters' Docker network, and those of pods and Services: of the existing clusters, else of a new one."""
+    flags: list[k3s_arguments.Flags] = [k3s_arguments.of_cluster(view.k3d_cluster) for view in machine.views]
+    networks: dict[ipaddress.IPv4Network, None] = {}
+    for text in [*machine.subnets, *(subnet for one in flags or [{}] for subnet in k3s_arguments.networks(one))]:
+        with suppress(ValueError):  # IPv6
+            networks[ipaddress.IPv4Network(text, strict=False)] = None
+    return [*networks]
 
 
 class Route(NamedTuple):

@@ -42,6 +42,8 @@ class K3dCluster:
     volumes: list[str]
     environment: list[str]
     """The proxy variables of the first server, as KEY=value."""
+    k3s_arguments: list[str]
+    """What k3s is told in the first server."""
     registries: str
     """The hash of the registries file that it was created with, from a label; empty if there was none."""
 
@@ -101,6 +103,7 @@ def read_cluster(raw: dict[str, Any]) -> K3dCluster:
                    for binding in published.get(port, [])},
         volumes=server.get("volumes") or [],
         environment=[entry for entry in server.get("env") or [] if PROXY_VARIABLE.match(entry)],
+        k3s_arguments=server.get("Cmd") or [],
         registries=labels.get(REGISTRIES_LABEL, ""),
     )
 

@@ -8,34 +8,26 @@ from invoke import Exit
 
 from tasks.core.settings import Settings
 from tasks.core.shell import Shell
-from tasks.core.well_known import CLUSTER_NETWORKS
-from tasks.engine import network
+from tasks.engine import k3s_arguments, network
+
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY")
 
 # Not the load balancer, which makes no outgoing requests.
 NODES = "server:*;agent:*"
 
-# Reached without the proxy.
-INSIDE = ("localhost", "127.0.0.0/8", ".svc", ".cluster.local", *CLUSTER_NETWORKS)
+# Reached without the proxy, besides the networks.
+INSIDE = ("localhost", "127.0.0.0/8", ".svc", ".cluster.local")
 
 
-def k3d_arguments(shell: Shell, settings: Settings) -> list[str]:
-    """The arguments for `k3d cluster create`; none if no proxy is set."""
-    return [word for variable in proxy_variables(shell, settings)
+def k3d_arguments(shell: Shell, settings: Settings, flags: k3s_arguments.Flags) -> list[str]:
+    """The arguments for `k3d cluster create`; none if no proxy is set. `flags` are those of its k3s."""
+    return [word for variable in proxy_variables(shell, settings, flags)
             for word in ("-e", for_nodes(*variable.split("=", 1)))]
 
 
-def proxy_variables(shell: Shell, settings: Settings) -> list[str]:
-    """The proxy variables of a node, as KEY=value, from the environment and .env.
-
-    Programs read either spelling, so a variable that is set in one of them is set in both.
-    """
-    environment = {**settings.environment, **os.environ}
-
-    def read(key: str) -> str:
-        other_spelling = key.lower() if key.isupper() else key.upper()
-        return environment.get(key) or environment.get(other_spelling, "")
-
-    variables = {key: read(key) for key in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy") if read(key)}
+def proxy_variables(shell: Shell, settings: Settings, flags: k3s_arguments.Flags) -> list[str]:
+    """The proxy variables of a node, as KEY=value, from the environment and .env."""
+    variables = chosen_proxies(settings)
     if not variables:
         return []
     # Including the nodes' addresses, or `kubectl logs` and `exec` would use the proxy:
@@ -43,10 +35,20 @@ def proxy_variables(shell: Shell, settings: Settings) -> list[str]:
     nodes = network.list_subnets(shell, settings)
     if shell.dry and not nodes:  # a real run would have created the network by now
         nodes = [f"<subnet of {settings.k3d_network}>"]
-    exceptions = [*INSIDE, *nodes, *(f".{domain}" for domain in settings.owned_domains)]
+    exceptions = [*INSIDE, *k3s_arguments.networks(flags), *nodes, *(f".{domain}" for domain in settings.owned_domains)]
     for key in ("NO_PROXY", "no_proxy"):
-        variables[key] = ",".join(dict.fromkeys([*read(key).replace(",", " ").split(), *exceptions]))
+        variables[key] = ",".join(dict.fromkeys([*chosen(settings, key).replace(",", " ").split(), *exceptions]))
     return [f"{key}={value}" for key, value in variables.items()]
+
+
+def chosen_proxies(settings: Settings) -> dict[str, str]:
+    """Programs read either spelling, so a variable that is set in one of them is set in both."""
+    return {key: chosen(settings, key) for upper in PROXIES for key in (upper, upper.lower()) if chosen(settings, key)}
+
+
+def chosen(settings: Settings, key: str) -> str:
+    environment = {**settings.environment, **os.environ}
+    return environment.get(key) or environment.get(key.swapcase(), "")
 
 
 def for_nodes(key: str, value: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from tasks.ca.root import Roots
+from tasks.core.browser_ports import describe_blocked, urls_to_open
 from tasks.core.progress import say
 from tasks.core.settings import Cluster
 from tasks.core.shell import Shell
@@ -32,12 +33,13 @@ def configure(shell: Shell, cluster: Cluster, roots: Roots, reinstall: bool = Fa
     shell.side_by_side(steps)
     if shell.dry:
         return
-    say(
-        f"\n{cluster.name} is ready. It serves all names below {cluster.domain}:\n"
-        f"  http://<name>.{cluster.domain}:{cluster.http_port}/\n"
-        f"  https://<name>.{cluster.domain}:{cluster.https_port}/\n"
-        f"  {cluster.to_type('get', 'pods', '-A')}\n"
-    )
+    say("\n".join([
+        f"\n{cluster.name} is ready. It serves all names below {cluster.domain}:",
+        *(f"  {url}" for url in urls_to_open(cluster)),
+        f"  {cluster.to_type('get', 'pods', '-A')}",
+        *describe_blocked([cluster]),
+        "",
+    ]))
 
 
 def configure_trust(shell: Shell, cluster: Cluster, roots: Roots) -> None:

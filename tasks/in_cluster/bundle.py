@@ -6,6 +6,7 @@ import time
 from datetime import datetime, timezone
 
 from tasks.ca.root import Roots
+from tasks.core.ca_bundle import read_ca_bundle
 from tasks.core.settings import Cluster, Settings
 from tasks.core.shell import Shell
 from tasks.core.templates import short_hash
@@ -105,11 +106,10 @@ def load_bundle_sources(settings: Settings, roots: Roots) -> dict[str, str]:
 
 def load_company_certificates(settings: Settings) -> str:
     """The company's certificates as PEM, without the comments in any encoding that its file may have."""
-    from cryptography import x509
     from cryptography.hazmat.primitives.serialization import Encoding
 
     file = settings.additional_ca_bundle_file
-    certificates = x509.load_pem_x509_certificates(file.read_bytes()) if file else []
+    certificates = read_ca_bundle(file) if file else []
     return "".join(certificate.public_bytes(Encoding.PEM).decode() for certificate in certificates)
 
 

@@ -7,8 +7,10 @@ from functools import partial
 from invoke import Context, Exit, task
 
 from tasks.core import settings as configuration
+from tasks.core.browser_ports import BLOCKED_PORTS, describe_blocked
 from tasks.core.invoke_patches import PlainTask
 from tasks.core.problems import Reason, describe, problem
+from tasks.core.progress import say
 from tasks.core.settings import Cluster
 from tasks.core.shell import Shell
 from tasks.core.table import JSON_HELP, Row, print_json, show
@@ -43,6 +45,8 @@ def trace(context: Context, url: str = "", json: bool = False) -> None:
         print_json(rows)
     else:
         show(rows, "hop", "at")
+        if parsed.port in BLOCKED_PORTS:
+            say("".join(describe_blocked([parsed.cluster])))
     red = [row for row in rows if row.state == "red"]
     if red:
         raise Exit(f"{parsed.url} breaks here:\n" + "\n".join(

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import re
+import shlex
 import shutil
+import subprocess
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -519,6 +523,109 @@ def test_a_ca_bundle_may_hold_several_certificates_and_remarks(folder: Path) -> 
     assert load_company_certificates(settings) == COMPANY.pem.decode() * 2, "the comments are left out"
 
 
+SECOND = ca.authority("second.example")
+
+
+def openssl(*words: str, given: bytes = b"") -> bytes:
+    return subprocess.run(["openssl", *words], input=given, capture_output=True, check=True).stdout
+
+
+def der() -> bytes:
+    return openssl("x509", "-outform", "der", given=COMPANY.pem)
+
+
+def pkcs7(folder: Path, form: str) -> bytes:
+    (folder / "both.pem").write_bytes(COMPANY.pem + SECOND.pem)
+    return openssl("crl2pkcs7", "-nocrl", "-certfile", str(folder / "both.pem"), "-outform", form)
+
+
+def pkcs12(folder: Path) -> bytes:
+    (folder / "pair.pem").write_bytes(COMPANY.key_pem() + COMPANY.pem)
+    return openssl("pkcs12", "-export", "-in", str(folder / "pair.pem"), "-passout", "pass:")
+
+
+def trusted() -> bytes:
+    return openssl("x509", "-trustout", given=COMPANY.pem)
+
+
+BOTH = (COMPANY.pem + SECOND.pem).decode()
+
+# The name of the file, what is in it, what it is called, and how many certificates it has once it is converted.
+OTHER_FORMS: list[tuple[str, Callable[[Path], bytes], str, int]] = [
+    ("company.cer", lambda _: der(), "a DER certificate", 1),
+    ("company ca.pem", lambda _: der(), "a DER certificate", 1),
+    ("company.cer", lambda _: base64.encodebytes(der()), "Base64 without its BEGIN line", 1),
+    ("company.p7b", lambda folder: pkcs7(folder, "der"), "PKCS#7", 2),
+    ("company.p7b", lambda folder: pkcs7(folder, "pem"), "PKCS#7", 2),
+    ("certnew.p7b", lambda folder: pkcs7(folder, "pem").replace(b"PKCS7", b"CERTIFICATE"), "PKCS#7", 2),
+    ("company.p7b", lambda folder: base64.encodebytes(pkcs7(folder, "der")), "PKCS#7", 2),
+    ("company.pfx", pkcs12, "PKCS#12", 1),
+    ("company.cer", lambda _: BOTH.encode("utf-16"), "UTF-16", 2),
+    ("company.cer", lambda _: BOTH.encode("utf-16-le"), "UTF-16", 2),
+    ("company.cer", lambda _: b"\xfe\xff" + BOTH.encode("utf-16-be"), "UTF-16", 2),
+    ("company.crt", lambda _: trusted(), "TRUSTED CERTIFICATE", 1),
+    ("company.crt", lambda _: SECOND.pem + trusted(), "TRUSTED CERTIFICATE", 2),
+    ("company.crt", lambda _: BOTH.replace(" CERT", " X509 CERT").encode(), "X509 CERTIFICATE", 2),
+    ("company.pem", lambda _: COMPANY.key_pem() + BOTH.encode(), "a private key", 2),
+    ("company.pem", lambda _: BOTH.encode() + COMPANY.key_pem(b"secret"), "a private key", 2),
+    ("company.pem", lambda _: b"\xef\xbb\xbf" + BOTH.encode(), "at the start of a line", 2),
+    ("company.pem", lambda _: re.sub("^", "  ", BOTH, flags=re.MULTILINE).encode(), "at the start of a line", 2),
+    ("company.pem", lambda _: BOTH.replace("\n", "\r").encode(), "at the start of a line", 2),
+]
+
+
+@pytest.mark.parametrize(("name", "made", "called", "count"), OTHER_FORMS,
+                         ids=[f"{number} {name} {called}" for number, (name, _, called, _) in enumerate(OTHER_FORMS)])
+def test_a_ca_bundle_in_another_form_is_named_and_the_command_that_is_printed_converts_it(
+    folder: Path, name: str, made: Callable[[Path], bytes], called: str, count: int
+) -> None:
+    """Nodes mount the file itself, and containerd passes over what is not PEM as Go reads it."""
+    bundle = folder / name
+    bundle.write_bytes(made(folder))
+    said, = problems(folder, {"ADDITIONAL_CA_BUNDLE_FILE": str(bundle)})
+    assert called in said
+    command = said.partition("Convert it, and name the new file here: ")[2]
+    converted = Path(shlex.split(command)[-1])
+    assert not converted.exists(), "the user's own file would be overwritten"
+    subprocess.run(["bash", "-c", command], input=b"\n", check=True, capture_output=True, start_new_session=True)
+    settings = load(folder, {"ADDITIONAL_CA_BUNDLE_FILE": str(converted)})
+    assert load_company_certificates(settings).count("BEGIN CERTIFICATE") == count
+
+
+@pytest.mark.parametrize(
+    ("content", "called"),
+    [
+        (b"", "this file is empty"),
+        (b"\xef\xbb\xbf\r\n", "this file is empty"),
+        (b"\xff\xfe", "this file is empty"),
+        (b"<!DOCTYPE html>\n<html><title>Log in</title>", "an HTML page"),
+        (b"<?xml version='1.0'?><plist version='1.0'><dict/></plist>", "a configuration profile"),
+        (b"-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n", "CERTIFICATE REQUEST"),
+        (b"-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n", "X509 CRL"),
+        (b"\xfe\xed\xfe\xed\0\0\0\2", "a Java key store"),
+        (COMPANY.key_pem(), "a private key"),
+    ],
+)
+def test_a_file_without_certificates_is_called_what_it_is(folder: Path, content: bytes, called: str) -> None:
+    bundle = folder / "company.pem"
+    bundle.write_bytes(content)
+    said, = problems(folder, {"ADDITIONAL_CA_BUNDLE_FILE": str(bundle)})
+    assert called in said and len(said) < 500
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_ca_bundle_may_be_that_of_a_whole_system(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Roots that everybody has break rules of today, such as that a serial number is positive."""
+    bundle = folder / "ca-certificates.crt"
+    odd = bytearray(der())
+    odd[odd.index(b"\xa0\x03\x02\x01\x02\x02") + 7] |= 0x80  # the sign of the serial number
+    pem = b"-----BEGIN CERTIFICATE-----\n" + base64.encodebytes(odd) + b"-----END CERTIFICATE-----\n"
+    bundle.write_bytes(b"# A root\n" + pem * 140)
+    settings = load(folder, {"ADDITIONAL_CA_BUNDLE_FILE": str(bundle)})
+    assert load_company_certificates(settings).count("BEGIN CERTIFICATE") == 140
+    assert capfd.readouterr() == ("", "")
+
+
 def test_a_ca_bundle_that_k3d_could_not_mount_is_refused(folder: Path) -> None:
     bundle = folder / "a:b.pem"
     bundle.write_bytes(COMPANY.pem)
@@ -539,6 +646,63 @@ def test_charts_may_come_from_a_folder_or_any_registry(folder: Path) -> None:
     assert [load(folder, {"CHART_SOURCE": source}).chart_source for source in sources] == [
         "oci://registry.example:5000/charts", "https://charts.example/stable", str(folder)
     ]
+
+
+# --- $NAME ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("unix://$HOME/.colima/default/docker.sock", "unix:///somewhere/.colima/default/docker.sock"),
+        ('"unix://${HOME}/a b"', "unix:///somewhere/a b"),
+        ("$HOME/.kube/other:$HOME/.kube/config", "/somewhere/.kube/other:/somewhere/.kube/config"),
+        ("~/.kube/other", "/somewhere/.kube/other"),
+        ("$ABOVE/${ABOVE}s # $UNSET", "above/aboves"),
+        ("$BOTH", "environment"),
+        ("${UNSET:-otherwise}", "otherwise"),
+        ("${HOME:-otherwise}", "/somewhere"),
+        ("$EMPTY", ""),
+        ("'pa$$word $HOME ${HOME} ~'", "pa$$word $HOME ${HOME} ~"),
+        ("'~/literally'", "~/literally"),
+        ("pa$5word$", "pa$5word$"),
+    ],
+)
+def test_one_rule_for_names_in_values_holds_for_our_keys_and_for_those_of_the_tools(
+    folder: Path, written: str, expected: str
+) -> None:
+    key = "K3D_PORT_PREFIX_HTTP" if not expected else "CERT_O"  # one of ours that may have this value
+    (folder / ".env").write_text(f"ABOVE=above\nBOTH=file\nDOCKER_HOST={written}\n{key}={written}\nUNSET=below\n")
+    settings = load(folder, {"HOME": "/somewhere", "BOTH": "environment", "EMPTY": ""})
+    assert settings.environment["DOCKER_HOST"] == expected
+    assert getattr(settings, key.lower()) == expected
+
+
+@pytest.mark.parametrize("written", ["$NOWHERE/x", "${NOWHERE}/x", '"/x/$NOWHERE"', "a$HOME$NOWHERE"])
+@pytest.mark.parametrize("key", ["DOCKER_HOST", "KUBECONFIG", "CERT_FOLDER", "TLD", "K3S_IMAGE"])
+def test_a_name_that_is_not_set_is_refused_with_its_line(folder: Path, key: str, written: str) -> None:
+    (folder / ".env").write_text(f"# a comment\n\n{key}={written}\n")
+    assert problems(folder, {"HOME": "/somewhere"}) == [
+        f".env, line 3: {key} contains $NOWHERE, which is not set. For a literal $, put the value in single quotes"]
+
+
+def test_a_part_of_a_password_that_looks_like_a_name_is_not_shown(folder: Path) -> None:
+    (folder / ".env").write_text("HTTPS_PROXY=http://me:pa$hunter2@proxy\nTOKEN=$hunter2\nOTHER=${hunter2\n")
+    said = problems(folder)
+    assert [line.partition(":")[0] for line in said] == [f".env, line {number}" for number in (1, 2, 3)]
+    assert "hunter2" not in "".join(said) and "single quotes" in said[0]
+
+
+@pytest.mark.parametrize("place", ["environment", ".env"])
+def test_no_folder_is_made_that_is_called_after_a_variable(folder: Path, place: str) -> None:
+    """The value reaches us unreplaced: from single quotes, or from a file of a CI."""
+    written = "$HOME/.kube/other"
+    (folder / ".env").write_text(f"KUBECONFIG='{written}'\n" if place == ".env" else "")
+    said = problems(folder, {"KUBECONFIG": written} if place == "environment" else {})
+    assert said == [f"{'the ' * (place != '.env')}{place}: KUBECONFIG={written!r} is invalid: nothing has replaced "
+                    "$HOME in it"]
+    path = load(folder, {"KUBECONFIG": "/elsewhere", "CERT_FOLDER": "$HOME/certs"}).cert_folder
+    assert path == Path.home() / "certs"
 
 
 # --- keys of others ---------------------------------------------------------------------------------------------------
@@ -596,8 +760,9 @@ def test_any_bytes_in_env_are_used_or_refused(tmp_path_factory: pytest.TempPathF
 
 
 @hypothesis(deadline=None)
-@given(st.text(min_size=1, max_size=40).filter(lambda text: text.isprintable() and "${" not in text))
+@given(st.text(min_size=1, max_size=40).filter(str.isprintable))
 @example(ODD)
+@example("$HOME ${HOME} ${")
 def test_a_quoted_value_in_env_is_taken_as_it_is(tmp_path_factory: pytest.TempPathFactory, value: str) -> None:
     folder = with_defaults(tmp_path_factory.getbasetemp())
     (folder / ".env").write_text(f"CERT_CN={quoted(value)}\n", encoding="utf-8")

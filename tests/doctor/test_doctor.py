@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import ca
@@ -116,6 +117,17 @@ def _(patient: Patient) -> None:
     patient.world.fakes.answer("^ip ", "10.0.0.0/8 dev tun0 scope link\n")
 
 
+def test_pods_and_services_with_networks_of_their_own_overlap_with_those(patient: Patient) -> None:
+    patient.existing["nodes"][0]["Cmd"] = [
+        "server", "--cluster-cidr=10.142.0.0/16,fd00::/56", "--service-cidr", "10.143.0.0/16"]
+    patient.world.fakes.answer("^ip ", "10.42.0.0/16 dev tun0\n10.43.0.0/16 dev tun0\n")
+    assert wrong(patient) == {}
+    patient.world.fakes.answer("^ip ", "10.142.7.0/24 dev tun0\n10.143.0.1 dev tun1\n")
+    assert wrong(patient) == {"network-overlap": [
+        "10.142.0.0/16 of the clusters overlaps with the route 10.142.7.0/24 dev tun0",
+        "10.143.0.0/16 of the clusters overlaps with the route 10.143.0.1/32 dev tun1"]}
+
+
 def test_a_vpn_that_takes_all_else_is_no_overlap(patient: Patient) -> None:
     patient.world.fakes.answer("^ip ", "0.0.0.0/1 via 10.8.0.1 dev tun0\n128.0.0.0/1 via 10.8.0.1 dev tun0\n\n")
     assert wrong(patient) == {}
@@ -207,6 +219,21 @@ def _(patient: Patient) -> None:
     env(patient, ADDITIONAL_CA_BUNDLE_FILE=str(file))
     patient.find("ConfigMap", "root-ca")["data"]["company.pem"] = pem.decode()
     patient.existing["nodes"][0]["volumes"] = [f"{file}:/etc/ssl/certs/additional-ca.crt"]
+
+
+def test_a_public_root_that_has_ended_is_not_the_companys(patient: Patient) -> None:
+    file, delivered = (patient.world.project.home / "company.pem",
+                       patient.world.project.root / "usr/share/ca-certificates/mozilla/Old_Root.crt")
+    public, company = (ca.authority(f"{name}.example", starts=ca.NOW - 9 * ca.DAY, ends=ca.NOW - ca.DAY).pem
+                       for name in ("public", "company"))
+    delivered.parent.mkdir(parents=True)
+    delivered.write_bytes(b"# of the distribution\n" + public)
+    env(patient, ADDITIONAL_CA_BUNDLE_FILE=str(file))
+    patient.existing["nodes"][0]["volumes"] = [f"{file}:/etc/ssl/certs/additional-ca.crt"]
+    for pem, ended in ((public, 0), (public + company, 1)):
+        file.write_bytes(pem)
+        patient.find("ConfigMap", "root-ca")["data"]["company.pem"] = pem.decode()
+        assert len(wrong(patient).get("company-ca", [])) == ended
 
 
 @breaks("ca-elsewhere", "is synchronized by Dropbox")
@@ -317,9 +344,43 @@ def _(patient: Patient) -> None:
     patient.existing["nodes"][1]["State"] = {"Running": False}
 
 
+@breaks("nodes-proxy", "HTTPS_PROXY: http://127.0.0.1:3128 in a node is the node itself")
+def _(patient: Patient) -> None:
+    patient.existing["nodes"][0]["env"].append("HTTPS_PROXY=http://me:secret@127.0.0.1:3128")
+
+
+@breaks("k3s-arguments", "--disable=traefik leaves out traefik of k3s")
+def _(patient: Patient) -> None:
+    patient.existing["nodes"][0]["Cmd"] = ["server", "--disable=metrics-server,traefik"]
+
+
 @breaks("ports-settings", "cl1 publishes its port 80/tcp on")
 def _(patient: Patient) -> None:
     patient.existing = patient.world.cluster(1, ports_of=2)
+
+
+def on_ports(patient: Patient, http: str, https: str) -> dict[str, Any]:
+    """Cluster 1, stopped, with ports that the settings agree with."""
+    patient.world.project.env(K3D_PORT_START="1007", K3D_PORT_END="1016", K3D_PORT_SUFFIX_HTTP=http[-1],
+                              K3D_PORT_SUFFIX_HTTPS=https[-1])
+    existing = patient.world.cluster(1, running=False)
+    for inside, port in (("80/tcp", http), ("443/tcp", https)):
+        for binding in existing["nodes"][1]["portMappings"][inside]:
+            binding["HostPort"] = port
+    return existing
+
+
+def test_an_http_port_that_browsers_refuse_is_a_note_and_no_warning(patient: Patient) -> None:
+    patient.existing = on_ports(patient, "10080", "10085")
+    done = patient.inv("doctor")
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.count("Browsers refuse port 10080 (HTTP of cl1)") == 1
+    assert "Open https://<name>.cl1.k3d.internal:10085/ instead" in done.stdout
+
+
+@breaks("ports-browser", "no browser opens port 10080, the HTTPS port of cl1")
+def _(patient: Patient) -> None:
+    patient.existing = on_ports(patient, "10081", "10080")
 
 
 @breaks("ports-taken", "is taken")
@@ -378,7 +439,7 @@ def _(patient: Patient) -> None:
     patient.world.fakes.answer("^kubectl version", "Client Version: v1.39.0\n")
 
 
-@breaks("settings", "K3S_IMAGE=docker.io/rancher/k3s:v1.36.4-k3s1, but it runs rancher/k3s:v1.20.0-k3s1")
+@breaks("settings", "K3S_IMAGE=docker.io/rancher/k3s:v1.36.4-k3s1, but its nodes run rancher/k3s:v1.20.0-k3s1")
 def _(patient: Patient) -> None:
     patient.world.fakes.answer("^docker inspect", "rancher/k3s:v1.20.0-k3s1\n")
 
@@ -433,14 +494,14 @@ def _(patient: Patient) -> None:
     patient.chain_pem = ROOT.pem
 
 
-@breaks("intermediate", "the intermediate must be replaced: the old one expires on ")
+@breaks("intermediate", "the intermediate must be replaced: the cluster has an intermediate that expires on ")
 def _(patient: Patient) -> None:
     patient.chain = ca.authority("cl1.k3d.internal", issuer=ROOT, pathlen=0, ends=ca.NOW + timedelta(days=20))
     patient.chain_pem = patient.chain.pem + ROOT.pem
     patient.leaves = {("shop", "shop-cert"): ca.leaf(patient.chain, "shop.cl1.k3d.internal").pem}
 
 
-@breaks("intermediate", "the intermediate must be replaced: the old one was issued by another root")
+@breaks("intermediate", "the intermediate must be replaced: the cluster has an intermediate issued by another root")
 def _(patient: Patient) -> None:
     other = ca.authority("k3d.internal")
     patient.chain_pem = ca.authority("cl1.k3d.internal", issuer=other, pathlen=0).pem + other.pem
@@ -768,6 +829,7 @@ BY_ITSELF = {"ports-answer", "names-lan", "names-proxy"}
 
 ALSO: dict[str, set[str]] = {
     "names-vpn": {"names"},
+    "nodes-proxy": {"settings"},  # which have no proxy in this test
     "network": {"ports-taken"},  # by the pages of the cluster that runs in all other tests
 }
 """Other checks that fail together with a check."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from itertools import pairwise
 
@@ -11,8 +12,9 @@ from conftest import Project
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from invoke import Exit
-from pretend import SUBNET, World, world_of
+from pretend import GATEWAY, SUBNET, World, world_of
 
+from tasks.engine.loopback_proxy import is_loopback, split_address
 from tasks.engine.proxy import for_nodes
 
 PROXY = "http://proxy.example.com:3128"
@@ -132,3 +134,56 @@ def test_every_value_survives_k3ds_splitting(value: str) -> None:
 def test_a_backslash_before_an_at_is_refused_as_k3d_has_no_form_for_it(before: str, after: str) -> None:
     with pytest.raises(Exit):
         for_nodes("HTTPS_PROXY", f"{before}\\@{after}")
+
+
+# --- a proxy on this machine ------------------------------------------------------------------------------------------
+
+LOOPBACK = [
+    "http://127.0.0.1:{port}", "127.0.0.1:{port}", "http://localhost:{port}/", "http://LOCALHOST.:{port}",
+    "http://[::1]:{port}", "https://127.1:{port}", "http://proxy.localhost:{port}", "http://0.0.0.0:{port}",
+    "http://me:hunter2@127.0.0.1:{port}", "me:hun/t#er2@localhost:{port}", "socks5://127.0.0.1:{port}",
+    "http://my-laptop:{port}",
+]
+
+
+@pytest.mark.parametrize("key", ["HTTPS_PROXY", "http_proxy"])
+@pytest.mark.parametrize("proxy", LOOPBACK)
+def test_a_proxy_on_loopback_is_told_before_a_cluster_is_made_with_the_address_to_use(
+    world: World, proxy: str, key: str
+) -> None:
+    hosts = world.project.root / "etc" / "hosts"
+    hosts.parent.mkdir()
+    hosts.write_text("127.0.0.1 localhost\n127.0.1.1 my-laptop # Debian\n")
+    with socket.create_server((GATEWAY, 0)) as server:
+        port = server.getsockname()[1]
+        done = world.inv("k3d-cluster-setup", "--n", "1", **{key: proxy.format(port=port)})
+    assert done.returncode == 1 and not world.fakes.calls("k3d", "cluster", "create")
+    assert key.upper() in done.stderr and "in a node is the node itself" in done.stderr
+    scheme = proxy.partition("://")[0] if "://" in proxy else "http"
+    assert f"use {scheme}://{GATEWAY}:{port}\n" in done.stderr
+    assert "hunter2" not in done.stdout + done.stderr and "er2" not in done.stderr
+
+    done = world.inv("k3d-cluster-setup", "--n", "1", **{key: proxy.format(port=port)})  # nobody is there any more
+    assert f"Nothing listens on {GATEWAY}:{port}" in done.stderr
+    assert "HTTP_PROXY= HTTPS_PROXY= inv" in done.stderr
+
+
+def test_where_the_engine_is_a_virtual_machine_its_name_for_this_one_is_told(world: World) -> None:
+    world.virtual_machine()
+    world.fakes.answer("^docker run .* http://host.docker.internal:3128/", "192.168.65.254")
+    done = world.inv("k3d-cluster-setup", "--n", "1", HTTPS_PROXY="http://127.0.0.1:3128")
+    assert "use http://host.docker.internal:3128" in done.stderr
+    assert not world.fakes.calls("k3d", "cluster", "create")
+
+
+@pytest.mark.parametrize("proxy", [
+    "http://proxy.example.com:3128", "10.1.2.3:3128", "http://[fd00::1]:3128", "http://127.0.0.1:x@proxy:3128",
+    "http://localhost.example.com", "http://mylocalhost:3128",
+])
+def test_a_proxy_elsewhere_is_none_on_loopback(proxy: str) -> None:
+    assert not is_loopback(split_address(proxy)[1])
+
+
+def test_a_dry_run_tells_it_too(world: World) -> None:
+    done = world.inv("--dry", "k3d-cluster-setup", "--n", "1", HTTPS_PROXY="http://127.0.0.1:3128")
+    assert "in a node is the node itself" in done.stderr and "<gateway of dev-clusters>" in done.stderr
