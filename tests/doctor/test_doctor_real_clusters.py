@@ -191,7 +191,11 @@ spec:
 def test_what_only_its_user_can_fix_is_found_and_left_alone(clusters: Clusters) -> None:
     file = clusters.folder / "ingress.yaml"
     file.write_text(INGRESS)
+    policies = "validatingadmissionpolicies,validatingadmissionpolicybindings"
+    clusters.kubectl(0, "delete", policies, "hosts-of-root-ca")  # it would deny this Ingress
+    assert set(doctor(clusters)) == {"hosts-policy"}
     clusters.kubectl(0, "apply", "-f", str(file))
+    assert "hosts-policy" not in doctor(clusters, "--fix")
     patch(clusters, "configmap/coredns-custom", "kube-system", {"data": {"mine.override": "hosts {\n}\n"}})
     clusters.kubectl(0, "-n", "examples", "wait", "certificate/outside", "--for=condition=Ready", "--timeout=60s")
     for words in ([], ["--fix"]):

@@ -1,8 +1,8 @@
 """A real cluster whose pods trust the root with nothing in their manifest: which clients do, and what stays as it was.
 
 RUNTIMES_IMAGE names an image in which `/ask URL` asks with each of its clients, a line `NAME ok` or `NAME refused: why`
-for each; RUNTIMES_STATIC_IMAGE one that holds a static binary of Go and nothing else. These tests build on each other,
-in the order in which they stand.
+for each; RUNTIMES_STATIC_IMAGE one that holds a static binary of Go and nothing else. MORE_CLIENTS_IMAGE may name the
+image of tests/helpers/more_clients. These tests build on each other, in the order in which they stand.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from tasks.in_cluster import pod_trust
 
 RUNTIMES = os.environ.get("RUNTIMES_IMAGE", "")
 STATIC = os.environ.get("RUNTIMES_STATIC_IMAGE", "")
+MORE = os.environ.get("MORE_CLIENTS_IMAGE", "")
 WHY_NOT = why_not() or ("" if RUNTIMES and STATIC else "RUNTIMES_IMAGE and RUNTIMES_STATIC_IMAGE name no images")
 
 pytestmark = [pytest.mark.cluster, pytest.mark.skipif(WHY_NOT != "", reason=WHY_NOT or "-")]
@@ -47,7 +48,8 @@ def clusters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clusters]:
     try:
         inv(made, "cert")
         inv(made, "k3d-cluster-setup", "--n", "0", "k3d-cluster-examples", "--n", "0")
-        subprocess.run(["k3d", "image", "import", RUNTIMES, STATIC, "-c", "ptt0"], check=True, capture_output=True)
+        images = [image for image in (RUNTIMES, STATIC, MORE) if image]
+        subprocess.run(["k3d", "image", "import", *images, "-c", "ptt0"], check=True, capture_output=True)
         yield made
     finally:
         made.remove()
@@ -185,6 +187,26 @@ def test_with_the_systems_file_every_client_does(clusters: Clusters) -> None:
           workload("Deployment", "clients", "files", pod_spec()))
     kubectl(clusters, "-n", "files", "rollout", "status", "deployment/clients", "--timeout=120s")
     assert trusting(clusters, "files", "deployment/clients") == CLIENTS
+
+
+# What reads no variable, and what reads no file of the system.
+WITHOUT_VARIABLE = {"php_curl", "gnutls_cli", "python_pycurl"}
+MORE_CLIENTS = {"php_streams", "perl_lwp", "python_aiohttp", "python_botocore", "python_grpc", "rust_uv", "deno_fetch",
+                "bun_fetch", *WITHOUT_VARIABLE}
+
+
+@pytest.mark.skipif(not MORE, reason="MORE_CLIENTS_IMAGE names no image")
+def test_more_clients_trust_it_in_the_same_way(clusters: Clusters) -> None:
+    expected = {"plain": set[str](), "shop": MORE_CLIENTS - WITHOUT_VARIABLE, "files": MORE_CLIENTS}
+    apply(clusters, namespace("plain"))
+    for space in expected:
+        apply(clusters, pod("more", space, pod_spec(container(image=MORE))))
+    for space, trusted in expected.items():
+        ready(clusters, space, "more")
+        said = kubectl(clusters, "-n", space, "exec", "more", "--", "/ask-more", page(clusters), check=False).stdout
+        lines = dict(line.split(" ", 1) for line in said.splitlines())
+        assert set(lines) == MORE_CLIENTS, said
+        assert {name for name, found in lines.items() if found == "ok"} == trusted, said
 
 
 def test_an_image_with_one_binary_and_no_file_of_roots_trusts_it_as_a_user_without_rights(clusters: Clusters) -> None:
