@@ -22,6 +22,7 @@ from tasks.core.shell import Shell
 from tasks.core.table import JSON_HELP, SIGNS, Cell, print_json, print_table
 from tasks.dns.resolver import resolves
 from tasks.engine.clusters import K3dCluster, list_clusters, own_clusters
+from tasks.probe.pod_trust import list_untrusting
 from tasks.probe.snapshot import ClusterSnapshot, kubelet_version, read_condition, take_snapshot
 from tasks.tools import required
 
@@ -128,7 +129,7 @@ def inspect_clusters(shell: Shell, settings: Settings) -> list[Entry]:
 def inspect_cluster(shell: Shell, cluster: Cluster, existing: K3dCluster) -> Entry:
     entry: Entry = {"name": cluster.name, "state": "", "is": "", "code": "", "domain": cluster.domain,
                     "http": cluster.http_port, "https": cluster.https_port, "context": cluster.context, "k3s": "",
-                    "cert-manager": "", "trust-manager": "", "until": "", "expiring": []}
+                    "cert-manager": "", "trust-manager": "", "until": "", "expiring": [], "untrusting": []}
     if existing.running:
         return entry | inspect_running_cluster(take_snapshot(shell, cluster))
     if existing.state == "stopped":
@@ -149,6 +150,7 @@ def inspect_running_cluster(snapshot: ClusterSnapshot) -> Entry:
         "trust-manager": snapshot.version("trust-manager"),
         "until": read_intermediate_expiry(snapshot),
         "expiring": find_expiring(snapshot),
+        "untrusting": find_untrusting(snapshot),
     }
 
 
@@ -180,6 +182,12 @@ def find_expiring(snapshot: ClusterSnapshot) -> list[str]:
             if (entry.get("status") or {}).get("notAfter", soon) < soon]
 
 
+def find_untrusting(snapshot: ClusterSnapshot) -> list[Entry]:
+    """The pods that are older than pod trust, with the command that restarts them."""
+    return [{"owner": found.owner.title, "pods": found.pods, "command": found.restart_command(snapshot.cluster)}
+            for found in list_untrusting(snapshot)]
+
+
 # --- the screen -------------------------------------------------------------------------------------------------------
 
 
@@ -200,6 +208,11 @@ def print_status(machine: list[Entry], clusters: list[Entry]) -> None:
     for entry in clusters:
         if entry["expiring"]:
             say(f"{entry['name']}: expiring soon: {', '.join(entry['expiring'])}")
+    for entry in clusters:
+        if entry["untrusting"]:
+            say("\n".join([f"{entry['name']}: these pods do not trust the root yet, because they were created before "
+                           "pod trust or the label of their namespace. To restart them:",
+                           *(f"  {pods['command']}" for pods in entry["untrusting"])]))
     if any(entry["state"] in ("red", "yellow") for entry in [*machine, *clusters]):
         say("To find out why, and how to fix it: inv doctor")
 

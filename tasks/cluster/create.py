@@ -22,6 +22,8 @@ from tasks.core.work_files import work_folder, write_file
 from tasks.engine import k3s_arguments, loopback_proxy, network, proxy
 from tasks.engine.clusters import REGISTRIES_LABEL, K3dCluster, list_clusters
 from tasks.engine.ports import check_free_ports
+from tasks.in_cluster import pod_trust
+from tasks.probe import admission
 
 
 def ensure_running(shell: Shell, cluster: Cluster, found: K3dCluster | None, extra: list[str]) -> None:
@@ -107,4 +109,7 @@ def create_command(cluster: Cluster, publish: list[str], proxied: list[str]) -> 
     if settings.k3d_registry_config:
         words += ["--registry-config", str(settings.k3d_registry_config),
                   "--runtime-label", f"{REGISTRIES_LABEL}={registries_hash(settings)}@server:*"]
+    if settings.pod_trust != pod_trust.OFF and admission.needs_request(settings.k3s_image):
+        for request in admission.REQUEST:
+            words += ["--k3s-arg", f"--kube-apiserver-arg={request}@server:*"]
     return [*words, *proxied, "--kubeconfig-update-default=false", "--wait", "--timeout", f"{settings.timeout_create}s"]

@@ -17,7 +17,7 @@ from tasks.core.table import Row, show
 from tasks.core.well_known import ISSUER
 from tasks.dns.resolver import resolves
 from tasks.engine.clusters import list_clusters, own_clusters
-from tasks.in_cluster import bundle
+from tasks.in_cluster import bundle, pod_trust
 from tasks.in_cluster.apply import apply, render_manifest
 from tasks.probe.connections import Connection, ConnectionReason, all_connections, probe
 from tasks.probe.example_page import example_host, example_url
@@ -50,9 +50,9 @@ def install(shell: Shell, cluster: Cluster) -> None:
             raise Exit(f"{cluster.name} does not answer, or has no issuer {ISSUER}. "
                        f"Set it up with: inv k3d-cluster-setup --n {cluster.number}")
         roots = load_roots(cluster.settings, missing_ok=shell.dry)
-        sources_hash = bundle.load_bundle_sources(cluster.settings, roots)["sources_hash"]
-        manifests = [render_manifest(cluster, f"examples/{name}.yaml", host=example_host(cluster),
-                                     sources_hash=sources_hash) for name in ("namespace", *WORKLOADS)]
+        values = {"host": example_host(cluster), "pod_trust": pod_trust.is_in_place(shell, cluster),
+                  "sources_hash": bundle.load_bundle_sources(cluster.settings, roots)["sources_hash"]}
+        manifests = [render_manifest(cluster, f"examples/{name}.yaml", **values) for name in ("namespace", *WORKLOADS)]
         this.outcome = "applied" if apply(shell, cluster, *manifests) else "already installed"
         for name, namespace in WORKLOADS.items():
             shell.wait(f"{name} to start", seconds, *cluster.kubectl, "-n", namespace, "rollout", "status",

@@ -160,6 +160,7 @@ def image(value: str) -> str:
 # The keys of trust.KINDS and dns.METHODS, which lie above this module; tests/test_settings.py holds them equal.
 STORES = ("system", "nss", "java", "windows")
 METHODS = ("brew-dnsmasq", "systemd-resolved", "network-manager")
+POD_TRUST = ("off", "variables", "system-file")
 
 
 def stores(value: str) -> tuple[str, ...]:
@@ -172,6 +173,12 @@ def stores(value: str) -> tuple[str, ...]:
 def method_or_empty(value: str) -> str:
     if value not in ("", *METHODS):
         raise ValueError(f"one of {', '.join(METHODS)}, or nothing")
+    return value
+
+
+def pod_trust(value: str) -> str:
+    if value not in POD_TRUST:
+        raise ValueError(f"one of {', '.join(POD_TRUST)}")
     return value
 
 

@@ -64,6 +64,7 @@ class Settings:
     k3d_kubeconfig_target_dir: Path | None = setting(types.folder_or_none)
     k3d_switch_context: bool = setting(types.yes_or_no)
     k3d_registry_config: Path | None = setting(types.file_or_none)
+    pod_trust: str = setting(types.pod_trust)
 
     trust_stores: tuple[str, ...] = setting(types.stores)
     dns_method: str = setting(types.method_or_empty)

@@ -22,7 +22,7 @@ from tasks.core.progress import describe_os_error, say
 from tasks.core.settings import Cluster, Settings
 from tasks.core.shell import Shell
 from tasks.core.table import JSON_HELP, SIGNS, Cell, print_json, print_table
-from tasks.doctor import bugs, ca, clusters, dns, in_cluster, machine, routes, workloads
+from tasks.doctor import bugs, ca, clusters, dns, in_cluster, machine, pod_trust, routes, workloads
 from tasks.doctor.check import ERROR, Check, Checks, ClusterView, Finding, Machine, count, run_checks
 from tasks.engine import network
 from tasks.engine.clusters import list_clusters, own_clusters
@@ -33,7 +33,8 @@ OF_MACHINE = Checks([*machine.CHECKS, *ca.CHECKS, *dns.CHECKS, *bugs.MACHINE])
 
 OF_CLUSTER = Checks(clusters.CHECKS)
 
-OF_RUNNING = Checks([*clusters.RUNNING, *in_cluster.CHECKS, *workloads.CHECKS, *bugs.CLUSTER, *routes.CHECKS])
+OF_RUNNING = Checks([*clusters.RUNNING, *in_cluster.CHECKS, *pod_trust.CHECKS, *workloads.CHECKS, *bugs.CLUSTER,
+                     *routes.CHECKS])
 
 THIS_MACHINE = "this machine"
 

@@ -77,7 +77,7 @@ def intermediate(view: ClusterView) -> Iterator[Observation]:
     """The cluster's intermediate is issued by the root, for its domain, and valid for at least 30 more days"""
     problem = find_reason_to_replace(view.snapshot.chain, view.machine.usable_root, view.cluster)
     if problem:
-        yield Observation(problem.code, f"the intermediate must be replaced: {describe(problem)}")
+        yield Observation(problem.code, f"the intermediate must be replaced: the cluster has {describe(problem)}")
 
 
 @check("issuer", ERROR, "It was removed or changed.", CONFIGURE, needs=["cert-manager", "webhooks", "intermediate"])

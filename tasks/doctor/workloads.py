@@ -45,11 +45,49 @@ def read_annotation(ingress: Object, key: str) -> str:
        link="https://datatracker.ietf.org/doc/html/rfc5280#section-4.2.1.10")
 def hosts(view: ClusterView) -> Iterator[str]:
     """Every host with a certificate from root-ca is below the cluster's domain"""
-    for name, ingress in list_ingresses(view):
-        if read_annotation(ingress, ISSUER_ANNOTATION) == ISSUER:
-            for host in (host for entry in ingress["spec"].get("tls") or [] for host in entry.get("hosts") or []):
-                if not covers((view.cluster.domain,), host.removeprefix("*.")):
-                    yield f"{name}: {host} is not below {view.cluster.domain}"
+    for found, hosts in requested_hosts(view):
+        metadata = found["metadata"]
+        what = f"{metadata['namespace']}/{metadata['name']}"
+        kind = "" if found["kind"] == "Ingress" else f"{found['kind']} "
+        for host in hosts:
+            if not covers((view.cluster.domain,), host.lower().removeprefix("*.")):
+                yield f"{kind}{what}: {host} is not below {view.cluster.domain}{describe_owner(found)}"
+
+
+def requested_hosts(view: ClusterView) -> Iterator[tuple[Object, list[str]]]:
+    """What asks root-ca for certificates, with the hosts; a Certificate of an Ingress or a Gateway is named by that."""
+    for found in view.snapshot.objects:
+        spec = found["spec"]
+        if found["kind"] == "Ingress" and asks_root_ca(found):
+            yield found, [host for entry in spec.get("tls") or [] for host in entry.get("hosts") or []]
+        elif found["kind"] == "Gateway" and asks_root_ca(found):
+            yield found, [listener["hostname"] for listener in spec.get("listeners") or [] if listener.get("hostname")
+                          and (listener.get("tls") or {"mode": ""}).get("mode", "Terminate") == "Terminate"]
+        elif (found["kind"] == "Certificate" and not found["metadata"].get("ownerReferences")
+              and spec.get("issuerRef", {}).get("name") == ISSUER
+              and spec["issuerRef"].get("kind") == "ClusterIssuer"):
+            yield found, [*spec.get("dnsNames", []), *spec.get("ipAddresses", [])]
+
+
+def asks_root_ca(found: Object) -> bool:
+    return read_annotation(found, ISSUER_ANNOTATION) == ISSUER or (
+        read_annotation(found, "cert-manager.io/issuer") == ISSUER
+        and read_annotation(found, "cert-manager.io/issuer-kind") == "ClusterIssuer")
+
+
+def describe_owner(found: Object) -> str:
+    """Who would have to change it, as far as it tells."""
+    metadata = found["metadata"]
+    labels = metadata.get("labels") or {}
+    owners = [f"{owner['kind']} {owner['name']}" for owner in metadata.get("ownerReferences") or []]
+    told = {
+        "Helm release": read_annotation(found, "meta.helm.sh/release-name"),
+        "Argo CD application": read_annotation(found, "argocd.argoproj.io/tracking-id").partition(":")[0],
+        "Flux Kustomization": labels.get("kustomize.toolkit.fluxcd.io/name", ""),
+        "": labels.get("app.kubernetes.io/managed-by", ""),
+    }
+    owners += [f"{kind} {name}".strip() for kind, name in told.items() if name]
+    return f" (it belongs to {owners[0]})" if owners else ""
 
 
 @check("ingress-usages", WARNING, "cert-manager omits \"server auth\" by default, and macOS and iOS require it.",

@@ -10,7 +10,7 @@ from tasks.core.browser_ports import describe_blocked, urls_to_open
 from tasks.core.progress import say
 from tasks.core.settings import Cluster
 from tasks.core.shell import Shell
-from tasks.in_cluster import bundle, charts, coredns, issuer, traefik
+from tasks.in_cluster import bundle, charts, coredns, issuer, pod_trust, refusal, traefik
 
 
 def configure(shell: Shell, cluster: Cluster, roots: Roots, reinstall: bool = False) -> None:
@@ -20,17 +20,16 @@ def configure(shell: Shell, cluster: Cluster, roots: Roots, reinstall: bool = Fa
     """
     if reinstall:
         charts.mark_for_reinstall(shell, cluster)
-    configure_bundle = partial(bundle.configure, shell, cluster, roots)
     steps: list[Callable[[], None]] = [
         partial(issuer.configure, shell, cluster, roots),
+        partial(configure_trust, shell, cluster, roots),
+        partial(refusal.configure, shell, cluster),
         partial(coredns.configure, shell, cluster),
         partial(traefik.configure, shell, cluster),
     ]
     if roots.retiring:  # pods must trust both roots before the new one issues anything
-        configure_bundle()
+        bundle.configure(shell, cluster, roots)
         bundle.wait_for_pods(shell, cluster, roots)
-    else:
-        steps.insert(1, configure_bundle)
     shell.side_by_side(steps)
     if shell.dry:
         return
@@ -41,3 +40,9 @@ def configure(shell: Shell, cluster: Cluster, roots: Roots, reinstall: bool = Fa
         *describe_blocked([cluster]),
         "",
     ]))
+
+
+def configure_trust(shell: Shell, cluster: Cluster, roots: Roots) -> None:
+    """The bundle first, then the policies: a pod that mounts the bundle does not start before it exists."""
+    bundle.configure(shell, cluster, roots)
+    pod_trust.configure(shell, cluster)

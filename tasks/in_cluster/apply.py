@@ -6,6 +6,8 @@ import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from invoke.runners import Result
+
 from tasks.core.settings import Cluster
 from tasks.core.shell import Shell
 from tasks.core.templates import render
@@ -40,6 +42,13 @@ def needs_apply(shell: Shell, cluster: Cluster, *manifests: Manifest) -> bool | 
             (Path(folder) / f"{number}.yaml").write_text(manifest.text, encoding="utf-8")
         code = shell.look(*cluster.kubectl, "diff", *APPLY_FLAGS, "-f", folder).exited
     return {0: False, 1: True}.get(code)
+
+
+def dry_run(shell: Shell, cluster: Cluster, manifest: Manifest) -> Result:
+    """What the API would make of a new object, as JSON, after admission; nothing is stored."""
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / manifest.file.name).write_text(manifest.text, encoding="utf-8")
+        return shell.look(*cluster.kubectl, "create", "--dry-run=server", "-o", "json", "-f", folder)
 
 
 def apply(shell: Shell, cluster: Cluster, *manifests: Manifest) -> bool:

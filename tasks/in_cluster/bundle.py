@@ -14,6 +14,7 @@ from tasks.core.well_known import CERT_MANAGER, ISSUER, MANAGER, TRUST_BUNDLE
 from tasks.in_cluster import charts
 from tasks.in_cluster.apply import apply_admitted, render_manifest
 from tasks.probe.objects import Object, get_object, list_objects
+from tasks.probe.pod_trust import FILE_BY, OwnedPods, group_by_owner, is_running, mounted_config_maps
 
 IN_PODS_SECONDS = 100
 """The kubelet updates the volumes of a pod every 60 to 90 s: syncFrequency, plus a random half of it at most."""
@@ -40,20 +41,47 @@ def wait_for_pods(shell: Shell, cluster: Cluster, roots: Roots) -> None:
     """
     if roots.retiring is None or roots.share_one_key:
         return
-    if shell.dry or not any(mounts_bundle(pod) for pod in list_objects(shell, cluster, "pods")):
+    pods = [] if shell.dry else list_objects(shell, cluster, "pods")
+    if not any(mounts_bundle(pod) for pod in pods):
         return
+    changed = find_last_change(shell, cluster)
+    if with_file := group_by_owner(pod for pod in pods if has_older_file(pod, changed)):
+        restart_with_file(shell, cluster, with_file)
     with shell.step(cluster.name, "both roots in pods") as this:
-        since = time.time() - find_last_change(shell, cluster)
+        since = time.time() - changed
         ready = time.monotonic() + IN_PODS_SECONDS - min(max(since, 0), IN_PODS_SECONDS)
         shell.until("the kubelet", IN_PODS_SECONDS + 10, lambda: time.monotonic() >= ready)
         this.outcome = f"updated: the kubelet needs up to {IN_PODS_SECONDS} s"
 
 
+def restart_with_file(shell: Shell, cluster: Cluster, pods: list[OwnedPods]) -> None:
+    """Restart these pods: a running container does not get the new content of a single file.
+
+    Deployments and the like replace their pods one by one. Other pods are left running, and reported.
+    """
+    seconds = cluster.settings.timeout_ready
+    with shell.step(cluster.name, "pods with the bundle as the system's CA file") as this:
+        restarted = [owned.owner for owned in pods if owned.owner.is_restarted_by_rollout]
+        for owner in restarted:
+            shell.change(*cluster.kubectl, "-n", owner.namespace, "rollout", "restart", owner.reference)
+        for owner in restarted:
+            shell.wait(f"{owner.title} to restart", seconds, *cluster.kubectl, "-n", owner.namespace, "rollout",
+                       "status", owner.reference, f"--timeout={seconds}s")
+        this.outcome = f"restarted: {', '.join(owner.title for owner in restarted)}" if restarted else "not restarted"
+        if left := [owned for owned in pods if owned.owner not in restarted]:
+            this.warn("\n".join([this.outcome, "    These pods trust the new root only after a restart:",
+                                 *(f"    {owned.restart_command(cluster)}" for owned in left)]))
+
+
+def has_older_file(pod: Object, changed: float) -> bool:
+    """Whether it is running with the bundle as the system's CA file since before this time."""
+    return (is_running(pod) and FILE_BY in (pod["metadata"].get("annotations") or {})
+            and parse_time(pod["metadata"]["creationTimestamp"]) <= changed)
+
+
 def mounts_bundle(pod: Object) -> bool:
     """Whether one of its volumes is the bundle's ConfigMap, or a projection of it."""
-    volumes = pod["spec"].get("volumes", [])
-    sources = [source for volume in volumes for source in volume.get("projected", {}).get("sources", [])]
-    return any(entry.get("configMap", {}).get("name") == TRUST_BUNDLE for entry in [*volumes, *sources])
+    return any(TRUST_BUNDLE in mounted_config_maps(volume) for volume in pod["spec"].get("volumes", []))
 
 
 def find_last_change(shell: Shell, cluster: Cluster) -> float:

@@ -20,6 +20,10 @@ KUBERNETES_KINDS = "nodes,namespaces,pods,deployments,services,endpointslices,in
 # Kinds of cert-manager, trust-manager and k3s. If one of them is unknown, kubectl returns none of the others either.
 ADDON_KINDS = "clusterissuers,certificates,bundles,helmchartconfigs"
 
+# Kinds that not every Kubernetes has, and one of Gateway API: each of these is its own question for the same reason.
+OPTIONAL_KINDS = ("mutatingadmissionpolicies,mutatingadmissionpolicybindings",
+                  "validatingadmissionpolicies,validatingadmissionpolicybindings", "gateways")
+
 
 @dataclass(frozen=True)
 class ClusterSnapshot:
@@ -65,12 +69,14 @@ class ClusterSnapshot:
 
 def take_snapshot(shell: Shell, cluster: Cluster) -> ClusterSnapshot:
     """Read everything side by side."""
-    (objects, error), addons, chain, leaves, bundles = shell.side_by_side([
+    (objects, error), addons, *optional, chain, leaves, bundles = shell.side_by_side([
         partial(query_objects, shell, cluster, KUBERNETES_KINDS, *WITHOUT_BUNDLES),
         partial(list_objects, shell, cluster, ADDON_KINDS),
+        *(partial(list_objects, shell, cluster, kinds) for kinds in OPTIONAL_KINDS),
         partial(issued.read_chain, shell, cluster), partial(issued.list_leaves, shell, cluster),
         partial(issued.list_fields, shell, cluster, "configmaps", ".metadata.namespace", options=ONLY_BUNDLES)])
-    return ClusterSnapshot(cluster, error, objects + addons, chain or b"", leaves, [row[0] for row in bundles])
+    objects = [*objects, *addons, *(entry for found in optional for entry in found)]
+    return ClusterSnapshot(cluster, error, objects, chain or b"", leaves, [row[0] for row in bundles])
 
 
 def kubelet_version(node: Object) -> str:

@@ -11,6 +11,7 @@ from tasks.trace.certificate import check_certificate, check_name_constraints
 from tasks.trace.cluster import check_endpoints, check_ingress, check_service, check_traefik
 from tasks.trace.context import HopResult, TraceContext
 from tasks.trace.machine import check_answer, check_host_name, check_load_balancer, check_port, check_resolver
+from tasks.trace.pods import check_pod_trust
 
 HOPS: dict[str, Callable[[TraceContext], HopResult]] = {
     "host name": check_host_name,
@@ -24,5 +25,6 @@ HOPS: dict[str, Callable[[TraceContext], HopResult]] = {
     "certificate": check_certificate,
     "name constraints": check_name_constraints,
     "answer": check_answer,
+    "trust of its pods": check_pod_trust,
 }
 HTTPS_HOPS = (check_certificate, check_name_constraints)

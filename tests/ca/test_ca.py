@@ -66,12 +66,12 @@ def settings_of(project: Project) -> Settings:
 
 
 def contents(folder: Path) -> dict[str, tuple[bytes, int, float]]:
-    """All that could change in a folder: bytes, modes and times."""
+    """Everything that could change in a folder: bytes, modes and times; without the locks in .cache."""
     found = {}
     for file in [folder, *folder.rglob("*")]:
         state = file.stat()
         found[str(file)] = (file.read_bytes() if file.is_file() else b"", state.st_mode, state.st_mtime)
-    return found
+    return {file: state for file, state in found.items() if "/.cache" not in file}
 
 
 def extensions(certificate: x509.Certificate) -> set[tuple[bool, x509.ExtensionType]]:

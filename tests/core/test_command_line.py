@@ -306,7 +306,7 @@ def test_a_url_is_a_bare_word_before_or_behind_flags_and_before_another_task(
     clusters.fakes.answer("^k3d cluster list", "[]")
     done = clusters.inv(*words)
     assert done.returncode == 1
-    assert f"{URL} breaks here:\n  host name, app.cl9.k3d.internal: there is no cluster cl9\n" in done.stderr
+    assert f"{URL} breaks here:\n  host name, app.cl9.k3d.internal: the cluster cl9 does not exist\n" in done.stderr
     assert done.stdout.startswith("[\n") == ("--json" in words)
 
 
@@ -315,7 +315,7 @@ def test_a_url_is_a_bare_word_before_or_behind_flags_and_before_another_task(
 def test_a_url_that_is_left_out_is_asked_for_with_an_example(clusters: Project, words: list[str]) -> None:
     done = clusters.inv(*words)
     assert done.returncode == 1
-    assert done.stderr == "Name a URL. For example: inv trace https://example-nginx.cl0.k3d.internal:10443/\n"
+    assert done.stderr == "A URL is required. For example: inv trace https://example-nginx.cl0.k3d.internal:10443/\n"
     assert done.stdout == ""
 
 

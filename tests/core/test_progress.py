@@ -10,7 +10,7 @@ import pytest
 from conftest import Project
 from pretend import TOKEN, World, world_of
 
-STEP = re.compile(r"([✓✗!]) (cl1 )?(│ )?(.+): .+? +\d+\.\d s")
+STEP = re.compile(r"([✓✗!]) (cl1 )?(│ )?(.+?): .+? +\d+\.\d s")
 
 
 @pytest.fixture
@@ -42,8 +42,8 @@ def test_each_step_is_a_line_with_its_time_and_those_that_run_side_by_side_carry
                           (False, f"kubeconfig {world.project.home}/.kube/config")]
     assert sorted(titles[3:]) == [
         (True, "Traefik's access log"), (True, "cert-manager v1.21.2"), (True, "intermediate certificate"),
-        (True, "issuer root-ca"), (True, "names in CoreDNS"), (True, "trust bundle default-ca-bundle"),
-        (True, "trust-manager v0.26.0"), (True, "way to other clusters"),
+        (True, "issuer root-ca"), (True, "names in CoreDNS"), (True, "route to other clusters"),
+        (True, "trust bundle default-ca-bundle"), (True, "trust-manager v0.26.0"),
     ]
     assert f"https://<name>.cl1.k3d.internal:{world.https(1)}/" in ready
     assert "kubectl --context k3d-cl1 get pods -A" in ready
@@ -69,7 +69,7 @@ def test_a_failure_tells_what_failed_the_command_its_last_lines_and_what_to_do(w
     *told, what_to_do = done.stderr.splitlines()
     assert told == ["cl1 cluster: k3d exited with code 3.", f"  {' '.join(command)}",
                     *(f"  | {line}" for line in lines[-12:])]
-    assert what_to_do == "k3d has undone what it had begun. inv doctor may tell why. Then run this task again."
+    assert what_to_do == "k3d rolled back. `inv doctor` may show why. Then run this task again."
 
 
 def test_what_was_waited_for_is_told_and_what_runs_beside_it_comes_to_its_end(world: World) -> None:

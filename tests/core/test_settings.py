@@ -30,6 +30,7 @@ from tasks.core import setting_types
 from tasks.core.setting_types import PROJECT
 from tasks.core.settings import READERS, Settings, load
 from tasks.core.templates import render, short_hash
+from tasks.in_cluster import pod_trust
 from tasks.in_cluster.apply import render_manifest
 from tasks.in_cluster.bundle import load_company_certificates
 from tasks.in_cluster.coredns import render_rules
@@ -110,6 +111,7 @@ def test_the_defaults_are_those_of_the_original_and_pinned_versions(bare: Path) 
         k3d_kubeconfig_target_dir=None,
         k3d_switch_context=False,
         k3d_registry_config=None,
+        pod_trust="variables",
         trust_stores=("system", "nss", "java", "windows"),
         dns_method="",
         k3s_image="docker.io/rancher/k3s:v1.36.4-k3s1",
@@ -323,6 +325,7 @@ REFUSED = [
     *((key, value, "https://...") for key in ("K3D_SOURCE", "HELM_SOURCE", "KUBECTL_SOURCE")
       for value in ("", "http://mirror", "https://", "mirror/k3d")),
     *(("TRUST_STORES", value, "any of system, nss, java, windows, or nothing") for value in ("system,,nss", "System")),
+    *(("POD_TRUST", value, "one of off, variables, system-file") for value in ("", "on", "Variables")),
     *(("DNS_METHOD", value, "one of brew-dnsmasq, systemd-resolved, network-manager, or nothing")
       for value in ("resolved", "a b")),
     *(("CHART_SOURCE", value, CHARTS) for value in ("", "ftp://x", "oci://", "oci:///", "https://a b", "/not/there")),
@@ -809,7 +812,8 @@ def documents(settings: Settings, digest: str) -> dict[str, list[Any]]:
     """Every manifest of cluster 0, as YAML reads it."""
     cluster, pem = settings.cluster(0), COMPANY.pem.decode()
     values = {"rules": render_rules(cluster, "192.0.2.1"), "rules_hash": digest, "root_pem": pem, "company_pem": pem,
-              "sources_hash": digest, "intermediate": Intermediate(pem, pem), "host": example_host(cluster)}
+              "sources_hash": digest, "intermediate": Intermediate(pem, pem), "host": example_host(cluster),
+              "pod_trust": False, **pod_trust.policy_values(settings, "v1")}
     return {
         template: list(yaml.load_all(render_manifest(cluster, template, **values).text,
                                      getattr(yaml, "CSafeLoader", yaml.SafeLoader)))

@@ -10,12 +10,14 @@ import yaml
 from tasks.ca.intermediate import Intermediate
 from tasks.core.settings import load
 from tasks.core.templates import render
+from tasks.in_cluster import pod_trust
 
 TEMPLATES = Path(__file__).resolve().parents[2] / "templates"
 SETTINGS = load(environment={})
 VALUES = {
     "cluster": SETTINGS.cluster(1), "settings": SETTINGS, "host": "app.cl1.k3d.internal", "rules": "", "rules_hash": "",
     "root_pem": "root", "company_pem": "company", "sources_hash": "2", "intermediate": Intermediate("chain", "key"),
+    "pod_trust": True, **pod_trust.policy_values(SETTINGS, "v1"),
 }
 MANIFESTS = [
     file for file in sorted(TEMPLATES.rglob("*.yaml"))
@@ -36,13 +38,22 @@ def test_the_shared_configmap_of_coredns_gets_no_label_of_ours() -> None:
     assert "labels" not in yaml.safe_load(render("in_cluster/coredns-custom.yaml", **VALUES))["metadata"]
 
 
-def test_the_client_with_the_bundle_trusts_it_whatever_its_image_says() -> None:
+def test_the_client_has_nothing_about_trust_where_pods_get_it_and_mounts_the_bundle_where_not() -> None:
+    """And then it trusts it whatever its image says."""
     pod = yaml.safe_load(render("examples/curl.yaml", **VALUES))["spec"]["template"]["spec"]
+    assert "volumes" not in pod and set(pod["containers"][0]) == {"name", "image", "command"}
+
+    pod = yaml.safe_load(render("examples/curl.yaml", **{**VALUES, "pod_trust": False}))["spec"]["template"]["spec"]
     container = pod["containers"][0]
     variables = {variable["name"]: variable["value"] for variable in container["env"]}
     mounted = container["volumeMounts"][0]["mountPath"]
     assert variables == {"CURL_CA_BUNDLE": f"{mounted}/bundle.pem", "SSL_CERT_FILE": f"{mounted}/bundle.pem"}
     assert pod["volumes"][0]["configMap"]["name"] == "default-ca-bundle"
+
+
+def test_the_client_without_the_bundle_opts_out() -> None:
+    template = yaml.safe_load(render("examples/curl-no-bundle.yaml", **VALUES))["spec"]["template"]
+    assert template["metadata"]["annotations"] == {"dev-cluster-tasks/trust": "none"}
 
 
 def test_a_mistake_in_a_template_is_told_with_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,9 +17,10 @@ from unittest import mock
 import ca
 import pytest
 from conftest import Project
-from kubernetes_objects import condition, deployment, endpoints, ingress
+from kubernetes_objects import CONTAINER, condition, config_map, deployment, endpoints, ingress
 from patient import Patient
-from pretend import GATEWAY, ROOT, is_free, pages_of, world_of, written_out
+from pretend import GATEWAY, ROOT, admit, is_free, pages_of, world_of, written_out
+from recording import Answer, Call
 
 from tasks.dns.resolver import ask
 from tasks.doctor import OF_CLUSTER, OF_MACHINE, OF_RUNNING, dns, machine
@@ -447,7 +448,7 @@ def _(patient: Patient) -> None:
     patient.world.fakes.answer("^kubectl version", "Client Version: v1.39.0\n")
 
 
-@breaks("settings", "K3S_IMAGE=docker.io/rancher/k3s:v1.36.4-k3s1, but it runs rancher/k3s:v1.20.0-k3s1")
+@breaks("settings", "K3S_IMAGE=docker.io/rancher/k3s:v1.36.4-k3s1, but its nodes run rancher/k3s:v1.20.0-k3s1")
 def _(patient: Patient) -> None:
     patient.world.fakes.answer("^docker inspect", "rancher/k3s:v1.20.0-k3s1\n")
 
@@ -502,14 +503,14 @@ def _(patient: Patient) -> None:
     patient.chain_pem = ROOT.pem
 
 
-@breaks("intermediate", "the intermediate must be replaced: the old one expires on ")
+@breaks("intermediate", "the intermediate must be replaced: the cluster has an intermediate that expires on ")
 def _(patient: Patient) -> None:
     patient.chain = ca.authority("cl1.k3d.internal", issuer=ROOT, pathlen=0, ends=ca.NOW + timedelta(days=20))
     patient.chain_pem = patient.chain.pem + ROOT.pem
     patient.leaves = {("shop", "shop-cert"): ca.leaf(patient.chain, "shop.cl1.k3d.internal").pem}
 
 
-@breaks("intermediate", "the intermediate must be replaced: the old one was issued by another root")
+@breaks("intermediate", "the intermediate must be replaced: the cluster has an intermediate issued by another root")
 def _(patient: Patient) -> None:
     other = ca.authority("k3d.internal")
     patient.chain_pem = ca.authority("cl1.k3d.internal", issuer=other, pathlen=0).pem + other.pem
@@ -642,6 +643,134 @@ def _(patient: Patient) -> None:
 @breaks("namespace-bundle", "shop has no ConfigMap default-ca-bundle")
 def _(patient: Patient) -> None:
     patient.bundles = []
+
+
+# --- trust in pods ----------------------------------------------------------------------------------------------------
+
+
+@breaks("pod-trust-kubernetes", "Kubernetes v1.33.1+k3s1 has no MutatingAdmissionPolicy, so pods do not trust")
+def _(patient: Patient) -> None:
+    patient.world.policies("", "v1", version="v1.33.1+k3s1")
+
+
+@breaks("pod-trust-kubernetes", "Kubernetes v1.35.2+k3s1 has MutatingAdmissionPolicy, but this cluster was created")
+def _(patient: Patient) -> None:
+    patient.world.policies("", "v1", version="v1.35.2+k3s1")
+
+
+@breaks("pod-trust", "the MutatingAdmissionPolicy pod-trust-debug is missing")
+def _(patient: Patient) -> None:
+    patient.policies = [policy for policy in patient.policies if policy["metadata"]["name"] != "pod-trust-debug"]
+
+
+@breaks("pod-trust", "the MutatingAdmissionPolicy pod-trust has no binding, so it applies to nothing")
+def _(patient: Patient) -> None:
+    patient.find("MutatingAdmissionPolicyBinding", "pod-trust")["spec"]["policyName"] = "other"
+
+
+def test_policies_that_differ_from_their_templates_are_found(patient: Patient) -> None:
+    patient.world.fakes.answer("^kubectl .*diff ", exit=1)
+    found = wrong(patient)
+    assert set(found) == {"pod-trust", "hosts-policy"}
+    assert "or its binding is not what its template says" in found["pod-trust"][0]
+
+
+@breaks("pod-trust", "a probe pod does not get SSL_CERT_FILE, CURL_CA_BUNDLE")
+def _(patient: Patient) -> None:
+    """The API has the policies, and they do nothing: nothing else tells of one that fails."""
+    def ignore(call: Call) -> Answer | None:
+        answer = admit(call)
+        return Answer(re.sub("(SSL|CURL)_", "", answer.stdout)) if answer and "Pod" in answer.stdout else None
+
+    patient.world.fakes.behaviours["kubectl"].insert(0, ignore)
+
+
+@breaks("pod-trust", "the MutatingAdmissionPolicy pod-trust is there, but POD_TRUST=off")
+def _(patient: Patient) -> None:
+    env(patient, POD_TRUST="off")
+
+
+@breaks("hosts-policy", "the ValidatingAdmissionPolicy hosts-of-root-ca is missing")
+def _(patient: Patient) -> None:
+    patient.lose("ValidatingAdmissionPolicy", "hosts-of-root-ca")
+
+
+@breaks("namespace-label", "web has the label trust=enable, which does nothing; trust=enabled does")
+def _(patient: Patient) -> None:
+    patient.objects.append({"kind": "Namespace", "metadata": {"name": "web", "labels": {"trust": "enable"}}})
+
+
+@breaks("namespace-label", "web has the label trust-systemfile=enabled, which does nothing; trust-system-file=enabled")
+def _(patient: Patient) -> None:
+    patient.objects.append({"kind": "Namespace", "metadata": {
+        "name": "web", "labels": {"trust": "disabled", "trust-systemfile": "enabled", "istio-injection": "enabled"}}})
+
+
+@breaks("namespace-label", "web has the label trust-system-file=enabled, which does nothing without trust=enabled")
+def _(patient: Patient) -> None:
+    patient.objects.append({"kind": "Namespace", "metadata": {
+        "name": "web", "labels": {"trust-system-file": "enabled"}}})
+
+
+@breaks("pod-trust-pods", "shop/shop (Deployment) has pods without trust: kubectl --context k3d-cl1 -n shop rollout")
+def _(patient: Patient) -> None:
+    metadata = patient.find("Pod", "shop-1")["metadata"]
+    metadata |= {"annotations": {}, "labels": {"pod-template-hash": "5d"},
+                 "ownerReferences": [{"kind": "ReplicaSet", "name": "shop-5d", "controller": True}]}
+    patient.find("Pod", "shop-1")["spec"]["volumes"] = []
+
+
+@breaks("pod-trust-pods", "kubectl --context k3d-cl1 -n shop replace --force -f -")
+def _(patient: Patient) -> None:
+    """A bare pod, and the second label came later than it."""
+    patient.find("Namespace", "shop")["metadata"]["labels"]["trust-system-file"] = "enabled"
+
+
+@breaks("pod-trust-lost", "web/web mounts the ConfigMap default-ca-bundle, which is gone")
+def _(patient: Patient) -> None:
+    pod = patient.find("Pod", "shop-1")
+    patient.objects.append({**pod, "metadata": {**pod["metadata"], "name": "web", "namespace": "web"}})
+
+
+@breaks("pod-trust-hidden", "shop/shop-1: SSL_CERT_FILE of the ConfigMap company is replaced in the container main")
+def _(patient: Patient) -> None:
+    patient.objects.append(config_map("shop", "company", {"CERT_FILE": "/company.pem", "OTHER": ""}))
+    patient.find("Pod", "shop-1")["spec"]["containers"][0]["envFrom"] = [
+        {"prefix": "SSL_", "configMapRef": {"name": "company"}}]
+
+
+@breaks("pod-trust-client", "shop/shop-1: php-fpm8.2 (libcurl) reads no variable")
+def _(patient: Patient) -> None:
+    other = "0" * 64
+    patient.processes = [f"{CONTAINER} /usr/sbin/php-fpm8.2 libcurl.so.4.8.0,libssl.so.3,",
+                         f"{CONTAINER} /usr/bin/python3.11 libcurl.so.4.8.0,libssl.so.3,",
+                         f"{CONTAINER} /app/server go", f"{CONTAINER} /usr/bin/sleep ",
+                         f"{other} /usr/bin/wget libgnutls.so.30.34.3,"]
+
+
+def test_a_pod_that_mounts_the_bundle_itself_opts_out_or_has_ended_is_not_said_to_lack_trust(patient: Patient) -> None:
+    pod = patient.find("Pod", "shop-1")
+    bundle = [{"name": "trust", "configMap": {"name": "default-ca-bundle"}}]
+    for name, given, volumes, phase in (
+            ("by-hand", {}, bundle, "Running"), ("opted-out", {"dev-cluster-tasks/trust": "none"}, [], "Running"),
+            ("ended", {}, [], "Succeeded")):
+        patient.objects.append({
+            **pod, "metadata": {"name": name, "namespace": "shop", "annotations": given},
+            "spec": {"containers": [], "volumes": volumes}, "status": {"phase": phase}})
+    assert wrong(patient) == {}
+
+
+@breaks("ingress-host", "shop/api: api.example.com is not below cl1.k3d.internal (it belongs to Helm release web)")
+def _(patient: Patient) -> None:
+    patient.others.append({
+        "kind": "Certificate", "metadata": {"name": "api", "namespace": "shop", "annotations": {
+            "meta.helm.sh/release-name": "web"}},
+        "spec": {"dnsNames": ["api.cl1.k3d.internal", "api.example.com"],
+                 "issuerRef": {"name": "root-ca", "kind": "ClusterIssuer"}},
+        "status": {"conditions": [condition("Ready")]}})
+
+
+# --- images -----------------------------------------------------------------------------------------------------------
 
 
 @breaks("images", "shop/shop-1: nginx: x509: certificate signed by unknown authority")

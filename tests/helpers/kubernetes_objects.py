@@ -6,6 +6,9 @@ from typing import Any
 
 from pretend import TRAEFIK
 
+from tasks.in_cluster.pod_trust import VARIABLE_VALUES
+from tasks.probe.pod_trust import TRUSTED_BY, VOLUME
+
 Object = dict[str, Any]
 
 
@@ -60,3 +63,21 @@ def certificate(namespace: str, name: str, issuer: str = "ClusterIssuer") -> Obj
     return {"kind": "Certificate", "metadata": {"namespace": namespace, "name": name},
             "spec": {"secretName": name, "issuerRef": {"kind": issuer, "name": "root-ca"}},
             "status": {"conditions": [condition("Ready")]}}
+
+
+CONTAINER = "c0ffee" + "0" * 58
+"""The ID of a pod's container."""
+
+
+def pod(namespace: str, name: str, *, labels: dict[str, str] | None = None) -> Object:
+    """A running pod to which pod trust has given the bundle."""
+    variables = [{"name": name, "value": value} for name, value in VARIABLE_VALUES.items()]
+    return {
+        "kind": "Pod",
+        "metadata": {"namespace": namespace, "name": name, "labels": labels or {},
+                     "annotations": {TRUSTED_BY: "mutatingadmissionpolicy/pod-trust"}},
+        "spec": {"containers": [{"name": "main", "env": variables}],
+                 "volumes": [{"name": VOLUME, "configMap": {"name": "default-ca-bundle"}}]},
+        "status": {"phase": "Running", "containerStatuses": [
+            {"image": "nginx", "state": {"running": {}}, "containerID": f"containerd://{CONTAINER}"}]},
+    }

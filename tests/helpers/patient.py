@@ -11,11 +11,16 @@ from datetime import datetime, timedelta, timezone
 
 import ca
 from inside import resolver
-from kubernetes_objects import Object, certificate, condition, config_map, deployment, endpoints, ingress, service
+from kubernetes_objects import Object, certificate, condition, config_map, deployment, endpoints, ingress, pod, service
 from pretend import GATEWAY, ROOT, World
 
 from tasks.core import settings as configuration
+from tasks.in_cluster import pod_trust
 from tasks.in_cluster.coredns import render_rules
+
+POLICIES = (*(("MutatingAdmissionPolicy", name) for name in pod_trust.POLICIES),
+            ("ValidatingAdmissionPolicy", "hosts-of-root-ca"))
+FILE_LABELS = {"trust": "enabled", "trust-system-file": "enabled"}
 
 
 class Patient:
@@ -36,11 +41,17 @@ class Patient:
         self.bundles = ["shop"]
         self.objects = [*self.kubernetes(), *self.charts(), *self.shop()]
         self.others = self.ours()
+        self.policies: list[Object] = [policy for kind, name in POLICIES for policy in (
+            {"kind": kind, "metadata": {"name": name}},
+            {"kind": f"{kind}Binding", "metadata": {"name": name}, "spec": {"policyName": name, "matchResources": {
+                "namespaceSelector": {"matchLabels": FILE_LABELS if "file" in name else {"trust": "enabled"}}}}})]
+        self.processes: list[str] = []
         world.network(there=True)
         world.fakes.add("ip", "ifconfig", "chmod")
         world.fakes.answer("^docker inspect", "rancher/k3s:v1.36.4-k3s1\n")
         world.fakes.answer("^kubectl version", "Client Version: v1.37.1\n")
         world.fakes.answer("^helm version", "v3.22.0\n")
+        world.fakes.answer("^kubectl .*diff ")
         world.fakes.answer("^ip ", "default via 192.0.2.1 dev eth0\n127.0.0.0/24 dev br-1 proto kernel\n"
                                    "192.168.1.0/24 dev eth0 proto kernel\n")
 
@@ -75,8 +86,7 @@ class Patient:
             ingress("shop", "shop", "shop.cl1.k3d.internal"),
             service("shop", "shop", 80),
             endpoints("shop", "shop"),
-            {"kind": "Pod", "metadata": {"name": "shop-1", "namespace": "shop"}, "status": {
-                "containerStatuses": [{"image": "nginx", "state": {"running": {}}}]}},
+            pod("shop", "shop-1"),
         ]
 
     def ours(self) -> list[Object]:
@@ -95,12 +105,12 @@ class Patient:
         return configuration.load(self.world.project.folder, {})
 
     def find(self, kind: str, name: str) -> Object:
-        return next(found for found in self.objects + self.others
+        return next(found for found in self.objects + self.others + self.policies
                     if found["kind"] == kind and found["metadata"]["name"] == name)
 
     def lose(self, kind: str, name: str) -> None:
         found = self.find(kind, name)
-        for objects in (self.objects, self.others):
+        for objects in (self.objects, self.others, self.policies):
             if found in objects:
                 objects.remove(found)
 
@@ -114,6 +124,10 @@ class Patient:
         kubectl = "^kubectl .*--context k3d-cl1 "
         answer(f"{kubectl}get nodes,", json.dumps({"items": self.objects}))
         answer(f"{kubectl}get clusterissuers,", json.dumps({"items": self.others}))
+        for kind in ("mutating", "validating"):
+            answer(f"{kubectl}get {kind}admissionpolicies,", json.dumps({"items": [
+                policy for policy in self.policies if policy["kind"].lower().startswith(kind)]}))
+        answer("^docker exec k3d-cl1-server-0 ", "".join(f"{line}\n" for line in self.processes))
         answer(f"{kubectl}.*get secret root-ca", base64.b64encode(self.chain_pem).decode())
         answer(f"{kubectl}get certificates -A", json.dumps({"items": [certificate(*place) for place in self.leaves]}))
         answer(f"{kubectl}get secrets -A", "".join(

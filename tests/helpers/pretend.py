@@ -17,6 +17,7 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 from typing import Any, TypeVar
 
 import ca
@@ -28,6 +29,8 @@ from conftest import Project
 from recording import Answer, Call
 
 from tasks.cluster import examples
+from tasks.in_cluster import pod_trust
+from tasks.probe.pod_trust import TRUSTED_BY
 
 TOOLS = ("docker", "k3d", "helm", "kubectl", "pgrep", "lsof", "ss", "uname", "sudo")
 
@@ -50,6 +53,7 @@ class World:
         ca.put(project.home / ".local-ca-certs", ROOT.pem, ROOT.key_pem())
         self.fakes.add(*TOOLS)
         self.fakes.behave("kubectl", self.forward)
+        self.fakes.behave("kubectl", admit)
         self.tools()
         self.network()
         self.cluster_list()
@@ -151,6 +155,18 @@ class World:
         self.fakes.answer(f"{kubectl}get configmap coredns ", '{"data":{"Corefile":"","NodeHosts":""}}')
         self.fakes.answer(f"{kubectl}get deployment traefik", '["--accesslog=true"]')
         self.fakes.answer(f"{kubectl}get service traefik-internal", TRAEFIK)
+        self.policies("v1", "v1")
+
+    def policies(self, mutating: str = "", validating: str = "", version: str = "v1.36.4+k3s1") -> None:
+        """The kinds of policies that the cluster's API has, and its version."""
+        kinds = {"mutatingadmissionpolicies": mutating, "mutatingadmissionpolicybindings": mutating,
+                 "mutatingwebhookconfigurations": "v1", "validatingadmissionpolicies": validating}
+        self.fakes.answer("^kubectl .*api-resources", "".join(
+            f"{name}    admissionregistration.k8s.io/{version}   false   Kind\n" for name, version in kinds.items()
+            if version))
+        self.fakes.answer("^kubectl .*--raw=/version", json.dumps({"gitVersion": version}))
+        self.fakes.answer("^kubectl .*get mutatingadmissionpolicybindings pod-trust",
+                          "binding/pod-trust\n" if mutating else "")
 
     def configured(self, number: int) -> None:
         """This cluster is now as a first run leaves it, which this world must have seen."""
@@ -175,6 +191,29 @@ def written_out(*answers: tuple[int, int, str]) -> str:
                    for code, status, text in answers)
 
 
+def admit(call: Call) -> Answer | None:
+    """`kubectl create --dry-run=server`: a pod gets trust, and an Ingress outside the cluster's domain is denied."""
+    if "--dry-run=server" not in call.words:
+        return None
+    file, = Path(call.words[call.words.index("-f") + 1]).iterdir()
+    found = yaml.safe_load(file.read_text())
+    if found["kind"] == "Pod":
+        return Answer(json.dumps(trusted(found)))
+    host, cluster = found["spec"]["rules"][0]["host"], call.words[call.words.index("--context") + 1]
+    inside = host.endswith(f".{cluster.removeprefix('k3d-')}.k3d.internal")
+    denied = f"ValidatingAdmissionPolicy 'hosts-of-root-ca' denied request: {host}\n"
+    return Answer() if inside else Answer(stderr=denied, exit=1)
+
+
+def trusted(pod: dict[str, Any]) -> dict[str, Any]:
+    """What the policies make of a pod."""
+    pod["metadata"].setdefault("annotations", {})[TRUSTED_BY] = "mutatingadmissionpolicy/pod-trust"
+    for container in [*pod["spec"].get("initContainers", []), *pod["spec"]["containers"]]:
+        container["env"] = [{"name": name, "value": value} for name, value in pod_trust.VARIABLE_VALUES.items()]
+        container["volumeMounts"] = [{"mountPath": pod_trust.FOLDER}, {"mountPath": pod_trust.FILE}]
+    return pod
+
+
 def without_sudo(words: list[str]) -> list[str]:
     """The command itself: whoever is root already needs no sudo for it."""
     return words[1:] if words[0] == "sudo" else words
@@ -189,10 +228,12 @@ def is_look(words: list[str]) -> bool:
             match rest:
                 case ["config", verb, *_]:
                     return verb.startswith("get-") or verb == "current-context"
+                case ["create", "--dry-run=server", *_] | ["api-resources", *_]:
+                    return True
                 case ["rollout", "status", *_] | ["get" | "diff" | "wait" | "exec" | "port-forward", *_]:
                     return True
             return False
-        case ["docker", "version" | "ps" | "run" | "inspect", *_] | ["docker", "network", "inspect", *_]:
+        case ["docker", "version" | "ps" | "run" | "exec" | "inspect", *_] | ["docker", "network", "inspect", *_]:
             return True
         case ["k3d" | "helm", "version", *_] | ["k3d", "cluster", "list", *_] | ["openssl", "verify", *_]:
             return True

@@ -21,11 +21,13 @@ from conftest import Project
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
+from kubernetes_objects import pod
 from machine import become
 from pretend import ROOT, World, world_of
 from recording import Answer, Call
 
 from tasks.in_cluster import bundle
+from tasks.probe.pod_trust import FILE_BY
 
 pytestmark = pytest.mark.skipif(not shutil.which("openssl"), reason="openssl is not installed")
 
@@ -224,6 +226,28 @@ def test_a_new_key_waits_for_pods_that_mount_the_bundle(
     assert ("both roots in pods: updated" in said) == waits
     assert time.monotonic() - started < 45, "only the rest of the time is waited for"
     assert "both roots in pods" not in renewal.good("cert-renew"), "the former root is enough for the same key"
+
+
+def test_pods_with_the_bundle_as_the_systems_file_restart_before_the_new_root_issues_anything(renewal: Renewal) -> None:
+    """A bare pod is left running, and the command that replaces it is shown."""
+    bare, owned, newer = (pod("shop", name, labels={"pod-template-hash": "5d"}) for name in ("bare", "owned", "newer"))
+    for found in (bare, owned, newer):
+        found["metadata"]["annotations"][FILE_BY] = "mutatingadmissionpolicy/pod-trust-system-file"
+        found["metadata"]["creationTimestamp"] = "2025-01-01T00:00:00Z"
+    owned["metadata"]["ownerReferences"] = [{"kind": "ReplicaSet", "name": "web-5d", "controller": True}]
+    newer["metadata"]["creationTimestamp"] = "2999-01-01T00:00:00Z"
+    renewal.project.patches.append((bundle, "IN_PODS_SECONDS", 0))
+    renewal.fakes.answer("^kubectl .*get pods -A", json.dumps({"items": [bare, owned, newer]}))
+    shown = renewal.good("cert-renew", "--new-key")
+    assert "pods with the bundle as the system's CA file: restarted: shop/web (Deployment)" in shown
+    kubectl = "kubectl --context k3d-cl1 -n shop"
+    assert f"    {kubectl} get pod bare -o yaml | {kubectl} replace --force -f -" in shown
+    assert "newer" not in shown
+    commands = [shlex.join(words) for words in renewal.fakes.calls()]
+    story = [next(number for number, line in enumerate(commands) if sign in line) for sign in (
+        "bundle.yaml", "rollout restart deployment/web", "rollout status deployment/web", "issuer-secret.yaml")]
+    assert story == sorted(story)
+    assert not [line for line in commands if "delete pod" in line or "replace" in line]
 
 
 def label(root: ca.Signed, folder: Path) -> str:

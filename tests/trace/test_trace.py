@@ -15,12 +15,14 @@ from conftest import Project
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 from inside import resolver
-from kubernetes_objects import Object, certificate, condition, deployment, endpoints, ingress, service
+from kubernetes_objects import CONTAINER, Object, certificate, condition, deployment, endpoints, ingress, pod, service
 from pretend import ROOT, World, pages_of, world_of, written_out
+
+from tasks.probe.pod_trust import FILE_BY, TRUSTED_BY
 
 HOST = "shop.cl1.k3d.internal"
 HOPS = ["host name", "resolver", "port", "load balancer", "Traefik", "Ingress", "Service", "endpoints", "certificate",
-        "name constraints", "answer", "pod in cl1", "pod in cl2"]
+        "name constraints", "answer", "trust of its pods", "pod in cl1", "pod in cl2"]
 
 
 def common_name(name: str) -> x509.Name:
@@ -50,6 +52,7 @@ class App:
         self.ingress["spec"]["ingressClassName"] = "traefik"
         self.service = service("web", "shop", 80, selector={"app": "shop"})
         self.service["spec"]["ports"][0]["name"] = "http"
+        self.app_pod = pod("web", "shop-1", labels={"app": "shop"})
         self.endpoints = {"traefik": "kube-system", "traefik-internal": "kube-system", "shop": "web"}
         self.certificate = certificate("web", "shop-cert")
         self.missing: list[Object] = []
@@ -65,7 +68,7 @@ class App:
 
     def objects(self) -> list[Object]:
         slices = [endpoints(namespace, name) for name, namespace in self.endpoints.items()]
-        every = [self.traefik, self.deployment, self.ingress, self.service, *slices]
+        every = [self.traefik, self.deployment, self.ingress, self.service, self.app_pod, *slices]
         return [entry for entry in every if entry not in self.missing]
 
     def pod(self, number: int, code: int, text: str = "") -> None:
@@ -173,7 +176,32 @@ def test_a_url_of_an_ingressroute_is_not_reported_as_broken(app: App) -> None:
     grey = {row["source"]: row["note"] for row in rows if row["state"] == "grey"}
     assert grey["Ingress"] == "no Ingress; an IngressRoute or HTTPRoute answers, which are not read here"
     assert {row["source"]: row["code"] for row in rows if row["code"] != "ok"} == {
-        "Ingress": "other-route-answers", "Service": "no-route", "endpoints": "no-route"}
+        "Ingress": "other-route-answers", "Service": "no-route", "endpoints": "no-route",
+        "trust of its pods": "no-route"}
+
+
+@pytest.mark.parametrize(("process", "annotations", "state", "code", "note"), [
+    ("/usr/bin/java libjvm.so,libssl.so.3,", None, "green", "ok",
+     "pod trust; java (Java) reads JAVA_TOOL_OPTIONS"),
+    ("/app/server go", None, "green", "ok", "pod trust; server (Go) reads SSL_CERT_FILE"),
+    ("/usr/bin/wget libgnutls.so.30,", None, "grey", "no-variable-read",
+     "pod trust, but wget (GnuTLS) reads no variable: the namespace needs the label "
+     "trust-system-file=enabled"),
+    ("/usr/bin/wget libgnutls.so.30,", {TRUSTED_BY: "x", FILE_BY: "x"}, "green", "ok",
+     "pod trust; wget (GnuTLS) reads no variable"),
+    ("/usr/bin/node", {}, "grey", "not-given",
+     "no pod trust (docs/pod-trust.md); node (Node) reads NODE_EXTRA_CA_CERTS"),
+])
+def test_the_last_hop_says_whether_the_pods_trust_the_root_and_which_variable_their_program_reads(
+    app: App, process: str, annotations: dict[str, str] | None, state: str, code: str, note: str,
+) -> None:
+    if annotations is not None:
+        app.app_pod["metadata"]["annotations"] = annotations
+    app.world.fakes.answer(f"(?s)^docker exec k3d-cl1-server-0 sh -c .* sh {CONTAINER}$", f"{CONTAINER} {process}\n")
+    done = app.run()
+    assert done.returncode == 0, done.stderr
+    row, = [row for row in json.loads(done.stdout) if row["source"] == "trust of its pods"]
+    assert (row["target"], row["state"], row["code"], row["note"]) == ("web/shop", state, code, note)
 
 
 # --- each hop broken --------------------------------------------------------------------------------------------------

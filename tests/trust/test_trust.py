@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import re
 import shlex
 import shutil
 import ssl
@@ -414,11 +415,11 @@ def wsl(linux: Machine) -> Machine:
     linux.fakes.add("wslpath", "certutil.exe", "powershell.exe")
     linux.fakes.answer("^uname -r", "5.15.167.4-microsoft-standard-WSL2\n")
     linux.fakes.answer("^wslpath -w .*/internal-ca.crt", "\\\\wsl.localhost\\Ubuntu\\internal-ca.crt\r\n")
-    linux.fakes.answer("^wslpath -w .*/inside.crt", "C:\\inside.crt\r\n")
+    linux.fakes.answer("^wslpath -w .*/permitted.crt", "C:\\permitted.crt\r\n")
     linux.fakes.answer("^wslpath -w .*/outside.crt", "C:\\outside.crt\r\n")
     linux.fakes.answer("^wslpath -w .*/windows-verify.ps1", "C:\\windows-verify.ps1\r\n")
     linux.fakes.answer("^powershell.exe", exit=1)
-    linux.fakes.answer("^powershell.exe .*inside", after="^certutil.exe -user -addstore")
+    linux.fakes.answer("^powershell.exe .*permitted", after="^certutil.exe -user -addstore")
     linux.fakes.answer("^certutil.exe -user -store", exit=1, before="^certutil.exe -user -addstore")
     return linux
 
@@ -434,14 +435,15 @@ def asked(leaf: str) -> list[str]:
 def test_windows_takes_the_root_for_its_user_is_asked_for_proof_and_gives_it_back(wsl: Machine) -> None:
     run = wsl.good("trust")
     assert run.changes == [ADD], "no root is needed"
-    assert [words for words in run.commands if words[0] == "powershell.exe"][-1] == asked("inside")
+    assert [words for words in run.commands if words[0] == "powershell.exe"][-1] == asked("permitted")
     assert run.stdout.startswith("Windows may ask in a window of its own: answer Yes. This is the same as, in "
                                  f"PowerShell:\n    {' '.join(ADD[:-1])} '{ADD[-1]}'\n")
     assert f"✓ trust in {WINDOWS}: the root is trusted now " in run.stdout
     assert wsl.good("trust").changes == []
     proved = wsl.good("trust-verify")
     assert "accepted; one for proof.example.com is refused" in proved.stdout
-    assert [words for words in proved.commands if words[0] == "powershell.exe"] == [asked("inside"), asked("outside")]
+    shown = [words for words in proved.commands if words[0] == "powershell.exe"]
+    assert shown == [asked("permitted"), asked("outside")]
 
     sha1 = root_of(wsl).sha1
     removed = wsl.good("untrust")
