@@ -189,7 +189,7 @@ def is_look(words: list[str]) -> bool:
             match rest:
                 case ["config", verb, *_]:
                     return verb.startswith("get-") or verb == "current-context"
-                case ["rollout", "status", *_] | ["get" | "diff" | "wait" | "exec" | "port-forward", *_]:
+                case ["rollout", "status", *_] | ["get" | "diff" | "wait" | "exec" | "port-forward" | "logs", *_]:
                     return True
             return False
         case ["docker", "version" | "ps" | "run" | "inspect", *_] | ["docker", "network", "inspect", *_]:

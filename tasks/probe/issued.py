@@ -51,3 +51,10 @@ def list_columns(shell: Shell, cluster: Cluster, kind: str, columns: str, *selec
     every = "jsonpath={range .items[*]}" + columns + r'{"\n"}{end}'
     return [line.split() for line in
             shell.look(*cluster.kubectl, "get", kind, "-A", *selector, "-o", every).stdout.splitlines()]
+
+
+def read_secret_certificate(shell: Shell, cluster: Cluster, namespace: str, name: str) -> bytes:
+    """The certificates in a TLS secret, as PEM, not its key; empty if there is no such secret."""
+    result = shell.look(*cluster.kubectl, "-n", namespace, "get", "secret", name, "--ignore-not-found", "-o",
+                        r"jsonpath={.data.tls\.crt}")
+    return base64.b64decode(result.stdout) if result.ok else b""

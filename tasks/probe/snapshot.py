@@ -19,10 +19,18 @@ Object = dict[str, Any]
 WITHOUT_BUNDLES = ("--field-selector", "metadata.name!=default-ca-bundle")
 ONLY_BUNDLES = ("--field-selector", "metadata.name=default-ca-bundle")
 
-KUBERNETES_KINDS = "nodes,namespaces,pods,deployments,services,endpointslices,ingresses,configmaps"
+KUBERNETES_KINDS = "nodes,namespaces,pods,deployments,services,endpointslices,ingresses,configmaps,ingressclasses"
 
 # Kinds of cert-manager, trust-manager and k3s. If one of them is unknown, kubectl returns none of the others either.
 ADDON_KINDS = "clusterissuers,certificates,bundles,helmchartconfigs"
+
+# Kinds that only a trace needs, by the programs that bring them.
+ISSUANCE_KINDS = "issuers,certificaterequests,orders.acme.cert-manager.io,challenges.acme.cert-manager.io"
+TRAEFIK_KINDS = "ingressroutes.traefik.io,middlewares.traefik.io,serverstransports.traefik.io"
+GATEWAY_KINDS = "httproutes.gateway.networking.k8s.io,gateways.gateway.networking.k8s.io"
+TRACE_KINDS = (ISSUANCE_KINDS, TRAEFIK_KINDS, GATEWAY_KINDS)
+
+INGRESS_EVENTS = ("--field-selector", "involvedObject.kind=Ingress,type=Warning")
 
 
 @dataclass(frozen=True)
@@ -67,8 +75,8 @@ class ClusterSnapshot:
         return str((entry["metadata"].get("labels") or {}).get("app.kubernetes.io/version", ""))
 
 
-def take_snapshot(shell: Shell, cluster: Cluster) -> ClusterSnapshot:
-    """Read everything side by side."""
+def take_snapshot(shell: Shell, cluster: Cluster, *, for_trace: bool = False) -> ClusterSnapshot:
+    """Read everything side by side; for a trace also what only a trace needs."""
     def get(kinds: str, *more: str) -> tuple[list[Object], str]:
         result = shell.look(*cluster.kubectl, "get", kinds, "-A", "-o", "json", "--request-timeout=10s", *more)
         if not result.ok:
@@ -78,11 +86,14 @@ def take_snapshot(shell: Shell, cluster: Cluster) -> ClusterSnapshot:
         except (ValueError, TypeError, KeyError):
             return [], "the output of kubectl cannot be parsed"
 
-    (objects, error), (addons, _), chain, leaves, bundles = shell.side_by_side([
-        partial(get, KUBERNETES_KINDS, *WITHOUT_BUNDLES), partial(get, ADDON_KINDS),
+    more = [*(partial(get, kinds) for kinds in TRACE_KINDS), partial(get, "events", *INGRESS_EVENTS)]
+    (objects, error), chain, leaves, bundles, *others = shell.side_by_side([
+        partial(get, KUBERNETES_KINDS, *WITHOUT_BUNDLES),
         partial(issued.read_chain, shell, cluster), partial(issued.list_leaves, shell, cluster),
-        partial(issued.list_columns, shell, cluster, "configmaps", "{.metadata.namespace}", *ONLY_BUNDLES)])
-    return ClusterSnapshot(cluster, error, objects + addons, chain or b"", leaves, [row[0] for row in bundles])
+        partial(issued.list_columns, shell, cluster, "configmaps", "{.metadata.namespace}", *ONLY_BUNDLES),
+        partial(get, ADDON_KINDS), *(more if for_trace else ())])
+    objects = [*objects, *(entry for found, _ in others for entry in found)]
+    return ClusterSnapshot(cluster, error, objects, chain or b"", leaves, [row[0] for row in bundles])
 
 
 def normalize(entry: Object) -> Object:
