@@ -144,6 +144,12 @@ def test_a_middleware_without_its_namespace_gets_the_full_reference(app: App) ->
     assert "refers to a Middleware by <namespace>-<name>@kubernetescrd, here web-auth@kubernetescrd" in note
 
 
+def test_a_middleware_in_a_namespace_with_a_similar_name_is_found(app: App) -> None:
+    app.annotate(f"{TRAEFIK}/router.middlewares", "web-team-auth@kubernetescrd")
+    app.extra.append(middleware("web-team", "auth"))
+    assert app.run().returncode == 0
+
+
 def middleware(namespace: str, name: str) -> Object:
     return {"kind": "Middleware", "metadata": {"namespace": namespace, "name": name}}
 
@@ -326,6 +332,11 @@ def secret_for_other_names(app: App) -> None:
     app.secret = ca.leaf(app.intermediate, "other.cl1.k3d.internal")
 
 
+def secret_not_loaded(app: App) -> None:
+    app.missing = [app.certificate]
+    app.secret = ca.leaf(app.intermediate, "*.cl1.k3d.internal")
+
+
 def cert_manager_down(app: App) -> None:
     app.missing = [app.certificate]
 
@@ -356,6 +367,7 @@ OWN_ISSUER_ONLY = patch({"metadata": {"annotations": {
     (secret_of_other_ingress, "secret-of-other-ingress", "the secret shop-cert belongs to the Ingress blog",
      patch({"spec": {"tls": [{"hosts": [HOST], "secretName": "shop-tls"}]}})),
     (secret_for_other_names, "secret-for-other-names", "the secret shop-cert is for other.cl1.k3d.internal", ""),
+    (secret_not_loaded, "secret-not-loaded", "although the secret shop-cert is for this name", ""),
     (cert_manager_down, "cert-manager-down", "cert-manager is not running: the Deployment does not exist",
      "inv k3d-cluster-configure --n 1"),
 ], ids=lambda value: value.__name__ if callable(value) else "")
@@ -366,7 +378,7 @@ def test_why_there_is_no_certificate_is_read_from_cert_manager(
     break_it(app)
     hop, found, message, shown = app.trace()
     assert (hop, found, shown) == ("certificate", code, command)
-    assert message.startswith("Traefik serves its default certificate: ") and note in message
+    assert message.startswith("Traefik serves its default certificate") and note in message
 
 
 def test_a_certificate_of_another_issuer_names_that_issuer_and_ours(app: App) -> None:
@@ -447,7 +459,9 @@ def test_an_http_route_is_red_while_traefik_does_not_read_it(app: App) -> None:
     assert app.run().returncode == 0
     route["status"] = {"parents": [{"parentRef": {"name": "public"}, "conditions": [
         condition("Accepted", "False", "No matching listener")]}]}
-    assert app.trace()[1:3] == ("route-not-accepted", "the Gateway public does not accept it: No matching listener")
+    assert app.trace()[1:3] == ("route-not-accepted", "the Gateway public reports: No matching listener")
+    route["spec"]["parentRefs"][0]["name"] = "absent"
+    assert app.trace()[1:3] == ("gateway-missing", "it belongs to the Gateway absent, which does not exist in web")
 
 
 @pytest.mark.parametrize(("rule", "matches"), [

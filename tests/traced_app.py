@@ -137,7 +137,6 @@ class App:
                 servers.enter_context(pages_of(self.world, 1, chain, Page))
             return self.world.inv("trace", *(words or ("--json", self.url)))
 
-
     def trace(self) -> tuple[str, str, str, str]:
         """Hop, code, note and command of the one row that is red."""
         rows = json.loads(self.run().stdout)

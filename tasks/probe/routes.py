@@ -154,7 +154,7 @@ def find_tls_secret(ingress: Object, host: str) -> str | None:
 def list_annotated_middlewares(ingress: Object) -> Iterator[tuple[str, str]]:
     """The Middlewares in its annotation, `<namespace>-<name>@kubernetescrd` each.
 
-    Namespace and name cannot be told apart by the dash: where that is open, the namespace of the Ingress decides.
+    The dash does not show where the namespace ends: a prefix that is the namespace of the Ingress is taken for it.
     """
     text = annotations_of(ingress).get(f"{TRAEFIK_ANNOTATION}/router.middlewares", "")
     own = str(ingress["metadata"]["namespace"])
@@ -205,29 +205,3 @@ def find_listener_secret(snapshot: ClusterSnapshot, source: Object) -> str | Non
             for reference in (listener.get("tls") or {}).get("certificateRefs") or []:
                 return str(reference["name"])
     return None
-
-
-# --- Services ---------------------------------------------------------------------------------------------------------
-
-
-def find_port(service: Object, expected: str) -> Object | None:
-    """The port of a Service with this number or name."""
-    ports: list[Object] = service["spec"].get("ports") or []
-    return next((port for port in ports if expected in (str(port["port"]), port.get("name"))), None)
-
-
-def find_deployment(snapshot: ClusterSnapshot, service: Object) -> Object | None:
-    """The Deployment whose pods the Service selects."""
-    return next((entry for entry in snapshot.all("Deployment") if selects(
-        service, entry, entry["spec"].get("template", {}).get("metadata", {}).get("labels", {}))), None)
-
-
-def find_pods(snapshot: ClusterSnapshot, service: Object) -> list[Object]:
-    """The pods that the Service selects."""
-    return [pod for pod in snapshot.all("Pod") if selects(service, pod, pod["metadata"].get("labels") or {})]
-
-
-def selects(service: Object, entry: Object, labels: dict[str, str]) -> bool:
-    selector = (service["spec"].get("selector") or {}).items()
-    return bool(selector) and (entry["metadata"].get("namespace") == service["metadata"]["namespace"]
-                               and selector <= labels.items())

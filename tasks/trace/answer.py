@@ -6,7 +6,8 @@ import json
 
 from tasks.core.problems import Problem, Reason, problem
 from tasks.probe.requests import TRAEFIK_NOT_FOUND, Answer, request_from_host
-from tasks.probe.routes import TRAEFIK_ANNOTATION, Route, annotations_of, find_port
+from tasks.probe.routes import TRAEFIK_ANNOTATION, Route, annotations_of
+from tasks.probe.services import find_port
 from tasks.probe.snapshot import Object
 from tasks.trace.commands import apply_command, namespaced_command, replace_command
 from tasks.trace.context import HopFailure, HopResult, TraceContext

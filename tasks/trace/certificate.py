@@ -12,15 +12,10 @@ from tasks.core.problems import ProblemExit, Reason
 from tasks.core.well_known import ISSUER
 from tasks.probe.routes import Route, covers_host
 from tasks.probe.tls import dns_names, issuer_name
+from tasks.trace.certificate_commands import OWN_ISSUER, is_owned, reissue_command, use_own_issuer_command
 from tasks.trace.commands import patch_command
 from tasks.trace.context import HopFailure, HopResult, TraceContext
-from tasks.trace.issuance import (
-    OWN_ISSUER,
-    explain_default_certificate,
-    is_owned,
-    reissue_command,
-    use_own_issuer_command,
-)
+from tasks.trace.issuance import explain_default_certificate
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate

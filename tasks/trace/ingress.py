@@ -37,7 +37,8 @@ class IngressReason(Reason):
                           "remove it from the {source}{log}")
     GATEWAY_PROVIDER_OFF = ("Traefik does not read HTTPRoutes: its Gateway API provider is off. To turn it on, set "
                             "`providers.kubernetesGateway.enabled: true` in a HelmChartConfig for Traefik")
-    ROUTE_NOT_ACCEPTED = "the Gateway {gateway} does not accept it: {message}"
+    GATEWAY_MISSING = "it belongs to the Gateway {gateway}, which does not exist in {namespace}"
+    ROUTE_NOT_ACCEPTED = "the Gateway {gateway} reports: {message}"
 
 
 class IngressUnknown(Reason):
@@ -61,7 +62,7 @@ def check_ingress(trace: TraceContext) -> HopResult:
     if route.kind == "HTTPRoute":
         check_http_route(trace, route, at)
     for namespace, name in route.middlewares:
-        if not (namespace and trace.snapshot.one("Middleware", name, namespace)) and not is_elsewhere(trace, name):
+        if not has_middleware(trace, namespace, name):
             raise explain_missing_middleware(trace, route, at, namespace, name)
     return HopResult(at, f"{route.host or 'every host'}, path {route.path}")
 
@@ -138,8 +139,9 @@ def entry_point_command(trace: TraceContext, route: Route) -> str:
     return annotate_command(trace.cluster, route, {f"{TRAEFIK_ANNOTATION}/router.entrypoints": ",".join(names)})
 
 
-def is_elsewhere(trace: TraceContext, reference: str) -> bool:
-    """Whether a reference, `<namespace>-<name>@kubernetescrd`, is one of a Middleware in another namespace."""
+def has_middleware(trace: TraceContext, namespace: str, name: str) -> bool:
+    """Whether it exists. Without a namespace the name is a whole reference, as it is in an annotation."""
+    reference = f"{namespace}-{name}@kubernetescrd" if namespace else name
     return reference in map(refer_to, trace.snapshot.all("Middleware"))
 
 
@@ -170,6 +172,11 @@ def check_http_route(trace: TraceContext, route: Route, at: str) -> None:
     """Traefik reads HTTPRoutes, and the Gateway accepts this one."""
     if "--providers.kubernetesgateway" not in trace.traefik_options:
         raise HopFailure(at, "", IngressReason.GATEWAY_PROVIDER_OFF)
+    for reference in route.source["spec"].get("parentRefs") or []:
+        namespace = reference.get("namespace", route.namespace)
+        if reference.get("kind", "Gateway") == "Gateway" and not trace.snapshot.one(
+                "Gateway", reference["name"], namespace):
+            raise HopFailure(at, "", IngressReason.GATEWAY_MISSING, gateway=reference["name"], namespace=namespace)
     for parent in route.source["status"].get("parents") or []:
         for kind in ("Accepted", "ResolvedRefs"):
             accepted, message = read_condition({"status": parent}, kind)

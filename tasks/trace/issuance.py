@@ -1,4 +1,4 @@
-"""Why there is no certificate for a name: what cert-manager reports about the Ingress and everything it leads to."""
+"""Why there is no certificate for a name: what cert-manager reports about the Ingress and what it created for it."""
 
 from __future__ import annotations
 
@@ -6,16 +6,26 @@ from tasks.ca.signatures import load_chain
 from tasks.core.problems import Problem, Reason, problem
 from tasks.core.well_known import CERT_MANAGER, ISSUER
 from tasks.probe.issued import read_secret_certificate
-from tasks.probe.routes import Route, annotations_of
+from tasks.probe.routes import Route, annotations_of, covers_host
 from tasks.probe.snapshot import Object, read_condition
 from tasks.probe.tls import dns_names
-from tasks.trace.commands import annotate_command, apply_command, namespaced_command, patch_command
+from tasks.trace.certificate_commands import (
+    CLUSTER_ISSUER,
+    COMMON_NAME,
+    COMMON_NAME_BYTES,
+    GROUP,
+    NAMESPACED_ISSUER,
+    OWN_ISSUER,
+    add_tls_command,
+    create_certificate_command,
+    find_owner,
+    is_owned,
+    own_certificate_command,
+    reissue_command,
+    use_own_issuer_command,
+)
+from tasks.trace.commands import annotate_command, patch_command
 from tasks.trace.context import TraceContext
-
-GROUP = "cert-manager.io"
-CLUSTER_ISSUER, NAMESPACED_ISSUER = f"{GROUP}/cluster-issuer", f"{GROUP}/issuer"
-COMMON_NAME, COMMON_NAME_BYTES = f"{GROUP}/common-name", 64
-OWN_ISSUER = f"the ClusterIssuer {ISSUER}"
 
 Finding = tuple[Problem, str]
 """What is wrong, and the command that fixes it."""
@@ -50,7 +60,7 @@ class DefaultCertificateReason(Reason):
 
 
 def explain_default_certificate(trace: TraceContext) -> Finding:
-    """The first step that fails on the way from the Ingress to its secret, in the order in which cert-manager works."""
+    """The first step from the Ingress to its secret that fails, in the order in which cert-manager works."""
     route = trace.route
     if route is None:
         return problem(DefaultCertificateReason.NO_INGRESS), ""
@@ -106,47 +116,6 @@ def read_event(trace: TraceContext, route: Route) -> str:
     return messages[-1] if messages else ""
 
 
-def use_own_issuer_command(trace: TraceContext, route: Route) -> str:
-    if route.kind != "Ingress":
-        return ""
-    others = (NAMESPACED_ISSUER, f"{GROUP}/issuer-kind", f"{GROUP}/issuer-group")
-    unset: dict[str, str | None] = {key: None for key in others if key in annotations_of(route.source)}
-    return annotate_command(trace.cluster, route, {CLUSTER_ISSUER: ISSUER, **unset})
-
-
-def add_tls_command(trace: TraceContext, route: Route) -> str:
-    """Add `tls` for the host of the URL, or the secretName that it lacks, and our issuer if there is none."""
-    if route.kind != "Ingress":
-        return own_certificate_command(trace, route)
-    tls = [dict(entry) for entry in route.source["spec"].get("tls") or []]
-    if route.secret is None:
-        tls.append({"hosts": [route.host or trace.url.host], "secretName": f"{route.name}-tls"})
-    for number, entry in enumerate(tls):
-        entry.setdefault("secretName", f"{route.name}-tls-{number}" if number else f"{route.name}-tls")
-    patch: Object = {"spec": {"tls": tls}}
-    if not any(key in annotations_of(route.source) for key in (CLUSTER_ISSUER, NAMESPACED_ISSUER)):
-        patch = {"metadata": {"annotations": {CLUSTER_ISSUER: ISSUER}}, **patch}
-    return patch_command(trace.cluster, route, patch)
-
-
-def own_certificate_command(trace: TraceContext, route: Route) -> str:
-    """Create a Certificate for an IngressRoute, and have it use that secret."""
-    if route.kind != "IngressRoute":
-        return ""
-    secret = f"{route.name}-tls"
-    use = patch_command(trace.cluster, route, {"spec": {"tls": {"secretName": secret}}})
-    return f"{create_certificate_command(trace, route, secret)} && {use}"
-
-
-def create_certificate_command(trace: TraceContext, route: Route, secret: str) -> str:
-    if route.kind != "IngressRoute":
-        return ""
-    return apply_command(trace.cluster, {
-        "apiVersion": f"{GROUP}/v1", "kind": "Certificate", "metadata": {"name": secret, "namespace": route.namespace},
-        "spec": {"secretName": secret, "dnsNames": [trace.url.host],
-                 "issuerRef": {"kind": "ClusterIssuer", "name": ISSUER}}})
-
-
 # --- a Certificate that is not ready ----------------------------------------------------------------------------------
 
 
@@ -159,8 +128,9 @@ def explain_unready_certificate(trace: TraceContext, route: Route, certificate: 
     for kind in ("CertificateRequest", "Order", "Challenge"):
         entry = find_owned(trace, kind, entry) if entry else None
         if entry:
-            reported = entry["status"].get("reason") or read_condition(entry, "Ready")[1]
-            at, message = f"{kind} {entry['metadata']['name']}", str(reported)
+            status = entry["status"]
+            message = str(status.get("reason") or status.get("state") or read_condition(entry, "Ready")[1])
+            at = f"{kind} {entry['metadata']['name']}"
     foreign = certificate["spec"].get("issuerRef", {}).get("name") != ISSUER
     command = use_own_issuer_command(trace, route) if foreign and is_owned(certificate, route) else ""
     return problem(DefaultCertificateReason.CERTIFICATE_NOT_READY, at=at, message=message), command
@@ -197,16 +167,6 @@ def find_owned(trace: TraceContext, kind: str, owner: Object) -> Object | None:
 # --- a secret that is there -------------------------------------------------------------------------------------------
 
 
-def find_owner(certificate: Object) -> tuple[str, str] | None:
-    """Kind and name of what cert-manager created the Certificate for; None if a person created it."""
-    owners = certificate["metadata"].get("ownerReferences") or []
-    return (owners[0]["kind"], owners[0]["name"]) if owners else None
-
-
-def is_owned(certificate: Object, route: Route) -> bool:
-    return find_owner(certificate) == (route.kind, route.name)
-
-
 def explain_owner(trace: TraceContext, route: Route, certificate: Object) -> Finding | None:
     """Another Ingress has the same secretName: cert-manager issues the secret for that one only."""
     owner = find_owner(certificate)
@@ -220,17 +180,9 @@ def explain_owner(trace: TraceContext, route: Route, certificate: Object) -> Fin
 
 def explain_secret(trace: TraceContext, route: Route, pem: bytes) -> Finding:
     names = [name for leaf in load_chain(pem)[:1] for name in dns_names(leaf)]
-    if trace.url.host in names:
+    if any(covers_host(name, trace.url.host) for name in names):
         log = f". Its log says: {'; '.join(trace.traefik_errors)}" if trace.traefik_errors else ""
         return problem(DefaultCertificateReason.SECRET_NOT_LOADED, secret=route.secret, log=log), ""
     reissue = reissue_command(trace) if trace.url.host in route.tls_hosts else own_certificate_command(trace, route)
     return (problem(DefaultCertificateReason.SECRET_FOR_OTHER_NAMES, secret=route.secret,
                     names=", ".join(names) or "no name"), reissue)
-
-
-def reissue_command(trace: TraceContext) -> str:
-    """Delete the secret of the route, so that cert-manager issues the certificate again; empty if none does."""
-    route = trace.route
-    if not (route and route.secret and trace.find_certificate()):
-        return ""
-    return namespaced_command(trace.cluster, route, "delete", "secret", route.secret)

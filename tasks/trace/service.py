@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from tasks.core.problems import Reason
-from tasks.probe.routes import Route, find_deployment, find_pods, find_port
+from tasks.probe.routes import Route
+from tasks.probe.services import find_deployment, find_pods, find_port
 from tasks.probe.snapshot import Object, read_condition
 from tasks.trace.commands import namespaced_command, replace_command
 from tasks.trace.context import HopFailure, HopResult, TraceContext, unknown
