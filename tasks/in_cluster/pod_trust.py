@@ -69,8 +69,10 @@ def configure(shell: Shell, cluster: Cluster) -> None:
         if not version:
             return this.warn(f"{describe(why_unavailable(shell, cluster))}. {remedy(cluster)}")
         apply(shell, cluster, render_manifest(cluster, "in_cluster/pod-trust-namespace.yaml"))
-        policies.apply_verified(shell, cluster, KIND, render_policies(cluster, version),
-                                partial(find_problem, shell, cluster))
+        wrong = policies.apply_verified(shell, cluster, KIND, render_policies(cluster, version),
+                                        partial(find_problem, shell, cluster), PodTrustReason.PROBE_REJECTED)
+        if wrong:
+            return this.warn(f"applied, not verified: {describe(wrong)}")
         this.outcome = "verified with a probe pod"
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from invoke import Exit
 
-from tasks.core.problems import Problem, describe
+from tasks.core.problems import Problem, Reason, describe
 from tasks.core.settings import Cluster
 from tasks.core.shell import Shell, fail
 from tasks.core.well_known import MANAGER
@@ -18,21 +19,26 @@ SECONDS = 40
 
 def apply_verified(
     shell: Shell, cluster: Cluster, kind: str, manifests: list[Manifest], find_problem: Callable[[], Problem | None],
-) -> None:
+    inconclusive: Reason,
+) -> Problem | None:
     """Apply policies of this kind, and wait until a probe finds no problem.
 
-    If it does not come to that, someone has added to them what an apply keeps: then they are created again.
+    If it does not come to that, someone has added to them what an apply keeps: then they are created again. Where
+    something else rejects the probe, such as a policy of the user's, nothing can be said: that problem is returned.
     """
+    verify = partial(wait_until_verified, shell, find_problem, inconclusive)
     try:
         apply(shell, cluster, *manifests)
-        wait_until_verified(shell, find_problem)
+        return verify()
     except Exit:
         remove(shell, cluster, kind)
         apply(shell, cluster, *manifests)
-        wait_until_verified(shell, find_problem)
+        return verify()
 
 
-def wait_until_verified(shell: Shell, find_problem: Callable[[], Problem | None]) -> None:
+def wait_until_verified(
+    shell: Shell, find_problem: Callable[[], Problem | None], inconclusive: Reason,
+) -> Problem | None:
     found: list[Problem | None] = []
 
     def is_verified() -> bool:
@@ -42,8 +48,11 @@ def wait_until_verified(shell: Shell, find_problem: Callable[[], Problem | None]
     try:
         shell.until("a probe to show that the policies work", SECONDS, is_verified, hint="")
     except Exit as error:
-        reasons = [describe(problem) for problem in found if problem]
-        raise Exit("\n".join([str(error.message), *reasons, "To find out why: inv doctor"])) from None
+        problem, = found
+        if problem is None or problem.reason == inconclusive:
+            return problem
+        raise Exit(f"{error.message}\n{describe(problem)}\nTo find out why: inv doctor") from None
+    return None
 
 
 def remove(shell: Shell, cluster: Cluster, kind: str) -> None:

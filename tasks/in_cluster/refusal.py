@@ -29,16 +29,20 @@ class RefusalReason(Reason):
                           "{domain}; inv doctor finds it later")
     HOST_ACCEPTED = "a probe Ingress with the host {host}, which is not below {domain}, is accepted"
     HOST_REFUSED = "a probe Ingress with the host {host} is refused: {error}"
+    PROBE_REJECTED = "something else rejects a probe Ingress: {error}"
 
 
 def configure(shell: Shell, cluster: Cluster) -> None:
     with shell.step(cluster.name, "hosts of root-ca") as this:
         if not find_policy_kinds(shell, cluster).validating:
-            wrong = problem(RefusalReason.KUBERNETES_TOO_OLD, domain=cluster.domain,
-                            version=server_version(shell, cluster) or "of this cluster")
-            return this.warn(describe(wrong))
-        policies.apply_verified(shell, cluster, KIND, [render_manifest(cluster, f"in_cluster/{POLICY}.yaml")],
-                                partial(find_problem, shell, cluster))
+            return this.warn(describe(problem(
+                RefusalReason.KUBERNETES_TOO_OLD, domain=cluster.domain,
+                version=server_version(shell, cluster) or "of this cluster")))
+        wanted = [render_manifest(cluster, f"in_cluster/{POLICY}.yaml")]
+        wrong = policies.apply_verified(shell, cluster, KIND, wanted, partial(find_problem, shell, cluster),
+                                        RefusalReason.PROBE_REJECTED)
+        if wrong:
+            return this.warn(f"applied, not verified: {describe(wrong)}")
         this.outcome = f"verified: those outside {cluster.domain} are denied"
 
 
@@ -50,9 +54,8 @@ def find_problem(shell: Shell, cluster: Cluster) -> Problem | None:
         return problem(RefusalReason.HOST_ACCEPTED, host=OUTSIDE, domain=cluster.domain)
     if POLICY in own.stderr:
         return problem(RefusalReason.HOST_REFUSED, host=inside, error=own.stderr.strip().splitlines()[-1])
-    if POLICY not in foreign.stderr:  # refused by something else, which judges before or instead
-        return problem(RefusalReason.HOST_REFUSED, host=OUTSIDE,
-                       error=(foreign.stderr.strip() or "no answer").splitlines()[-1])
+    if POLICY not in foreign.stderr:
+        return problem(RefusalReason.PROBE_REJECTED, error=(foreign.stderr.strip() or "no answer").splitlines()[-1])
     return None
 
 

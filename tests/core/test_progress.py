@@ -41,8 +41,9 @@ def test_each_step_is_a_line_with_its_time_and_those_that_run_side_by_side_carry
     assert titles[:3] == [(False, "network dev-clusters"), (False, "cluster"),
                           (False, f"kubeconfig {world.project.home}/.kube/config")]
     assert sorted(titles[3:]) == [
-        (True, "Traefik's access log"), (True, "cert-manager v1.21.2"), (True, "intermediate certificate"),
-        (True, "issuer root-ca"), (True, "names in CoreDNS"), (True, "route to other clusters"),
+        (True, "Traefik's access log"), (True, "cert-manager v1.21.2"), (True, "hosts of root-ca"),
+        (True, "intermediate certificate"), (True, "issuer root-ca"), (True, "names in CoreDNS"), (True, "pod trust"),
+        (True, "route to other clusters"),
         (True, "trust bundle default-ca-bundle"), (True, "trust-manager v0.26.0"),
     ]
     assert f"https://<name>.cl1.k3d.internal:{world.https(1)}/" in ready

@@ -18,7 +18,7 @@ from kubernetes_objects import certificate
 from pretend import GATEWAY, ROOT, World, pages_of, world_of, written_out
 from recording import Answer, Call
 
-POD_TRUST = ("pod-trust-namespace", "pod-trust", "pod-trust-debug", "pod-trust-system-file")
+POD_TRUST = ("pod-trust", "pod-trust-debug", "pod-trust-system-file")
 APPLY = ["apply", "--server-side", "--force-conflicts", "--field-manager=dev-cluster-tasks"]
 
 
@@ -82,6 +82,7 @@ def test_a_new_cluster_is_filled_and_a_second_run_changes_nothing(world: World) 
         applied(world, "root-ca.yaml", "bundle.yaml"),
         applied(world, "traefik-internal.yaml", "coredns-custom.yaml"),
         applied(world, "traefik.yaml"),
+        applied(world, "pod-trust-namespace.yaml"),
         applied(world, *(f"{name}.yaml" for name in POD_TRUST)),
         applied(world, "hosts-of-root-ca.yaml"),
         patched(world, "deployment", "coredns", "coredns-restart.yaml"),

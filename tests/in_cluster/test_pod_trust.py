@@ -155,14 +155,15 @@ def test_a_policy_that_does_not_act_is_made_anew_and_then_fails_with_what_is_mis
         *(f"{name}.yaml" for name in POLICY_FILES)]
 
 
-def test_an_api_that_rejects_the_probe_pod_says_why(world: World) -> None:
+def test_where_something_else_rejects_the_probes_that_is_said_and_setup_goes_on(world: World) -> None:
+    """Such as a policy of the user's, by which no pod may be without limits."""
     impatient(world)
     world.fakes.behaviours["kubectl"].insert(0, lambda call: Answer(
-        stderr="Error from server: quota exceeded\n", exit=1) if "--dry-run=server" in call.words else None)
-    done = world.inv("k3d-cluster-configure", "--n", "1")
-    assert done.returncode == 1
-    assert "the API rejects a probe pod: Error from server: quota exceeded" in done.stderr
-    assert "a probe Ingress with the host probe.invalid is refused: Error from server: quota exceeded" in done.stderr
+        stderr="Error from server: no limits\n", exit=1) if "--dry-run=server" in call.words else None)
+    shown = configure(world)
+    assert "! cl1 │ pod trust: applied, not verified: the API rejects a probe pod: Error from server: no" in shown
+    assert "applied, not verified: something else rejects a probe Ingress: Error from server: no limits" in shown
+    assert not [line for line in sent(world) if line.startswith("delete")]
 
 
 # --- older Kubernetes -------------------------------------------------------------------------------------------------
