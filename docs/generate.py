@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import tasks
+from tasks.core.problems import Reason
 from tasks.doctor import OF_CLUSTER, OF_MACHINE, OF_RUNNING
+from tasks.probe.connections import ConnectionReason
 
 DOCS = Path(__file__).resolve().parent
 SOURCE = DOCS.parent
@@ -88,6 +90,25 @@ def errors() -> Iterator[str]:
             if check.link:
                 yield f"- More: <{check.link}>\n"
             yield "\n"
+    yield from trace_errors()
+
+
+def trace_errors() -> Iterator[str]:
+    """Every reason why a hop of `inv trace` is red, with its code."""
+    yield "## Messages of inv trace\n\nThe code is in the output of `inv trace --json`.\n\n"
+    yield "| code | message |\n|---|---|\n"
+    reasons = [*subclasses_of(Reason)]
+    for reason in sorted((entry for kind in reasons for entry in kind), key=lambda reason: (reason.code, reason.value)):
+        message = re.sub(r"{\w+(!r)?}", "…", str(reason.value))
+        yield f"| `{reason.code}` | {cell(message)} |\n"
+    yield "\n"
+
+
+def subclasses_of(kind: type[Reason]) -> Iterator[type[Reason]]:
+    """Those of trace and of the connections from pods, which it tests last."""
+    for subclass in kind.__subclasses__():
+        if subclass.__module__.startswith("tasks.trace.") or subclass is ConnectionReason:
+            yield subclass
 
 
 def messages(function: Any) -> list[str]:

@@ -17,6 +17,7 @@ from tasks.core.settings import Settings
 from tasks.core.shell import Shell, words_after_dashes
 from tasks.core.sudo import with_sudo_plan
 from tasks.engine import k3s_arguments
+from tasks.in_cluster import charts
 from tasks.probe.example_page import example_host
 from tasks.rotation import overlap
 from tasks.tools.install import offer_install
@@ -27,6 +28,7 @@ def up(context: Context, n: str = "0", yes: bool = False) -> None:
     """Set everything up: CA, trust, DNS, cluster, examples"""
     settings = configuration.load()
     k3s_arguments.check_words(words_after_dashes())
+    charts.check_source(settings)
     offer_install(Shell(context, settings.environment), settings, yes)
     shell, clusters = open_clusters(context, n)
     ensure_root(shell, settings)

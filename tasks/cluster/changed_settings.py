@@ -67,7 +67,8 @@ def find_changed_settings(shell: Shell, cluster: Cluster, found: K3dCluster) -> 
     settings = cluster.settings
     image = shell.look("docker", "inspect", "--format", "{{.Config.Image}}", *found.servers).stdout.split()
     if image and short_image(image[0]) != short_image(settings.k3s_image):
-        yield problem(ChangedSetting.IMAGE_CHANGED, wanted=settings.k3s_image, found=image[0])
+        yield problem(ChangedSetting.IMAGE_CHANGED, found=image[0],
+                      wanted=f"{settings.k3s_image}{settings.from_environment('K3S_IMAGE')}")
     wanted = [address for address in network.publish_addresses(shell, settings) if not address.startswith("<")]
     if "0.0.0.0" in found.addresses and "0.0.0.0" not in wanted:
         yield problem(ChangedSetting.PORTS_OPEN_TO_NETWORK)

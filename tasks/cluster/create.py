@@ -43,7 +43,7 @@ def ensure_running(shell: Shell, cluster: Cluster, found: K3dCluster | None, ext
             warn_about_changed_settings(shell, cluster, found)
         if found is None:
             create(shell, cluster, extra)
-            this.outcome = f"created{addition}"
+            this.outcome = f"created{addition}{cluster.settings.from_environment('K3S_IMAGE')}"
         elif not found.running:
             start_containers(shell, cluster, found)
             this.outcome = "started"

@@ -44,7 +44,8 @@ def install_and_check(shell: Shell, clusters: list[Cluster]) -> None:
 
 def install(shell: Shell, cluster: Cluster) -> None:
     seconds = cluster.settings.timeout_ready
-    with shell.one_at_a_time("cluster", cluster.name), shell.step(cluster.name, "examples") as this:
+    images = cluster.settings.from_environment("IMAGE_NGINX", "IMAGE_CURL", "IMAGE_NETSHOOT")
+    with shell.one_at_a_time("cluster", cluster.name), shell.step(cluster.name, f"examples{images}") as this:
         if not shell.dry and not shell.look(*cluster.kubectl, "get", "clusterissuer", ISSUER).ok:
             raise Exit(f"{cluster.name} does not answer, or has no issuer {ISSUER}. "
                        f"Set it up with: inv k3d-cluster-setup --n {cluster.number}")

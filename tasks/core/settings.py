@@ -7,9 +7,9 @@ import re
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import InitVar, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from invoke import Exit
 
@@ -17,10 +17,23 @@ from tasks.core import setting_types as types
 from tasks.core.env_files import find_unexpanded, read_env_file, unknown_keys
 from tasks.core.setting_checks import check_together
 
+ENVIRONMENT = "the environment"
 
-def setting(reader: Callable[[str], Any]) -> Any:
-    """A key of .default.env and the function that reads its value."""
-    return field(metadata={"reader": reader})
+
+def setting(reader: Callable[[str], Any], later: bool = False) -> Any:
+    """A key of .default.env and the function that reads its value.
+
+    `later` is for what few tasks need, and what a CI may have set for its own programs: only those tasks refuse it.
+    """
+    return field(metadata={"reader": reader, "later": later})
+
+
+@dataclass(frozen=True)
+class Refused:
+    """Stands for an invalid value until a task needs it."""
+
+    place: str
+    problem: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,24 +70,51 @@ class Settings:
     dns_method: str = setting(types.method_or_empty)
 
     k3s_image: str = setting(types.image)
-    chart_source: str = setting(types.chart_source)
-    cert_manager_version: str = setting(types.version)
-    trust_manager_version: str = setting(types.version)
+    chart_source: str = setting(types.chart_source, later=True)
+    cert_manager_version: str = setting(types.version, later=True)
+    trust_manager_version: str = setting(types.version, later=True)
     image_nginx: str = setting(types.image)
     image_curl: str = setting(types.image)
     image_netshoot: str = setting(types.image)
-    k3d_version: str = setting(types.version)
-    k3d_source: str = setting(types.https_address)
-    helm_version: str = setting(types.version)
-    helm_source: str = setting(types.https_address)
-    kubectl_version: str = setting(types.version)
-    kubectl_source: str = setting(types.https_address)
+    k3d_version: str = setting(types.version, later=True)
+    k3d_source: str = setting(types.https_address, later=True)
+    helm_version: str = setting(types.version, later=True)
+    helm_source: str = setting(types.https_address, later=True)
+    kubectl_version: str = setting(types.version, later=True)
+    kubectl_source: str = setting(types.https_address, later=True)
 
     timeout_create: int = setting(types.seconds)
     timeout_ready: int = setting(types.seconds)
 
     environment: Mapping[str, str]
     """The other keys of .env, for the environment of the commands."""
+
+    places: InitVar[Mapping[str, str] | None] = None
+    """Where the value of each key comes from."""
+
+    def __post_init__(self, places: Mapping[str, str] | None) -> None:
+        object.__setattr__(self, "_places", places or {})
+
+    if not TYPE_CHECKING:
+        def __getattribute__(self, name: str) -> Any:
+            """A task that reads an invalid value ends with what is wrong with it."""
+            value = object.__getattribute__(self, name)
+            if isinstance(value, Refused):
+                raise Exit(f"Invalid settings:\n  {value.problem}")
+            return value
+
+    @property
+    def refused(self) -> list[Refused]:
+        """The invalid values that no task has needed yet."""
+        return [value for value in vars(self).values() if isinstance(value, Refused)]
+
+    def from_environment(self, *keys: str) -> str:
+        """` (KEY from the environment)` if an environment variable gives the value of one of these; else empty.
+
+        For values that change what is installed: the variable may be meant for another program.
+        """
+        chosen = [key for key in keys if vars(self)["_places"].get(key) == ENVIRONMENT]
+        return f" ({' and '.join(chosen)} from the environment)" if chosen else ""
 
     @property
     def numbers(self) -> range:
@@ -185,6 +225,8 @@ class Cluster:
 READERS: dict[str, Callable[[str], Any]] = {
     setting.name.upper(): setting.metadata["reader"] for setting in fields(Settings) if "reader" in setting.metadata}
 
+LATER = {setting.name.upper() for setting in fields(Settings) if setting.metadata.get("later")}
+
 
 def cluster_numbers(text: str) -> list[int]:
     """The numbers in `1`, `1,2` or `1-3`, each once and in the order given.
@@ -217,7 +259,7 @@ def load(project: Path | None = None, environment: Mapping[str, str] = os.enviro
     except RuntimeError:
         problems.append("the environment: HOME is not set, and the system has no home folder for this user. Set HOME.")
 
-    sources = {"the environment": environment, ".env": chosen, ".default.env": defaults}
+    sources = {ENVIRONMENT: environment, ".env": chosen, ".default.env": defaults}
     values: dict[str, Any] = {}
     places: dict[str, str] = {}
     invalid: set[str] = set()
@@ -231,17 +273,22 @@ def load(project: Path | None = None, environment: Mapping[str, str] = os.enviro
                 break
             except ValueError as error:
                 shown = re.sub("://[^/]*@", "://***@", raw)  # without a password
-                problems.append(f"{place}: {key}={shown!r} is invalid: expected {error}")
+                problem = f"{place}: {key}={shown!r} is invalid: expected {error}"
+                if key in LATER:
+                    values[key.lower()] = Refused(place, problem)
+                    break
+                problems.append(problem)
                 invalid.add(key)  # the next place's value stands in, so that the rest is checked in the same run
 
     others = {key: value for key, value in {**defaults, **chosen}.items()
               if key not in READERS and key not in environment}
-    problems += kubeconfig_problems({"the environment": environment, ".env": others})
+    problems += kubeconfig_problems({ENVIRONMENT: environment, ".env": others})
     settings = None
     if len(values) == len(READERS):
-        settings = Settings(**values, environment=others)
+        settings = Settings(**values, environment=others, places=places)
         problems += check_together(settings, places, invalid)
     if problems or settings is None:
+        problems += [value.problem for value in values.values() if isinstance(value, Refused)]
         raise Exit("Invalid settings:\n" + "\n".join(f"  {problem}" for problem in problems))
     if settings.tld.split(".")[-1] == "local":
         print("TLD=local is reserved for mDNS (RFC 6762), so many systems do not look it up in DNS. "

@@ -164,7 +164,8 @@ def chart_versions(view: ClusterView) -> Iterator[str]:
     for name in charts.CHARTS:
         installed, expected = view.snapshot.version(name), charts.chart_version(view.settings, name)
         if installed.removeprefix("v") != expected.removeprefix("v"):
-            yield f"{name} is {installed}, but the settings say {expected}"
+            chosen = view.settings.from_environment(charts.version_key(name))
+            yield f"{name} is {installed}, but the settings say {expected}{chosen}"
 
 
 @check_running("ports-answer", ERROR, "Its load balancer hangs, or another program uses the port.", RESTART,

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from tasks.core import system_files
 from tasks.core.operating_system import is_macos
 from tasks.core.problems import Problem
+from tasks.core.settings import ENVIRONMENT
 from tasks.core.shell import Shell
 from tasks.doctor.check import ERROR, WARNING, Checks, Machine, count
 from tasks.doctor.fixes import FREE_DISK, INSTALL_TOOLS, START_ALL
@@ -39,6 +40,13 @@ def needed_tools(machine: Machine) -> Iterator[Problem]:
             wrong = required.find_problem(machine.shell, tool)
             if wrong:
                 yield wrong
+
+
+@check("settings-refused", WARNING, "The value is not one that the setting may have.",
+       "Correct it in .env. Only the tasks that need it refuse it.")
+def valid_settings(machine: Machine) -> Iterator[str]:
+    """The settings of tools and charts in .env are valid; those of the environment may be meant for other programs"""
+    yield from (refused.problem for refused in machine.settings.refused if refused.place != ENVIRONMENT)
 
 
 @check("engine", ERROR, "Docker is not running, or DOCKER_HOST or the Docker context points to another engine.",

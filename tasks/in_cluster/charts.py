@@ -18,7 +18,8 @@ CHARTS = ("cert-manager", "trust-manager")
 def install(shell: Shell, cluster: Cluster, name: str) -> None:
     """Install or upgrade a chart, unless this version is installed with these values."""
     version = chart_version(cluster.settings, name)
-    with shell.step(cluster.name, f"{name} {version}") as this:
+    chosen = cluster.settings.from_environment(version_key(name), "CHART_SOURCE")
+    with shell.step(cluster.name, f"{name} {version}{chosen}") as this:
         values = render(f"in_cluster/{name}-values.yaml", cluster=cluster, settings=cluster.settings)
         wanted = short_hash(version + values)
         if wanted == find_deployed_hash(shell, cluster, name):
@@ -35,8 +36,12 @@ def install(shell: Shell, cluster: Cluster, name: str) -> None:
         this.outcome = "installed"
 
 
+def version_key(name: str) -> str:
+    return f"{name.replace('-', '_').upper()}_VERSION"
+
+
 def chart_version(settings: Settings, name: str) -> str:
-    version: str = getattr(settings, f"{name.replace('-', '_')}_version")
+    version: str = getattr(settings, version_key(name).lower())
     return version
 
 
@@ -51,10 +56,10 @@ def chart_arguments(settings: Settings, name: str) -> tuple[str, ...]:
 
 
 def check_source(settings: Settings) -> None:
-    """Exit if CHART_SOURCE is a folder in which a chart is missing."""
+    """Exit if the settings of a chart are invalid, or CHART_SOURCE is a folder in which a chart is missing."""
+    files = [Path(chart_arguments(settings, name)[0]) for name in CHARTS]
     if "://" in settings.chart_source:
         return
-    files = [Path(chart_arguments(settings, name)[0]) for name in CHARTS]
     missing = [file.name for file in files if not file.is_file()]
     if missing:
         raise Exit(f"CHART_SOURCE={settings.chart_source} is a folder without {' and '.join(missing)}. "

@@ -64,3 +64,10 @@ def list_fields(
     found = shell.look(*cluster.kubectl, "get", kind, "-A", *options, "-o",
                        f'jsonpath={{range .items[*]}}{columns}{{"\\n"}}{{end}}')
     return [line.split("\t") for line in found.stdout.splitlines()]
+
+
+def read_secret_certificate(shell: Shell, cluster: Cluster, namespace: str, name: str) -> bytes:
+    """The certificates in a TLS secret, as PEM, not its key; empty if there is no such secret."""
+    result = shell.look(*cluster.kubectl, "-n", namespace, "get", "secret", name, "--ignore-not-found", "-o",
+                        r"jsonpath={.data.tls\.crt}")
+    return base64.b64decode(result.stdout) if result.ok else b""

@@ -40,6 +40,8 @@ class Answer:
     body: str = ""
     code: int = 0
     error: str = ""
+    content_type: str = ""
+    """Only of a request from this machine."""
 
 
 class ExamplesMissing(Exception):
@@ -68,7 +70,8 @@ def http_get(cluster: Cluster, scheme: str, host: str, path: str, trust: Callabl
         connection.request("GET", path)
         try:
             response = connection.getresponse()
-            return Answer(response.status, response.read().decode(errors="replace"))
+            return Answer(response.status, response.read().decode(errors="replace"),
+                          content_type=response.getheader("Content-Type", ""))
         except http.client.HTTPException as error:
             raise OSError(f"no HTTP response: {error!r}") from None
 

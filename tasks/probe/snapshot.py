@@ -15,7 +15,7 @@ from tasks.probe.objects import Object, list_objects, query_objects
 WITHOUT_BUNDLES = ("--field-selector", "metadata.name!=default-ca-bundle")
 ONLY_BUNDLES = ("--field-selector", "metadata.name=default-ca-bundle")
 
-KUBERNETES_KINDS = "nodes,namespaces,pods,deployments,services,endpointslices,ingresses,configmaps"
+KUBERNETES_KINDS = "nodes,namespaces,pods,deployments,services,endpointslices,ingresses,configmaps,ingressclasses"
 
 # Kinds of cert-manager, trust-manager and k3s. If one of them is unknown, kubectl returns none of the others either.
 ADDON_KINDS = "clusterissuers,certificates,bundles,helmchartconfigs"
@@ -23,6 +23,14 @@ ADDON_KINDS = "clusterissuers,certificates,bundles,helmchartconfigs"
 # Kinds that not every Kubernetes has, and one of Gateway API: each of these is its own question for the same reason.
 OPTIONAL_KINDS = ("mutatingadmissionpolicies,mutatingadmissionpolicybindings",
                   "validatingadmissionpolicies,validatingadmissionpolicybindings", "gateways")
+
+# Kinds that only a trace needs, by the programs that bring them.
+ISSUANCE_KINDS = "issuers,certificaterequests,orders.acme.cert-manager.io,challenges.acme.cert-manager.io"
+TRAEFIK_KINDS = "ingressroutes.traefik.io,middlewares.traefik.io,serverstransports.traefik.io"
+GATEWAY_KINDS = "httproutes.gateway.networking.k8s.io,gateways.gateway.networking.k8s.io"
+TRACE_KINDS = (ISSUANCE_KINDS, TRAEFIK_KINDS, GATEWAY_KINDS)
+
+INGRESS_EVENTS = ("--field-selector", "involvedObject.kind=Ingress,type=Warning")
 
 
 @dataclass(frozen=True)
@@ -67,15 +75,16 @@ class ClusterSnapshot:
         return str((entry["metadata"].get("labels") or {}).get("app.kubernetes.io/version", ""))
 
 
-def take_snapshot(shell: Shell, cluster: Cluster) -> ClusterSnapshot:
-    """Read everything side by side."""
-    (objects, error), addons, *optional, chain, leaves, bundles = shell.side_by_side([
+def take_snapshot(shell: Shell, cluster: Cluster, *, for_trace: bool = False) -> ClusterSnapshot:
+    """Read everything side by side; for a trace also what only a trace needs."""
+    kinds = [ADDON_KINDS, *OPTIONAL_KINDS, *(TRACE_KINDS if for_trace else ())]
+    events = [partial(list_objects, shell, cluster, "events", *INGRESS_EVENTS)] if for_trace else []
+    (objects, error), chain, leaves, bundles, *others = shell.side_by_side([
         partial(query_objects, shell, cluster, KUBERNETES_KINDS, *WITHOUT_BUNDLES),
-        partial(list_objects, shell, cluster, ADDON_KINDS),
-        *(partial(list_objects, shell, cluster, kinds) for kinds in OPTIONAL_KINDS),
         partial(issued.read_chain, shell, cluster), partial(issued.list_leaves, shell, cluster),
-        partial(issued.list_fields, shell, cluster, "configmaps", ".metadata.namespace", options=ONLY_BUNDLES)])
-    objects = [*objects, *addons, *(entry for found in optional for entry in found)]
+        partial(issued.list_fields, shell, cluster, "configmaps", ".metadata.namespace", options=ONLY_BUNDLES),
+        *(partial(list_objects, shell, cluster, kind) for kind in kinds), *events])
+    objects = [*objects, *(entry for found in others for entry in found)]
     return ClusterSnapshot(cluster, error, objects, chain or b"", leaves, [row[0] for row in bundles])
 
 

@@ -34,8 +34,9 @@ def tool_row(shell: Shell, settings: Settings, tool: str) -> Row:
     installed = f"{read_version(shell, tool)} {path}".strip() if path else ""
     if problem:
         return Row(needed, installed, "red", describe(problem), code=problem.code)
+    chosen = settings.from_environment(f"{tool.upper()}_VERSION")
     if is_outdated(shell, settings, tool):
-        return Row(needed, installed, "yellow", f"{pinned_version(settings, tool)} is pinned", "inv tools --install",
-                   "tool-outdated")
-    note = f"pinned: {pinned_version(settings, tool)}" if tool in DOWNLOADS else ""
+        return Row(needed, installed, "yellow", f"{pinned_version(settings, tool)} is pinned{chosen}",
+                   "inv tools --install", "tool-outdated")
+    note = f"pinned: {pinned_version(settings, tool)}{chosen}" if tool in DOWNLOADS else ""
     return Row(needed, installed, "green", "its engine answers" if tool == "docker" else note)

@@ -126,7 +126,8 @@ def download_folder(shell: Shell) -> Iterator[Path]:
 def download(shell: Shell, settings: Settings, tool: str, system: str, machine: str, folder: Path) -> None:
     """Download the pinned version to .tools/bin; it replaces the old one only after it is verified and runs."""
     version, source = pinned_version(settings, tool), getattr(settings, f"{tool}_source")
-    with shell.step("", tool) as this:
+    chosen = settings.from_environment(f"{tool.upper()}_VERSION", f"{tool.upper()}_SOURCE")
+    with shell.step("", f"{tool}{chosen}") as this:
         if parse_version(version) < OLDEST_VERSIONS.get(tool, ()):
             oldest = format_version(OLDEST_VERSIONS[tool])
             raise Exit(f"{tool.upper()}_VERSION={version} is too old: {oldest} or newer is needed.")

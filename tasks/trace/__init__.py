@@ -18,9 +18,10 @@ from tasks.engine.clusters import own_clusters
 from tasks.probe.connections import explain_failure, explain_missing_examples
 from tasks.probe.requests import ExamplesMissing, request_from_pod
 from tasks.tools.required import require
+from tasks.trace.answer import explain_proxy_answer
 from tasks.trace.context import HopFailure, TraceContext
 from tasks.trace.hops import HOPS, HTTPS_HOPS
-from tasks.trace.machine import check_resolver, explain_proxy_answer
+from tasks.trace.machine import check_resolver
 from tasks.trace.url import ClusterUrl, parse_url
 
 
@@ -33,8 +34,9 @@ def trace(context: Context, url: str = "", json: bool = False) -> None:
     """Trace a URL hop by hop and show where it breaks
 
     inv trace https://example-nginx.cl1.k3d.internal:11443/
-    From this machine: name, resolver, port, load balancer, Traefik, Ingress, Service, endpoints, certificate, name
-    constraints, answer. Then from a pod in each running cluster. IngressRoutes and HTTPRoutes are not read.
+    From this machine: name, resolver, port, load balancer, Traefik, Ingress (or IngressRoute, or HTTPRoute), Service,
+    endpoints, router, certificate, name constraints, answer. Then from a pod in each running cluster. What cert-manager
+    and Traefik report about a failure is quoted. A command is shown only if it fixes the failure.
     """
     settings = configuration.load()
     parsed = parse_url(settings, url)
@@ -50,7 +52,7 @@ def trace(context: Context, url: str = "", json: bool = False) -> None:
     red = [row for row in rows if row.state == "red"]
     if red:
         raise Exit(f"{parsed.url} breaks here:\n" + "\n".join(
-            f"  {row.source}, {row.target}: {row.note}\n    {row.command}" for row in red))
+            f"  {row.source}, {row.target}: {row.note}\n    {row.command}".rstrip() for row in red))
 
 
 def trace_hops(shell: Shell, url: ClusterUrl) -> list[Row]:
@@ -95,6 +97,6 @@ def trace_from_pod(context: TraceContext, source: Cluster) -> Row:
     if answer.error:
         why, command = explain_failure(source, url.cluster, answer)
         return Row(where, route, "red", describe(why), command, why.code)
-    if wrong := explain_proxy_answer(answer):
-        return Row(where, route, "red", describe(wrong), context.log_command, wrong.code)
+    if wrong := explain_proxy_answer(context, answer):
+        return Row(where, route, "red", describe(wrong), code=wrong.code)
     return Row(where, route, "green", f"HTTP {answer.status}")

@@ -9,11 +9,14 @@ from tasks.ca.constraints import covers, read_constraints
 from tasks.ca.load import RootReason
 from tasks.ca.root import RENEW
 from tasks.ca.signatures import is_issued_by, load_chain
-from tasks.core.problems import Problem, ProblemExit, Reason, problem
-from tasks.probe.ingress_routes import covers_host
-from tasks.probe.snapshot import read_condition
+from tasks.core.problems import ProblemExit, Reason
+from tasks.core.well_known import ISSUER
+from tasks.probe.routes import Route, covers_host
 from tasks.probe.tls import dns_names, issuer_name
+from tasks.trace.certificate_commands import OWN_ISSUER, is_owned, reissue_command, use_own_issuer_command
+from tasks.trace.commands import patch_command
 from tasks.trace.context import HopFailure, HopResult, TraceContext
+from tasks.trace.issuance import explain_default_certificate
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
@@ -23,26 +26,15 @@ class CertificateReason(Reason):
     NO_TLS = "no TLS: {error}"
     CERTIFICATE_FOR_OTHER_NAMES = "the certificate is for {names}"
     CERTIFICATE_EXPIRED = "the certificate expired on {date} UTC"
-    CERTIFICATE_NOT_YET_VALID = "the certificate is not valid until {date} UTC"
+    CERTIFICATE_NOT_YET_VALID = "the certificate is not valid until {date} UTC. Is this machine's clock correct?"
     CERTIFICATE_OF_OTHER_ISSUER = "the certificate was issued by {issuer}, not by {cluster}'s intermediate{missing}"
+    OTHER_ISSUER_CHOSEN = ("the certificate was issued by the {kind} {name}, which this machine does not trust. This "
+                           "cluster has {own}")
     CHAIN_BROKEN = "the chain does not verify against the root: {error}"
     NAME_OUTSIDE_CONSTRAINT = "outside the name constraint of the {authority}, which permits {permitted}"
     OTHER_NAME_OUTSIDE_CONSTRAINT = ("the certificate also covers this name, which is outside the name constraint of "
                                      "the {authority}: it permits {permitted}")
     CONSTRAINT_VIOLATED = "{error}"
-
-
-class DefaultCertificateReason(Reason):
-    """Why Traefik has no certificate for the name, and serves its default certificate."""
-
-    NO_INGRESS = "Traefik serves its default certificate: no Ingress has `tls` for this name"
-    NO_TLS_SECTION = "Traefik serves its default certificate: the Ingress {ingress} has no `tls` for this host"
-    NO_CERTIFICATE = ("Traefik serves its default certificate: nothing creates the secret {secret} of the Ingress "
-                      "{ingress}")
-    CERTIFICATE_NOT_READY = ("Traefik serves its default certificate: the Certificate {certificate} is not ready: "
-                             "{message}")
-    NO_SECRET = "Traefik serves its default certificate: the secret {secret} does not exist. Is cert-manager running?"
-    SECRET_FOR_OTHER_NAMES = "Traefik serves its default certificate: the secret {secret} is for {names}"
 
 
 def check_certificate(trace: TraceContext) -> HopResult:
@@ -51,23 +43,20 @@ def check_certificate(trace: TraceContext) -> HopResult:
     leaf = load_served(trace)
     if trace.served.by_traefik:
         why, command = explain_default_certificate(trace)
-        raise HopFailure(host, command, why)
+        raise HopFailure(host, trace.example_command or command, why)
     if not any(covers_host(name, host) for name in dns_names(leaf)):
-        command = trace.fix_command(f"edit ingress {trace.route.name}" if trace.route else "get ingresses")
-        raise HopFailure(host, command,
-                         CertificateReason.CERTIFICATE_FOR_OTHER_NAMES, names=", ".join(dns_names(leaf)) or "no name")
+        raise HopFailure(host, trace.example_command, CertificateReason.CERTIFICATE_FOR_OTHER_NAMES,
+                         names=", ".join(dns_names(leaf)) or "no name")
     now = datetime.now(timezone.utc)
     if leaf.not_valid_after_utc < now:
         raise HopFailure(host, reissue_command(trace), CertificateReason.CERTIFICATE_EXPIRED,
                          date=f"{leaf.not_valid_after_utc:%Y-%m-%d %H:%M}")
     if leaf.not_valid_before_utc > now:
-        raise HopFailure(host, reissue_command(trace), CertificateReason.CERTIFICATE_NOT_YET_VALID,
+        raise HopFailure(host, "", CertificateReason.CERTIFICATE_NOT_YET_VALID,
                          date=f"{leaf.not_valid_before_utc:%Y-%m-%d %H:%M}")
     chain = load_chain(trace.snapshot.chain)
     if not chain or not is_issued_by(leaf, chain[0]):
-        raise HopFailure(host, trace.inv_command("configure"), CertificateReason.CERTIFICATE_OF_OTHER_ISSUER,
-                         issuer=issuer_name(leaf), cluster=trace.cluster.name,
-                         missing="" if chain else ", which is missing")
+        raise explain_other_issuer(trace, leaf, missing="" if chain else ", which is missing")
     if trace.served.code and not trace.served.violates_constraint:
         raise HopFailure(host, trace.inv_command("configure"), CertificateReason.CHAIN_BROKEN, error=trace.served.error)
     return HopResult(host, f"issued by {issuer_name(leaf)}, valid until {leaf.not_valid_after_utc:%Y-%m-%d}")
@@ -81,41 +70,19 @@ def load_served(trace: TraceContext) -> Certificate:
         missing = error.problem.reason == RootReason.ROOT_MISSING
         raise HopFailure(trace.url.host, "inv cert" if missing else RENEW, error.problem) from None
     except OSError as error:
-        raise HopFailure(trace.url.host, trace.log_command, CertificateReason.NO_TLS, error=error) from None
+        raise HopFailure(trace.url.host, "", CertificateReason.NO_TLS, error=error) from None
 
 
-def explain_default_certificate(trace: TraceContext) -> tuple[Problem, str]:
-    """Why there is no certificate for the name, and the command to run."""
-    route = trace.route
-    if route is None:
-        return problem(DefaultCertificateReason.NO_INGRESS), trace.kubectl_command("get certificates -A")
-    if route.secret is None:
-        return (problem(DefaultCertificateReason.NO_TLS_SECTION, ingress=route.name),
-                trace.fix_command(f"edit ingress {route.name}"))
-    issued = next((entry for entry in trace.snapshot.all("Certificate")
-                  if entry["spec"].get("secretName") == route.secret
-                  and entry["metadata"]["namespace"] == route.namespace), None)
-    if issued is None:
-        return (problem(DefaultCertificateReason.NO_CERTIFICATE, secret=route.secret, ingress=route.name),
-                trace.fix_command(f"annotate ingress {route.name} cert-manager.io/cluster-issuer=root-ca"))
-    ready, message = read_condition(issued, "Ready")
-    name = issued["metadata"]["name"]
-    if not ready:
-        return (problem(DefaultCertificateReason.CERTIFICATE_NOT_READY, certificate=name, message=message),
-                trace.namespaced_command(f"describe certificate {name}"))
-    secret = trace.snapshot.leaves.get((route.namespace, route.secret))
-    if secret is None:
-        return (problem(DefaultCertificateReason.NO_SECRET, secret=route.secret),
-                trace.kubectl_command("-n cert-manager get pods"))
-    names = ", ".join(name for leaf in load_chain(secret)[:1] for name in dns_names(leaf))
-    return (problem(DefaultCertificateReason.SECRET_FOR_OTHER_NAMES, secret=route.secret, names=names),
-            reissue_command(trace))
-
-
-def reissue_command(trace: TraceContext) -> str:
-    """Delete the secret, so that cert-manager issues the certificate again."""
-    secret = trace.route.secret if trace.route else None
-    return trace.namespaced_command(f"delete secret {secret}" if secret else "get certificates")
+def explain_other_issuer(trace: TraceContext, leaf: Certificate, missing: str) -> HopFailure:
+    """The Ingress names another issuer, or our intermediate was replaced since."""
+    host, route, certificate = trace.url.host, trace.route, trace.find_certificate()
+    reference = (certificate or {"spec": {}})["spec"].get("issuerRef") or {}
+    if route and certificate and reference and (reference.get("kind"), reference["name"]) != ("ClusterIssuer", ISSUER):
+        command = use_own_issuer_command(trace, route) if is_owned(certificate, route) else ""
+        return HopFailure(host, trace.example_command or command, CertificateReason.OTHER_ISSUER_CHOSEN,
+                          kind=reference.get("kind", "Issuer"), name=reference["name"], own=OWN_ISSUER)
+    return HopFailure(host, trace.inv_command("configure"), CertificateReason.CERTIFICATE_OF_OTHER_ISSUER,
+                      issuer=issuer_name(leaf), cluster=trace.cluster.name, missing=missing)
 
 
 def check_name_constraints(trace: TraceContext) -> HopResult:
@@ -138,7 +105,13 @@ def explain_violation(trace: TraceContext, name: str, authority: str, domains: t
     if name == trace.url.host:
         return HopFailure(name, trace.inv_command("configure"), CertificateReason.NAME_OUTSIDE_CONSTRAINT,
                           authority=authority, permitted=permitted)
-    command = (trace.fix_command(f"edit ingress {route.name}") if route and name in route.tls_hosts
-               else reissue_command(trace))
+    command = remove_host_command(trace, route, name) if route and name in route.tls_hosts else reissue_command(trace)
     return HopFailure(name, command, CertificateReason.OTHER_NAME_OUTSIDE_CONSTRAINT, authority=authority,
                       permitted=permitted)
+
+
+def remove_host_command(trace: TraceContext, route: Route, name: str) -> str:
+    """Remove the name from `tls`, so that the certificate is issued without it."""
+    tls = [{**entry, "hosts": [host for host in entry.get("hosts") or [] if host != name]}
+           for entry in route.source["spec"]["tls"]]
+    return patch_command(trace.cluster, route, {"spec": {"tls": [entry for entry in tls if entry["hosts"]]}})

@@ -9,11 +9,12 @@ from tasks.ca.load import load_root
 from tasks.ca.root import RootCA
 from tasks.core.problems import Problem, Reason, describe, problem
 from tasks.core.shell import Shell
-from tasks.core.well_known import MANAGER
 from tasks.engine.clusters import K3dCluster, list_clusters
-from tasks.probe.ingress_routes import Route, find_route
+from tasks.probe.routes import Route, find_route
 from tasks.probe.snapshot import ClusterSnapshot, Object, take_snapshot
 from tasks.probe.tls import ServedCertificate, fetch_certificate
+from tasks.probe.traefik_log import read_log
+from tasks.trace import commands
 from tasks.trace.url import ClusterUrl
 
 
@@ -33,7 +34,7 @@ def unknown(at: str, reason: Reason, **details: object) -> HopResult:
 
 
 class HopFailure(Exception):
-    """A broken hop: what was checked, the command that fixes or shows it, and why it is broken."""
+    """A broken hop: what was checked, the command that fixes it (empty if none is certain to), and why it is broken."""
 
     def __init__(self, at: str, command: str, why: Reason | Problem, **details: object) -> None:
         super().__init__(at)
@@ -58,7 +59,7 @@ class TraceContext:
 
     @cached_property
     def snapshot(self) -> ClusterSnapshot:
-        return take_snapshot(self.shell, self.cluster)
+        return take_snapshot(self.shell, self.cluster, for_trace=True)
 
     @cached_property
     def route(self) -> Route | None:
@@ -72,30 +73,31 @@ class TraceContext:
     def served(self) -> ServedCertificate:
         return fetch_certificate(self.cluster, self.url.host)
 
-    # --- commands that are printed ---
+    def find_certificate(self) -> Object | None:
+        """The Certificate that issues the secret of the route."""
+        return next((entry for entry in self.snapshot.all("Certificate") if self.route and self.route.secret
+                     and entry["spec"].get("secretName") == self.route.secret
+                     and entry["metadata"]["namespace"] == self.route.namespace), None)
+
+    @cached_property
+    def traefik_errors(self) -> list[str]:
+        """Traefik's latest errors about the source of the route."""
+        return read_log(self.shell, self.cluster, self.route) if self.route else []
+
+    @cached_property
+    def traefik_options(self) -> str:
+        """The command line of Traefik in lower case; it ignores the case of its options."""
+        traefik = self.snapshot.one("Deployment", "traefik", "kube-system") or {}
+        containers = traefik.get("spec", {}).get("template", {}).get("spec", {}).get("containers", [])
+        return " ".join(word for container in containers for word in container.get("args", [])).lower()
+
+    # --- commands ---
 
     def inv_command(self, verb: str) -> str:
         """The task for this cluster, such as `start`."""
-        return f"inv k3d-cluster-{verb} --n {self.cluster.number}"
-
-    def kubectl_command(self, command: str) -> str:
-        return self.cluster.to_type(*command.split())
+        return commands.inv_command(self.cluster, verb)
 
     @property
-    def log_command(self) -> str:
-        return self.kubectl_command("-n kube-system logs deployment/traefik --tail=20")
-
-    def namespaced_command(self, command: str) -> str:
-        """A kubectl command in the namespace of the route; in all namespaces if there is no route."""
-        return self.kubectl_command(f"-n {self.route.namespace} {command}" if self.route else f"{command} -A")
-
-    def fix_command(self, command: str) -> str:
-        """The same; if the route belongs to the examples, the command that installs them again."""
-        if self.route and is_example(self.route.ingress):
-            return self.inv_command("examples")
-        return self.namespaced_command(command)
-
-
-def is_example(entry: Object) -> bool:
-    labels = entry["metadata"].get("labels") or {}
-    return entry["metadata"]["namespace"] == "examples" and labels.get("app.kubernetes.io/managed-by") == MANAGER
+    def example_command(self) -> str:
+        """Install the examples again, if the route belongs to them."""
+        return commands.example_command(self.cluster, self.route) if self.route else ""

@@ -1,14 +1,14 @@
-"""The hops on this machine, from the name to the load balancer, and the answer."""
+"""The hops on this machine, from the name to the load balancer."""
 
 from __future__ import annotations
 
 import socket
 
 from tasks.cluster.changed_settings import recreate_command
-from tasks.core.problems import Problem, Reason, problem
+from tasks.core.problems import Reason
 from tasks.dns.resolver import addresses
 from tasks.engine.ports import holder
-from tasks.probe.requests import SECONDS, TRAEFIK_NOT_FOUND, Answer, request_from_host
+from tasks.probe.requests import SECONDS
 from tasks.trace.context import HopFailure, HopResult, TraceContext
 
 
@@ -19,15 +19,9 @@ class MachineReason(Reason):
     PORT_CLOSED = "{error}, although {cluster} is running"
     CLUSTER_NOT_RUNNING = "{error}; {cluster} is {state}"
     LOAD_BALANCER_NOT_RUNNING = "{error}; {cluster} is {state}: its load balancer {balancer} is not running"
-    PORT_HELD_BY_OTHERS = "the load balancer is not running, and port {port} is already in use{holder}. Stop that first"
+    PORT_HELD_BY_OTHERS = ("the load balancer is not running, and port {port} is already in use{holder}. Stop that "
+                           "first, then run {start}")
     PORT_CHANGED = "publishes {scheme} on {published}, but the settings specify {expected}"
-
-
-class AnswerReason(Reason):
-    NO_ANSWER = "{error}"
-    BACKEND_NOT_ANSWERING = ("HTTP {status} from Traefik: the endpoints do not answer. Do they listen on the "
-                             "targetPort?")
-    NO_ROUTER = "HTTP 404 from Traefik itself: it has no router for this URL"
 
 
 def check_host_name(trace: TraceContext) -> HopResult:
@@ -73,30 +67,9 @@ def check_load_balancer(trace: TraceContext) -> HopResult:
     at, url, cluster = trace.k3d_cluster.balancer, trace.url, trace.k3d_cluster
     published = cluster.ports.get({"http": "80/tcp", "https": "443/tcp"}[url.scheme], set())
     if not cluster.balancer_running:
-        raise HopFailure(at, trace.inv_command("start"), MachineReason.PORT_HELD_BY_OTHERS, port=url.port,
+        raise HopFailure(at, "", MachineReason.PORT_HELD_BY_OTHERS, port=url.port, start=trace.inv_command("start"),
                          holder=holder(trace.shell, url.port) or " by something else")
     if str(url.port) not in published:
         raise HopFailure(at, recreate_command(trace.cluster), MachineReason.PORT_CHANGED, scheme=url.scheme,
                          published=", ".join(sorted(published)) or "no port", expected=url.port)
     return HopResult(at, f"running, publishes {url.port}")
-
-
-def check_answer(trace: TraceContext) -> HopResult:
-    """The application answers, with any status."""
-    url = trace.url
-    response = request_from_host(url.cluster, url.scheme, url.host, url.path)
-    if response.error:
-        raise HopFailure(url.path, trace.log_command, AnswerReason.NO_ANSWER, error=response.error)
-    if wrong := explain_proxy_answer(response):
-        service = trace.fix_command(f"describe service {trace.route.service}") if trace.route else trace.log_command
-        raise HopFailure(url.path, service, wrong)
-    return HopResult(url.path, f"HTTP {response.status}")
-
-
-def explain_proxy_answer(response: Answer) -> Problem | None:
-    """Why an answer comes from Traefik itself; None if it comes from the application."""
-    if response.status in (502, 503, 504):
-        return problem(AnswerReason.BACKEND_NOT_ANSWERING, status=response.status)
-    if response.status == 404 and response.body == TRAEFIK_NOT_FOUND:
-        return problem(AnswerReason.NO_ROUTER)
-    return None

@@ -8,8 +8,8 @@ from tasks.core.problems import Reason
 from tasks.probe.objects import Object
 from tasks.probe.pod_trust import FILE_BY, TRUSTED_BY
 from tasks.probe.tls_clients import find_clients
-from tasks.trace.cluster import UnknownReason
 from tasks.trace.context import HopResult, TraceContext, unknown
+from tasks.trace.service import ServiceUnknown
 
 
 class PodReason(Reason):
@@ -23,7 +23,7 @@ class PodReason(Reason):
 def check_pod_trust(trace: TraceContext) -> HopResult:
     """The pods of the application trust the root, by a variable that their program reads."""
     if trace.route is None or trace.service is None:
-        return unknown("", UnknownReason.NO_ROUTE)
+        return unknown("", ServiceUnknown.NO_ROUTE)
     pods = [*list_pods(trace, trace.service)]
     metadata = trace.service["metadata"]
     at = f"{metadata['namespace']}/{metadata['name']}"

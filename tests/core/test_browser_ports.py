@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from conftest import SOURCE, Project
@@ -26,13 +28,17 @@ OF_THE_STANDARD = (
     "995 1719 1720 1723 2049 3659 4045 4190 5060 5061 6000 6566 6665 6666 6667 6668 6669 6679 6697 10080")
 
 
+DEFAULTS = load(SOURCE, {})
+
+
 def cluster_on(port: int, scheme: str) -> Cluster:
     """Cluster 0 with this port for one scheme, and a harmless one for the other."""
-    this, other = ("HTTP", "HTTPS") if scheme == "http" else ("HTTPS", "HTTP")
     start, end = divmod(port, 10)
-    keys = {"K3D_PORT_START": str(start), "K3D_PORT_END": str(start), f"K3D_PORT_SUFFIX_{this}": str(end),
-            f"K3D_PORT_PREFIX_{other}": "4" if start > 99 else "444", f"K3D_PORT_SUFFIX_{other}": ""}
-    return load(SOURCE, keys).cluster(0)
+    other = "https" if scheme == "http" else "http"
+    ports: dict[str, Any] = {
+        "k3d_port_start": start, "k3d_port_end": start, f"k3d_port_suffix_{scheme}": str(end),
+        f"k3d_port_prefix_{other}": "4" if start > 99 else "444", f"k3d_port_suffix_{other}": ""}
+    return dataclasses.replace(DEFAULTS, **ports).cluster(0)
 
 
 def test_the_list_is_that_of_the_standard() -> None:
@@ -53,8 +59,7 @@ def test_each_port_of_the_list_is_found_for_http_and_for_https(port: int) -> Non
 
 
 def test_of_the_defaults_only_http_of_cluster_0_is_on_the_list() -> None:
-    settings = load(SOURCE, {})
-    clusters = [settings.cluster(number) for number in settings.numbers]
+    clusters = [DEFAULTS.cluster(number) for number in DEFAULTS.numbers]
     assert [blocked_ports(cluster) for cluster in clusters] == [{"http": 10080}, *({} for _ in clusters[1:])]
 
 

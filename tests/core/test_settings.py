@@ -8,7 +8,7 @@ import re
 import shlex
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from hypothesis import example, given
 from hypothesis import settings as hypothesis
 from hypothesis import strategies as st
 from invoke import Exit
+from pretend import World, world_of
 
 from tasks import dns, trust
 from tasks.ca.intermediate import Intermediate
@@ -60,11 +61,23 @@ def with_defaults(folder: Path) -> Path:
 
 def problems(folder: Path, environment: dict[str, str] | None = None) -> list[str]:
     """What is said to be wrong, line by line."""
-    with pytest.raises(Exit) as refused:
-        load(folder, environment or {})
-    first, *lines = str(refused.value.message).split("\n  ")
-    assert first == "Invalid settings:"
+    try:
+        settings = load(folder, environment or {})
+    except Exit as refused:
+        first, *lines = str(refused.message).split("\n  ")
+        assert first == "Invalid settings:"
+        return lines
+    lines = [refused.problem for refused in settings.refused]
+    with pytest.raises(Exit, match="Invalid settings:\n  "):
+        read_all(settings)
     return lines
+
+
+def read_all(settings: Settings) -> Settings:
+    """As tasks do that need every value: some are refused only then."""
+    for field in fields(settings):
+        getattr(settings, field.name)
+    return settings
 
 
 def quoted(value: str) -> str:
@@ -737,7 +750,7 @@ odd_lines = st.lists(odd_text | odd_text.map("KEY={}".format))
 @example("K3D_PORT_END", "99999")
 def test_any_text_in_any_key_is_used_or_refused_by_name(bare: Path, key: str, value: str) -> None:
     try:
-        settings = load(bare, {key: value})
+        settings = read_all(load(bare, {key: value}))
     except Exit as error:
         assert key in str(error.message) and "the environment: " in str(error.message)
     else:
@@ -926,3 +939,67 @@ def test_settings_are_given_by_name_because_38_values_in_a_row_would_be_mixed_up
     assert all(field.kw_only for field in fields(Settings))
     with pytest.raises(AttributeError):
         load(bare, {}).tld = "test"  # type: ignore[misc]
+
+
+# --- values that few tasks need ---------------------------------------------------------------------------------------
+
+OF_TOOLS = {f"{tool}_{what}": value for tool in ("K3D", "HELM", "KUBECTL")
+            for what, value in (("VERSION", "latest"), ("SOURCE", "http://mirror"))}
+OF_CHARTS = {"CERT_MANAGER_VERSION": "1.20", "TRUST_MANAGER_VERSION": "latest", "CHART_SOURCE": "charts"}
+
+
+@pytest.fixture
+def world(project: Project) -> Iterator[World]:
+    with world_of(project) as world:
+        yield world
+
+
+@pytest.mark.parametrize("where", [".env", "environment"])
+@pytest.mark.parametrize("words", [
+    "k3d-cluster-list", "status", "k3d-cluster-stop --n 1", "k3d-cluster-delete --n 1", "cert", "trust-env",
+    "k3d-cluster-start --n 1",
+])
+def test_a_value_that_only_other_tasks_need_closes_no_task(world: World, words: str, where: str) -> None:
+    world.cluster_list(world.cluster(1))
+    world.network(there=True)
+    (world.project.root / "etc/ssl/certs").mkdir(parents=True)
+    given = {**OF_TOOLS, **OF_CHARTS}
+    world.env(**(given if where == ".env" else {}))
+    done = world.inv(*words.split(), **(given if where == "environment" else {}))
+    assert "Invalid settings" not in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("words", ["k3d-cluster-setup --n 1", "up"])
+def test_a_setup_needs_charts_and_no_values_of_tools_and_says_so_before_it_begins(world: World, words: str) -> None:
+    done = world.inv(*words.split(), **OF_TOOLS, CERT_MANAGER_VERSION="1.20")
+    assert done.returncode == 1 and world.changes() == []
+    assert done.stderr == ("Invalid settings:\n  the environment: CERT_MANAGER_VERSION='1.20' is invalid: expected "
+                           "a version, such as v1.21.2\n")
+    assert "cl1 is ready" in world.inv("k3d-cluster-setup", "--n", "1", **OF_TOOLS).stdout
+
+
+@pytest.mark.parametrize(("key", "value"), OF_TOOLS.items())
+def test_the_task_that_needs_a_value_refuses_it(world: World, key: str, value: str) -> None:
+    tool = key.partition("_")[0].lower()
+    (world.fakes.bin / tool).unlink()
+    world.fakes.add("curl")
+    world.fakes.answer("^uname -m", "x86_64\n")
+    done = world.inv("tools", "--install", **{key: value})
+    assert done.returncode == 1 and f"the environment: {key}={value!r} is invalid: expected " in done.stderr
+    assert not any(tool in call[-1] for call in world.fakes.calls("curl"))
+
+
+def test_a_value_of_the_environment_that_changes_charts_or_images_is_shown_where_it_is_used(world: World) -> None:
+    chosen = {"CERT_MANAGER_VERSION": "v1.20.0", "CHART_SOURCE": "oci://mirror.example/charts",
+              "K3S_IMAGE": "rancher/k3s:v1.35.0-k3s1", "IMAGE_NGINX": "nginx:1"}
+    said = world.inv("k3d-cluster-setup", "--n", "1", **chosen).stdout
+    assert "cert-manager v1.20.0 (CERT_MANAGER_VERSION and CHART_SOURCE from the environment): installed" in said
+    assert "trust-manager v0.26.0 (CHART_SOURCE from the environment): installed" in said
+    assert "cluster: created (K3S_IMAGE from the environment)" in said
+    said = world.inv("k3d-cluster-examples", "--n", "1", **chosen).stdout
+    assert "examples (IMAGE_NGINX from the environment): " in said
+
+
+def test_a_value_of_env_is_used_without_a_remark(world: World) -> None:
+    world.env(CERT_MANAGER_VERSION="v1.20.0", K3S_IMAGE="rancher/k3s:v1.35.0-k3s1")
+    assert "from the environment" not in world.inv("k3d-cluster-setup", "--n", "1").stdout

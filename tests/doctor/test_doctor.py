@@ -73,6 +73,15 @@ def _(patient: Patient) -> None:
     patient.world.fakes.answer("^k3d version", "k3d version v5.7.0\n")
 
 
+@breaks("settings-refused", ".env: KUBECTL_VERSION='latest' is invalid")
+def _(patient: Patient) -> None:
+    env(patient, KUBECTL_VERSION="latest")
+
+
+def test_a_variable_of_a_ci_for_other_programs_is_no_finding(patient: Patient) -> None:
+    assert wrong(patient, KUBECTL_VERSION="latest", HELM_VERSION="3") == {}
+
+
 @breaks("engine", "its engine does not answer")
 def _(patient: Patient) -> None:
     patient.engine = {}

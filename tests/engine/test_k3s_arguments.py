@@ -73,10 +73,10 @@ WITHOUT_TRAEFIK = [
 ]
 
 
-@pytest.mark.parametrize("task", ["k3d-cluster-setup", "up"])
-@pytest.mark.parametrize("words", WITHOUT_TRAEFIK)
+@pytest.mark.parametrize(("task", "words"), [
+    *(("k3d-cluster-setup", words) for words in WITHOUT_TRAEFIK), ("up", WITHOUT_TRAEFIK[0]), ("up", "-c k3d.yaml")])
 def test_a_cluster_without_traefik_is_refused_before_anything_is_created(
-    world: World, tmp_path: Path, words: str, task: str
+    world: World, tmp_path: Path, task: str, words: str
 ) -> None:
     folder = files(tmp_path)
     given = [word.replace("-c=", f"-c={folder}/") if word.startswith("-c=") else

@@ -230,7 +230,7 @@ def is_look(words: list[str]) -> bool:
                     return verb.startswith("get-") or verb == "current-context"
                 case ["create", "--dry-run=server", *_] | ["api-resources", *_]:
                     return True
-                case ["rollout", "status", *_] | ["get" | "diff" | "wait" | "exec" | "port-forward", *_]:
+                case ["rollout", "status", *_] | ["get" | "diff" | "wait" | "exec" | "port-forward" | "logs", *_]:
                     return True
             return False
         case ["docker", "version" | "ps" | "run" | "exec" | "inspect", *_] | ["docker", "network", "inspect", *_]:

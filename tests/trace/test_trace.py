@@ -2,129 +2,25 @@
 
 from __future__ import annotations
 
-import base64
-import http.server
 import json
-import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 
 import ca
 import pytest
 from conftest import Project
-from cryptography import x509
-from cryptography.x509.oid import NameOID
-from inside import resolver
-from kubernetes_objects import CONTAINER, Object, certificate, condition, deployment, endpoints, ingress, pod, service
-from pretend import ROOT, World, pages_of, world_of, written_out
+from kubernetes_objects import CONTAINER
+from traced_app import HOST, App, common_name, intermediate_for, kubectl, not_true, patch, traced_app
 
 from tasks.probe.pod_trust import FILE_BY, TRUSTED_BY
 
-HOST = "shop.cl1.k3d.internal"
-HOPS = ["host name", "resolver", "port", "load balancer", "Traefik", "Ingress", "Service", "endpoints", "certificate",
-        "name constraints", "answer", "trust of its pods", "pod in cl1", "pod in cl2"]
-
-
-def common_name(name: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-
-
-def intermediate_for(domain: str, issuer: ca.Signed = ROOT) -> ca.Signed:
-    return ca.authority(domain, issuer=issuer, pathlen=0, subject=common_name(f"CA {domain.split('.')[0]}"))
-
-
-class App:
-    """An application in cluster 1 where everything works, next to cluster 2, until a test breaks something."""
-
-    def __init__(self, world: World) -> None:
-        self.world = world
-        self.listens = True
-        self.clusters = [world.cluster(1), world.cluster(2)]
-        self.resolver = "127.0.0.1"
-        self.status, self.body = 200, "hello"
-        self.intermediate = intermediate_for("cl1.k3d.internal")
-        self.leaf = ca.leaf(self.intermediate, HOST)
-        self.sent = [self.intermediate]
-        self.api_error = ""
-        self.traefik = deployment("kube-system", "traefik", labels={"app.kubernetes.io/name": "traefik"})
-        self.deployment = deployment("web", "shop", labels={"app": "shop"})
-        self.ingress = ingress("web", "shop", HOST, "shop-cert", port="http")
-        self.ingress["spec"]["ingressClassName"] = "traefik"
-        self.service = service("web", "shop", 80, selector={"app": "shop"})
-        self.service["spec"]["ports"][0]["name"] = "http"
-        self.app_pod = pod("web", "shop-1", labels={"app": "shop"})
-        self.endpoints = {"traefik": "kube-system", "traefik-internal": "kube-system", "shop": "web"}
-        self.certificate = certificate("web", "shop-cert")
-        self.missing: list[Object] = []
-
-    @property
-    def path(self) -> Object:
-        path: Object = self.ingress["spec"]["rules"][0]["http"]["paths"][0]
-        return path
-
-    @property
-    def url(self) -> str:
-        return f"https://{HOST}:{self.world.https(1)}/"
-
-    def objects(self) -> list[Object]:
-        slices = [endpoints(namespace, name) for name, namespace in self.endpoints.items()]
-        every = [self.traefik, self.deployment, self.ingress, self.service, self.app_pod, *slices]
-        return [entry for entry in every if entry not in self.missing]
-
-    def pod(self, number: int, code: int, text: str = "") -> None:
-        self.world.fakes.answer(f"^kubectl .*--context k3d-cl{number} .*exec deployment/curl ",
-                                written_out((code, 0 if code else self.status, text or self.body)), exit=code)
-
-    def prepare(self) -> None:
-        answer = self.world.fakes.answer
-        self.world.cluster_list(*self.clusters)
-        answer("^kubectl .*get nodes,namespaces", json.dumps({"items": self.objects()}))
-        if self.api_error:
-            answer("^kubectl .*get nodes,namespaces", stderr=self.api_error, exit=1)
-        present = [] if self.certificate in self.missing else [self.certificate]
-        answer("^kubectl .*get clusterissuers,certificates", json.dumps({"items": present}))
-        chain = base64.b64encode(self.intermediate.pem + ROOT.pem).decode()
-        answer("^kubectl .*get secret root-ca", chain)
-        answer("^kubectl .*get certificates -A ", json.dumps({"items": [certificate("web", "shop-cert")]}))
-        answer("^kubectl .*get secrets -A", f"web\tshop-cert\t{base64.b64encode(self.leaf.pem).decode()}\n")
-
-    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """Trace the URL, or with these words."""
-        app, chain = self, self.leaf.key_pem() + self.leaf.pem + b"".join(signed.pem for signed in self.sent)
-
-        class Page(http.server.BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                self.send_response(app.status)
-                self.end_headers()
-                self.wfile.write(app.body.encode())
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.prepare()
-        with ExitStack() as servers:
-            if self.listens:
-                servers.enter_context(pages_of(self.world, 1, chain, Page))
-            return self.world.inv("trace", *(words or ("--json", self.url)))
-
-
-def not_true(kind: str, message: str) -> Object:
-    """A status in which this condition is false."""
-    return {"conditions": [condition(kind, "False", message)]}
+HOPS = ["host name", "resolver", "port", "load balancer", "Traefik", "Ingress", "Service", "endpoints", "router",
+        "certificate", "name constraints", "answer", "trust of its pods", "pod in cl1", "pod in cl2"]
 
 
 @pytest.fixture
 def app(project: Project) -> Iterator[App]:
-    with world_of(project) as world:
-        made = App(world)
-        project.patches.append(resolver(lambda name: made.resolver.split()))
-        for number in (1, 2):
-            made.pod(number, 0)
-        yield made
-
-
-def kubectl(words: str) -> str:
-    return f"kubectl --context k3d-cl1 {words}"
+    with traced_app(project) as app:
+        yield app
 
 
 # --- everything works -------------------------------------------------------------------------------------------------
@@ -165,16 +61,16 @@ def test_wildcards_and_the_longest_path_match_as_in_traefik(app: App) -> None:
     assert "Service, web/api: the Service does not exist" in app.run(f"{app.url}api").stderr
     no_router(app)
     deep = app.run(app.url.replace("shop.", "a.shop."))
-    assert "Ingress, a.shop.cl1.k3d.internal: no Ingress for Traefik has this host" in deep.stderr
+    assert "Ingress, a.shop.cl1.k3d.internal: no Ingress, IngressRoute or HTTPRoute has this host" in deep.stderr
 
 
-def test_a_url_of_an_ingressroute_is_not_reported_as_broken(app: App) -> None:
+def test_a_url_that_traefik_serves_without_a_known_route_is_not_reported_as_broken(app: App) -> None:
     app.missing = [app.ingress]
     done = app.run()
     rows = json.loads(done.stdout)
     assert done.returncode == 0, done.stderr
     grey = {row["source"]: row["note"] for row in rows if row["state"] == "grey"}
-    assert grey["Ingress"] == "no Ingress; an IngressRoute or HTTPRoute answers, which are not read here"
+    assert grey["Ingress"] == "no Ingress, IngressRoute or HTTPRoute has this host, but Traefik answers"
     assert {row["source"]: row["code"] for row in rows if row["code"] != "ok"} == {
         "Ingress": "other-route-answers", "Service": "no-route", "endpoints": "no-route",
         "trust of its pods": "no-route"}
@@ -281,7 +177,7 @@ def other_class(app: App) -> None:
 
 
 def other_entrypoint(app: App) -> None:
-    app.ingress["metadata"]["annotations"] = {"traefik.ingress.kubernetes.io/router.entrypoints": "web"}
+    app.annotate("traefik.ingress.kubernetes.io/router.entrypoints", "web")
 
 
 def service_missing(app: App) -> None:
@@ -320,6 +216,7 @@ def no_tls(app: App) -> None:
 
 def no_certificate(app: App) -> None:
     app.missing = [app.certificate]
+    app.annotate("cert-manager.io/cluster-issuer", "")
     default_certificate(app)
 
 
@@ -365,7 +262,7 @@ def second_name_outside(app: App) -> None:
 
 
 def bad_gateway(app: App) -> None:
-    app.status = 502
+    app.status, app.body = 502, "Bad Gateway"
 
 
 SETUP, CONFIGURE, START, RESTART = (
@@ -383,7 +280,7 @@ MINIMUM = "Deployment does not have minimum availability."
     (stopped, "port", "load-balancer-not-running",
      "Connection refused; cl1 is stopped: its load balancer k3d-cl1-serverlb is not running", START),
     (balancer_stopped, "load balancer", "port-held-by-others",
-     "is already in use by the container another. Stop that first", START),
+     f"is already in use by the container another. Stop that first, then run {START}", ""),
     (other_port, "load balancer", "port-changed", ", but the settings specify ", AGAIN),
     (node_stopped, "Traefik", "cluster-not-running", "cl1 is partly running", START),
     (api_silent, "Traefik", "api-not-answering",
@@ -392,39 +289,38 @@ MINIMUM = "Deployment does not have minimum availability."
     (traefik_scaled, "Traefik", "traefik-scaled-down", "the Deployment has 0 replicas",
      kubectl("-n kube-system scale deployment/traefik --replicas=1")),
     (traefik_unavailable, "Traefik", "traefik-unavailable", f"the Deployment is not available: {MINIMUM}",
-     kubectl("-n kube-system describe pods -l app.kubernetes.io/name=traefik")),
+     ""),
     (traefik_internal_missing, "Traefik", "traefik-without-endpoints",
      "the Service traefik-internal has no ready pods", CONFIGURE),
-    (other_host, "Ingress", "ingress-missing", "has this host; did you mean shops.cl1.k3d.internal?",
-     kubectl("get ingresses -A")),
-    (other_path, "Ingress", "path-missing", "has a path that matches /, only /api", kubectl("get ingresses -A")),
-    (other_class, "Ingress", "ingress-missing",
-     "no Ingress for Traefik has this host (IngressRoutes and HTTPRoutes are not read", kubectl("get ingresses -A")),
-    (other_entrypoint, "Ingress", "entry-point-excluded", "the annotation router.entrypoints excludes https",
-     kubectl("-n web edit ingress shop")),
+    (other_host, "Ingress", "ingress-missing", "has this host; did you mean shops.cl1.k3d.internal?", ""),
+    (other_path, "Ingress", "path-missing", "for this host matches the path /, only /api", ""),
+    (other_class, "Ingress", "class-missing", "it has the class nginx, which does not exist in cl1",
+     patch({"spec": {"ingressClassName": "traefik"}})),
+    (other_entrypoint, "Ingress", "entry-point-excluded", "its entry points (web) exclude https",
+     patch({"metadata": {"annotations": {"traefik.ingress.kubernetes.io/router.entrypoints": "web,websecure"}}})),
     (service_missing, "Service", "service-missing", "the Service does not exist, but the Ingress shop points to it",
-     kubectl("-n web get services")),
+     ""),
     (service_port, "Service", "service-port-missing", "has port 80, but the Ingress shop points to 8080",
-     kubectl("-n web edit ingress shop")),
+     patch([{"op": "replace", "path": "/spec/rules/0/http/paths/0/backend/service/port", "value": {"number": 80}}],
+           kind="json")),
     (scaled, "endpoints", "deployment-scaled-down", "the Deployment shop has 0 replicas",
      kubectl("-n web scale deployment/shop --replicas=1")),
-    (unready, "endpoints", "no-ready-pod", f"no pod of the Deployment shop is ready: {MINIMUM}",
-     kubectl("-n web describe pods -l app=shop")),
-    (no_pods, "endpoints", "no-endpoints", "no Deployment matches its selector (app=shpo)",
-     kubectl("-n web get pods --show-labels")),
+    (unready, "endpoints", "no-ready-pod", f"no pod of the Deployment shop is ready: {MINIMUM}", ""),
+    (no_pods, "endpoints", "no-endpoints",
+     "no Deployment matches its selector (app=shpo). Deployments there have pods with app=shop", ""),
+    (no_router, "router", "router-missing", "it has no router for the Ingress shop, and its log does not mention it",
+     ""),
     (no_tls, "certificate", "no-tls-section",
      "Traefik serves its default certificate: the Ingress shop has no `tls` for this host",
-     kubectl("-n web edit ingress shop")),
-    (no_certificate, "certificate", "no-certificate",
+     patch({"spec": {"tls": [{"hosts": [HOST], "secretName": "shop-tls"}]}})),
+    (no_certificate, "certificate", "no-issuer",
      "its default certificate: nothing creates the secret shop-cert of the Ingress shop",
-     kubectl("-n web annotate ingress shop cert-manager.io/cluster-issuer=root-ca")),
+     patch({"metadata": {"annotations": {"cert-manager.io/cluster-issuer": "root-ca"}}})),
     (not_issued, "certificate", "certificate-not-ready",
-     "the Certificate shop-cert is not ready: Issuing certificate as Secret does not exist",
-     kubectl("-n web describe certificate shop-cert")),
+     "the Certificate shop-cert is not ready: Issuing certificate as Secret does not exist", ""),
     (expired, "certificate", "certificate-expired", "the certificate expired on ",
      kubectl("-n web delete secret shop-cert")),
-    (other_name, "certificate", "certificate-for-other-names", "the certificate is for other.cl1.k3d.internal",
-     kubectl("-n web edit ingress shop")),
+    (other_name, "certificate", "certificate-for-other-names", "the certificate is for other.cl1.k3d.internal", ""),
     (other_intermediate, "certificate", "certificate-of-other-issuer",
      "the certificate was issued by CA cl2, not by cl1's intermediate", CONFIGURE),
     (incomplete_chain, "certificate", "chain-broken",
@@ -435,11 +331,9 @@ MINIMUM = "Deployment does not have minimum availability."
      "outside the name constraint of the intermediate, which permits cl2.k3d.internal", CONFIGURE),
     (second_name_outside, "name constraints", "other-name-outside-constraint",
      "the certificate also covers this name, which is outside the name constraint of the intermediate",
-     kubectl("-n web edit ingress shop")),
-    (bad_gateway, "answer", "backend-not-answering", "HTTP 502 from Traefik: the endpoints do not answer",
-     kubectl("-n web describe service shop")),
-    (no_router, "answer", "no-router", "HTTP 404 from Traefik itself: it has no router for this URL",
-     kubectl("-n web describe service shop")),
+     patch({"spec": {"tls": [{"hosts": [HOST], "secretName": "shop-cert"}]}})),
+    (bad_gateway, "answer", "backend-not-answering", "HTTP 502 from Traefik itself: the pods do not answer on port 80",
+     ""),
 ], ids=lambda value: value.__name__ if callable(value) else "")
 def test_only_the_broken_hop_is_red_with_its_reason_and_command(
     app: App, break_it: Callable[[App], None], hop: str, code: str, note: str, command: str
@@ -457,7 +351,8 @@ def test_only_the_broken_hop_is_red_with_its_reason_and_command(
         assert {(row["state"], row["note"], row["code"]) for row in rows[place + 1 :]} <= {
             ("grey", "skipped", "skipped")}
     assert done.stderr.splitlines()[0] == f"{app.url} breaks here:"
-    assert done.stderr.splitlines()[-1] == f"    {command}"
+    assert done.stderr.splitlines()[1:] == [
+        f"  {hop}, {red[0]['target']}: {red[0]['note']}", *([f"    {command}"] if command else [])]
 
 
 @pytest.mark.parametrize(("number", "exit", "error", "code", "note", "command"), [
