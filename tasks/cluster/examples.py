@@ -53,6 +53,8 @@ def install(shell: Shell, cluster: Cluster) -> None:
         values = {"host": example_host(cluster), "pod_trust": pod_trust.is_in_place(shell, cluster),
                   "sources_hash": bundle.load_bundle_sources(cluster.settings, roots)["sources_hash"]}
         manifests = [render_manifest(cluster, f"examples/{name}.yaml", **values) for name in ("namespace", *WORKLOADS)]
+        if values["pod_trust"]:
+            remove_overridden_client(shell, cluster)
         this.outcome = "applied" if apply(shell, cluster, *manifests) else "already installed"
         for name, namespace in WORKLOADS.items():
             shell.wait(f"{name} to start", seconds, *cluster.kubectl, "-n", namespace, "rollout", "status",
@@ -62,6 +64,15 @@ def install(shell: Shell, cluster: Cluster) -> None:
                     lambda: shell.look(*kubectl, "get", "certificate", "example-nginx-cert").ok)
         shell.wait("the certificate", seconds, *kubectl, "wait", "certificate/example-nginx-cert",
                    "--for=condition=Ready", f"--timeout={seconds}s")
+
+
+def remove_overridden_client(shell: Shell, cluster: Cluster) -> None:
+    """Delete the client `curl` if someone set a variable in it: that wins over pod trust, and `apply` would keep it."""
+    kubectl = (*cluster.kubectl, "-n", "examples")
+    variables = shell.look(*kubectl, "get", "deployment", "curl", "--ignore-not-found", "-o",
+                           "jsonpath={.spec.template.spec.containers[*].env[*].name}").stdout.split()
+    if variables:
+        shell.change(*kubectl, "delete", "deployment", "curl")
 
 
 # --- checks -----------------------------------------------------------------------------------------------------------

@@ -145,6 +145,16 @@ def test_charts_of_a_helm_repository_are_named_so_and_a_failure_says_what_may_he
     ]
 
 
+def test_a_client_of_the_examples_in_which_someone_set_a_variable_is_created_again(world: World) -> None:
+    with pages_of(world, 1):
+        for variables, deleted in (("", []), ("CURL_CA_BUNDLE", [
+                [*world.kubectl(1), "-n", "examples", "delete", "deployment", "curl"]])):
+            world.fakes.forget()
+            world.fakes.answer("^kubectl .*get deployment curl .*env", variables)
+            world.inv("k3d-cluster-examples", "--n", "1")
+            assert [words for words in world.fakes.calls("kubectl") if "delete" in words] == deleted
+
+
 @pytest.mark.parametrize(("version", "forced"), [("v3.22.0+g1", False), ("v4.3.1", True)])
 def test_helm_4_overwrites_what_a_controller_has_changed(world: World, version: str, forced: bool) -> None:
     """Helm 3 does so without being told, and has no such flag."""
