@@ -15,7 +15,7 @@ from typing import Any
 
 import tasks
 from tasks.core.problems import Reason
-from tasks.doctor import OF_CLUSTER, OF_MACHINE, OF_RUNNING
+from tasks.doctor.all_checks import OF_CLUSTER, OF_MACHINE, OF_RUNNING
 from tasks.probe.connections import ConnectionReason
 
 DOCS = Path(__file__).resolve().parent

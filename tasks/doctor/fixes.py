@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from invoke import Exit
+
 from tasks import dns, trust
 from tasks.ca.load import load_roots
 from tasks.ca.root import RootFiles
 from tasks.cluster import lifecycle, setup
+from tasks.core.progress import describe_os_error, say
 from tasks.core.sudo import with_sudo_plan
 from tasks.core.well_known import KUBE_SYSTEM
-from tasks.doctor.check import ClusterView, Fix, Machine
+from tasks.doctor.check import ClusterView, Finding, Fix, Machine
 from tasks.engine import kubeconfig
 from tasks.tools import install
 
@@ -104,3 +107,19 @@ SETUP = Fix("inv k3d-cluster-setup --n {n}")
 
 
 RECREATE = Fix("inv k3d-cluster-delete --n {n} k3d-cluster-setup --n {n} (everything in the cluster is lost)")
+
+
+def apply_fixes(findings: list[Finding]) -> bool:
+    """Apply each safe fix once, in the order of the checks, and report failures. Return whether there was one."""
+    todo = {(finding.where, finding.check.fix): finding for finding in findings
+            if finding.is_wrong and finding.check.fix.run}
+    for (where, fix), finding in todo.items():
+        say(f"{where}: {finding.check.id}: {finding.fix}")
+        try:
+            assert fix.run
+            fix.run(finding.subject)
+        except Exit as error:
+            say(str(error.message))
+        except OSError as error:
+            say(describe_os_error(error))
+    return bool(todo)

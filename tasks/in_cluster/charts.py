@@ -11,6 +11,7 @@ from tasks.core.shell import Shell
 from tasks.core.templates import render, short_hash
 from tasks.core.well_known import CERT_MANAGER, MANAGER
 from tasks.core.work_files import work_folder, write_file
+from tasks.tools.required import parse_version, read_version
 
 CHARTS = ("cert-manager", "trust-manager")
 
@@ -30,10 +31,19 @@ def install(shell: Shell, cluster: Cluster, name: str) -> None:
         shell.change(
             "helm", "upgrade", "--install", name, *chart_arguments(cluster.settings, name), *cluster.helm_target,
             "--namespace", CERT_MANAGER, "--create-namespace", "--values", str(file),
-            "--labels", f"{MANAGER}={wanted}",
+            "--labels", f"{MANAGER}={wanted}", *conflict_arguments(shell),
             hint="If the chart could not be downloaded, set CHART_SOURCE in .env to a mirror or a folder of charts.",
         )
         this.outcome = "installed"
+
+
+def conflict_arguments(shell: Shell) -> tuple[str, ...]:
+    """Helm 4 applies server-side, and stops at fields that a controller has changed since, such as a `caBundle`.
+
+    https://helm.sh/docs/overview/
+    """
+    is_helm_4 = parse_version(read_version(shell, "helm")) >= (4,)
+    return ("--force-conflicts",) if is_helm_4 else ()
 
 
 def version_key(name: str) -> str:

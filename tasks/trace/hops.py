@@ -6,15 +6,24 @@ A hop checks the real thing. It returns a HopResult, or raises HopFailure with t
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
-from tasks.trace.answer import check_answer
+from tasks.core.problems import Reason, describe, problem
+from tasks.core.settings import Cluster
+from tasks.core.shell import Shell
+from tasks.core.table import Row
+from tasks.engine.clusters import own_clusters
+from tasks.probe.connections import explain_failure, explain_missing_examples
+from tasks.probe.requests import ExamplesMissing, request_from_pod
+from tasks.trace.answer import check_answer, explain_proxy_answer
 from tasks.trace.certificate import check_certificate, check_name_constraints
-from tasks.trace.context import HopResult, TraceContext
+from tasks.trace.context import HopFailure, HopResult, TraceContext
 from tasks.trace.ingress import check_ingress
 from tasks.trace.machine import check_host_name, check_load_balancer, check_port, check_resolver
 from tasks.trace.pods import check_pod_trust
 from tasks.trace.service import check_endpoints, check_service
 from tasks.trace.traefik import check_router, check_traefik
+from tasks.trace.url import ClusterUrl
 
 HOPS: dict[str, Callable[[TraceContext], HopResult]] = {
     "host name": check_host_name,
@@ -32,3 +41,54 @@ HOPS: dict[str, Callable[[TraceContext], HopResult]] = {
     "trust of its pods": check_pod_trust,
 }
 HTTPS_HOPS = (check_certificate, check_name_constraints)
+
+
+class TraceReason(Reason):
+    SKIPPED = "skipped"
+
+
+def trace_hops(shell: Shell, url: ClusterUrl) -> list[Row]:
+    """A row for each hop from this machine, and one for each running cluster. After a broken hop the rest is skipped.
+
+    No hop depends on the resolver: requests go to 127.0.0.1, and pods use CoreDNS.
+    """
+    context, rows, skip = TraceContext(shell, url), [], False
+    for name, hop in HOPS.items():
+        if url.scheme == "http" and hop in HTTPS_HOPS:
+            continue
+        if skip:
+            rows.append(skip_row(name))
+            continue
+        try:
+            result = hop(context)
+            rows.append(Row(name, result.at, result.state, result.note, code=result.code))
+        except HopFailure as error:
+            rows.append(Row(name, error.at, "red", describe(error.why), error.command, error.why.code))
+            skip = hop is not check_resolver
+    running = [cluster for cluster in own_clusters(url.cluster.settings, context.clusters)
+               if context.clusters[cluster.name].running]
+    if skip:
+        return rows + [skip_row(f"pod in {cluster.name}") for cluster in running]
+    return rows + shell.side_by_side([partial(trace_from_pod, context, cluster) for cluster in running])
+
+
+def skip_row(name: str) -> Row:
+    why = problem(TraceReason.SKIPPED)
+    return Row(name, "", "grey", describe(why), code=why.code)
+
+
+def trace_from_pod(context: TraceContext, source: Cluster) -> Row:
+    """Request the same URL from a pod of this cluster."""
+    where, url = f"pod in {source.name}", context.url
+    route = "through " + ("traefik-internal" if source == url.cluster else "this host")
+    try:
+        answer, = request_from_pod(context.shell, source, url.url)
+    except ExamplesMissing:
+        missing = explain_missing_examples(source)
+        return Row(where, route, "grey", describe(missing), code=missing.code)
+    if answer.error:
+        why, command = explain_failure(source, url.cluster, answer)
+        return Row(where, route, "red", describe(why), command, why.code)
+    if wrong := explain_proxy_answer(context, answer):
+        return Row(where, route, "red", describe(wrong), code=wrong.code)
+    return Row(where, route, "green", f"HTTP {answer.status}")

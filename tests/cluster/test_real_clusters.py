@@ -158,7 +158,7 @@ def test_the_matrix_is_green_and_a_trace_finds_every_hop_in_order(clusters: Clus
     assert done.returncode == 0, done.stdout + done.stderr
     rows = json.loads(done.stdout)
     assert {row["state"] for row in rows} == {"green"}
-    assert [row["source"] for row in rows][-2:] == ["pod in dct1", "pod in dct2"] and len(rows) == 14
+    assert [row["source"] for row in rows][-2:] == ["pod in dct1", "pod in dct2"] and len(rows) == 15
 
 
 NGINX = "https://example-nginx.dct1.k3d.internal:21443/"

@@ -123,7 +123,7 @@ def test_the_defaults_are_those_of_the_original_and_pinned_versions(bare: Path) 
         image_netshoot="docker.io/nicolaka/netshoot:v0.14",
         k3d_version="v5.8.3",
         k3d_source="https://github.com/k3d-io/k3d/releases/download",
-        helm_version="v3.22.0",
+        helm_version="v4.3.1",
         helm_source="https://get.helm.sh",
         kubectl_version="v1.37.1",
         kubectl_source="https://dl.k8s.io/release",

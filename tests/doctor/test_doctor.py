@@ -23,7 +23,8 @@ from pretend import GATEWAY, ROOT, admit, is_free, pages_of, world_of, written_o
 from recording import Answer, Call
 
 from tasks.dns.resolver import ask
-from tasks.doctor import OF_CLUSTER, OF_MACHINE, OF_RUNNING, dns, machine
+from tasks.doctor import dns, machine
+from tasks.doctor.all_checks import OF_CLUSTER, OF_MACHINE, OF_RUNNING
 from tasks.doctor.check import Machine
 from tasks.doctor.dns import lan_address
 

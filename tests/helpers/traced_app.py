@@ -113,8 +113,8 @@ class App:
         answer("^kubectl .*get secret shop-cert", base64.b64encode(self.secret.pem).decode() if self.secret else "")
         chain = base64.b64encode(self.intermediate.pem + ROOT.pem).decode()
         answer("^kubectl .*get secret root-ca", chain)
-        answer("^kubectl .*get certificates -A .*jsonpath", "web shop-cert ClusterIssuer/root-ca\n")
-        answer("^kubectl .*get secrets -A", f"web shop-cert {base64.b64encode(self.leaf.pem).decode()}\n")
+        answer("^kubectl .*get certificates -A ", as_list([certificate("web", "shop-cert")]))
+        answer("^kubectl .*get secrets -A", f"web\tshop-cert\t{base64.b64encode(self.leaf.pem).decode()}\n")
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Trace the URL, or with these words."""

@@ -145,6 +145,15 @@ def test_charts_of_a_helm_repository_are_named_so_and_a_failure_says_what_may_he
     ]
 
 
+@pytest.mark.parametrize(("version", "forced"), [("v3.22.0+g1", False), ("v4.3.1", True)])
+def test_helm_4_overwrites_what_a_controller_has_changed(world: World, version: str, forced: bool) -> None:
+    """Helm 3 does so without being told, and has no such flag."""
+    world.tools(helm=version)
+    assert world.inv("k3d-cluster-setup", "--n", "1").returncode == 0
+    upgrades = world.fakes.calls("helm", "upgrade")
+    assert len(upgrades) == 2 and all((words[-1] == "--force-conflicts") == forced for words in upgrades)
+
+
 def test_charts_of_a_folder_are_its_files_and_a_missing_one_is_named_before_anything_is_created(world: World) -> None:
     charts = world.project.home / "my charts"
     charts.mkdir()

@@ -24,7 +24,7 @@ import pytest
 from conftest import SOURCE, Project
 from pretend import serving
 
-K3D, HELM, KUBECTL = "v5.8.3", "v3.22.0", "v1.37.1"
+K3D, HELM, KUBECTL = "v5.8.3", "v4.3.1", "v1.37.1"
 SAYS = {"k3d": f"k3d version {K3D}\nk3s version v1.31.5-k3s1 (default)", "helm": f"{HELM}+g3d8990f",
         "kubectl": f"Client Version: {KUBECTL}\nKustomize Version: v5.8.0"}
 

@@ -1,0 +1,25 @@
+"""Every check of the doctor, in the order in which they run. To add a file of checks: a line here."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from tasks.doctor import bugs, ca, clusters, dns, in_cluster, machine, pod_trust, routes, workloads
+from tasks.doctor.check import Checks, Finding, Machine, run_checks
+
+OF_MACHINE = Checks([*machine.CHECKS, *ca.CHECKS, *dns.CHECKS, *bugs.MACHINE])
+OF_CLUSTER = Checks(clusters.CHECKS)
+OF_RUNNING = Checks([*clusters.RUNNING, *in_cluster.CHECKS, *pod_trust.CHECKS, *workloads.CHECKS, *bugs.CLUSTER,
+                     *routes.CHECKS])
+
+THIS_MACHINE = "this machine"
+
+
+def run_all_checks(machine: Machine) -> list[Finding]:
+    """Run the checks of this machine, then those of the clusters, several clusters side by side."""
+    findings = run_checks(machine.shell, OF_MACHINE, THIS_MACHINE, machine, {})
+    known = {finding.check.id: finding.state for finding in findings}
+    of_clusters = machine.shell.side_by_side([
+        partial(run_checks, machine.shell, Checks([*OF_CLUSTER, *(OF_RUNNING if view.k3d_cluster.running else [])]),
+                view.cluster.name, view, known) for view in machine.views])
+    return [*findings, *(finding for findings_of_cluster in of_clusters for finding in findings_of_cluster)]
