@@ -6,7 +6,9 @@ A generated part lies between two marks in its page. What is around it is writte
 from __future__ import annotations
 
 import ast
+import importlib
 import inspect
+import pkgutil
 import re
 import textwrap
 from collections.abc import Iterable, Iterator
@@ -14,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import tasks
+from tasks import trace
 from tasks.core.problems import Reason
 from tasks.doctor.all_checks import OF_CLUSTER, OF_MACHINE, OF_RUNNING
 from tasks.probe.connections import ConnectionReason
@@ -105,7 +108,9 @@ def trace_errors() -> Iterator[str]:
 
 
 def subclasses_of(kind: type[Reason]) -> Iterator[type[Reason]]:
-    """Those of trace and of the connections from pods, which it tests last."""
+    """Those of trace, some of whose modules are imported late, and of the connections from pods, tested last."""
+    for module in pkgutil.iter_modules(trace.__path__):
+        importlib.import_module(f"{trace.__name__}.{module.name}")
     for subclass in kind.__subclasses__():
         if subclass.__module__.startswith("tasks.trace.") or subclass is ConnectionReason:
             yield subclass

@@ -41,10 +41,10 @@ RESTRICTED: dict[str, Any] = {
 @pytest.fixture(scope="module")
 def clusters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clusters]:
     """One cluster in which nothing gives trust to pods, with the examples, and these images."""
-    made = Clusters(tmp_path_factory.mktemp("clusters"), "ptt", 30)
+    made = Clusters(tmp_path_factory.mktemp("clusters"), "ptt", 18)
     made.remove()
     with (made.folder / ".env").open("a") as env:
-        env.write("TRUST_STORES=\nK3D_PORT_END=31\nPOD_TRUST=off\n")
+        env.write("TRUST_STORES=\nK3D_PORT_END=19\nPOD_TRUST=off\n")
     try:
         inv(made, "cert")
         inv(made, "k3d-cluster-setup", "--n", "0", "k3d-cluster-examples", "--n", "0")
