@@ -35,7 +35,10 @@ def is_public(machine: Machine) -> bool:
 @check("names-served", ERROR, "Its configuration was changed, its port was taken, or systemd does not start it.", NAMES)
 def served(machine: Machine) -> Iterator[str]:
     """The dnsmasq that these tasks run for systemd-resolved answers, where there is one"""
-    if systemd_resolved.unit() in systemd_resolved.found(machine.shell):
+    domains = {domain for file in systemd_resolved.find_names() for domain in file.domains}
+    # It may be there for another copy of these tasks alone.
+    ours = not domains or {*machine.settings.owned_domains} & domains
+    if ours and systemd_resolved.unit() in systemd_resolved.found(machine.shell):
         port = systemd_resolved.choose_port(machine.shell)
         if not all(ask(name, port) for name in machine.settings.proof_names):
             yield f"nobody answers for {machine.settings.proof_names[0]} on 127.0.0.1, port {port}"
