@@ -132,6 +132,11 @@ def methods_in_use(shell: Shell, settings: Settings) -> tuple[list[str], list[st
     return ours, theirs
 
 
+def other_copies(shell: Shell) -> set[Path]:
+    """The folders of the other copies that have names on this machine, and are still there."""
+    return {copy for method in METHODS.values() for file in method.domains(shell) for copy in file.copies_in_use}
+
+
 def covered(shell: Shell, settings: Settings) -> bool:
     """Whether a file of these tasks, perhaps of a copy with a wider base domain, is why one of our names resolves."""
     served = {domain for method in METHODS.values() for file in method.domains(shell) for domain in file.domains}

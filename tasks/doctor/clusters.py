@@ -53,15 +53,16 @@ def published(patient: ClusterView) -> Iterator[str]:
         yield str(error.message).splitlines()[0]
 
 
-@check("ports-taken", ERROR, "Another program has begun to listen there.",
+@check("ports-taken", ERROR, "Another program, or another copy's cluster, has begun to listen there.",
        "Stop what holds the port, or change the K3D_PORT_ keys and make the cluster again", needs=["ports-settings"])
 def taken(patient: ClusterView) -> Iterator[str]:
     """Nobody else has the ports of a cluster that is stopped"""
     if patient.found.state == "stopped":
-        try:
-            ports.check_free_ports(patient.shell, patient.cluster, sorted(patient.found.addresses), there=True)
-        except Exit as error:
-            yield from (line.strip() for line in str(error.message).splitlines() if " is taken" in line)
+        addresses = sorted(patient.found.addresses)
+        held = ports.taken_ports(patient.shell, patient.cluster, addresses)
+        yield from map(str, held)
+        if any(port.cluster for port in held):
+            yield ports.free_range(patient.shell, patient.settings, addresses)
 
 
 @check("ports-lan", WARNING, "The cluster was made by the original Taskfile, or with K3D_BIND_ADDRESS=0.0.0.0.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Protocol
 
@@ -12,11 +13,12 @@ from tasks.ca.probe_leaves import Leaf, Proof, throw_away_leaves
 from tasks.ca.root import RootFiles, RootIdentity, known_roots, load_identity, load_retiring, load_root, roots_to_trust
 from tasks.core import settings as configuration
 from tasks.core.invoke_patches import PlainTask
+from tasks.core.progress import say
 from tasks.core.settings import Settings
 from tasks.core.shell import Shell
 from tasks.core.sudo import PRINT_SUDO, with_sudo_plan
 from tasks.core.table import Row, show
-from tasks.trust import java, linux_system, macos_keychain, nss, windows
+from tasks.trust import entries, java, linux_system, macos_keychain, nss, windows
 
 
 class Store(Protocol):
@@ -34,8 +36,8 @@ class Store(Protocol):
     def accepts(self, shell: Shell, place: str, leaf: Leaf) -> bool:
         """Whether a program that reads this place accepts the leaf for its name: a look."""
 
-    def install(self, shell: Shell, place: str, root: RootIdentity) -> None:
-        """Have it trust the root. Exit when that failed."""
+    def install(self, shell: Shell, place: str, roots: list[RootIdentity]) -> None:
+        """Have it trust these roots, at once. Exit when that failed."""
 
     def found(self, shell: Shell, place: str, roots: list[RootIdentity]) -> list[str]:
         """The entries in it that these tasks made, for whichever root; `roots` are those that are at hand."""
@@ -43,8 +45,11 @@ class Store(Protocol):
     def entry(self, shell: Shell, place: str, root: RootIdentity) -> str:
         """The one of those that holds this very root; empty when there is none."""
 
-    def remove(self, shell: Shell, place: str, entry: str) -> None:
-        """Take one of those entries out. Exit when that failed."""
+    def certificate(self, shell: Shell, place: str, entry: str) -> str:
+        """The certificate of one of those in PEM, perhaps with more text; empty where the store does not tell."""
+
+    def remove(self, shell: Shell, place: str, entries: list[str]) -> None:
+        """Take those entries out, at once. Exit when that failed."""
 
 
 KINDS: dict[str, tuple[Store, ...]] = {
@@ -89,12 +94,21 @@ def trust_verify(context: Context, stores: str = "") -> None:
         raise Exit(f"{len(red)} of {len(rows)} trust stores are not as they should be. Mend that with: inv trust")
 
 
-@task(klass=PlainTask, help={**STORES_HELP, **PRINT_SUDO})
-def untrust(context: Context, stores: str = "", print_sudo: bool = False) -> None:
-    """Take our roots out of this machine's stores"""
+@task(klass=PlainTask, help={
+    **STORES_HELP, **PRINT_SUDO, "all-copies": "also roots of other copies of this folder, and earlier ones"})
+def untrust(context: Context, stores: str = "", print_sudo: bool = False, all_copies: bool = False) -> None:
+    """Take our root out of this machine's stores
+
+    Roots of other copies of this folder stay, and are listed.
+    """
     shell, settings = open_shell(context)
     kinds = chosen_kinds(settings, stores or ",".join(KINDS))
-    with_sudo_plan(shell, lambda shell: remove(shell, settings, kinds), print_sudo)
+    others = [] if all_copies or print_sudo else [*describe_others(shell, settings, kinds)]
+    with_sudo_plan(shell, lambda shell: remove(shell, settings, kinds, all_copies), print_sudo)
+    if others:
+        lines = "".join(f"  {line}\n" for line in others)
+        say(f"Another copy's roots, or earlier ones of this copy, stay:\n{lines}"
+            "To remove them too: inv untrust --all-copies")
 
 
 def open_shell(context: Context) -> tuple[Shell, Settings]:
@@ -126,31 +140,33 @@ def install(shell: Shell, settings: Settings, kinds: list[str] | None = None) ->
     certificate = RootFiles(settings).certificate
     if shell.dry and not certificate.exists():  # a run would have made it by now
         return shell.note(f"trust {certificate} in: {', '.join(chosen_kinds(settings) if kinds is None else kinds)}")
-    failures, two = [], load_retiring(settings) is not None
-    for files in roots_to_trust(settings):
-        with throw_away_leaves(settings, files.retiring) as proof:
-            for store, place in list_places(shell, chosen_kinds(settings) if kinds is None else kinds):
-                try:
-                    install_in(shell, store, place, load_identity(files.certificate), proof, by_entry=two)
-                except Exit as error:
-                    failures.append(str(error.message))
+    with ExitStack() as stack:
+        roots = [(load_identity(files.certificate), stack.enter_context(throw_away_leaves(settings, files.retiring)))
+                 for files in roots_to_trust(settings)]
+        by_entry, failures = load_retiring(settings) is not None, []
+        for store, place in list_places(shell, chosen_kinds(settings) if kinds is None else kinds):
+            try:
+                install_in(shell, store, place, roots, by_entry)
+            except Exit as error:
+                failures.append(str(error.message))
     if failures:
         raise Exit("\n\n".join(failures))
 
 
 def install_in(
-    shell: Shell, store: Store, place: str, root: RootIdentity, proof: Proof, by_entry: bool = False
+    shell: Shell, store: Store, place: str, roots: list[tuple[RootIdentity, Proof]], by_entry: bool = False
 ) -> None:
-    """Have one store trust a root. `by_entry`: another root of the same key may be why the store accepts its leaf."""
-    which = ", the root before this one" if root.file.name.endswith(".retiring.crt") else ""
-    with shell.step("", f"trust in {place}{which}") as this:
-        if store.accepts(shell, place, proof.inside) and (not by_entry or store.entry(shell, place, root)):
+    """Have one store trust the roots. `by_entry`: another root of the same key may be why the store accepts a leaf."""
+    with shell.step("", f"trust in {place}" + (", also the root before this one" if len(roots) > 1 else "")) as this:
+        wanted = [(root, proof) for root, proof in roots if not (
+            store.accepts(shell, place, proof.inside) and (not by_entry or store.entry(shell, place, root)))]
+        if not wanted:
             return this.skip("already there")
-        missing = store.missing(shell, proof.root)
+        missing = store.missing(shell, wanted[0][1].root)
         if missing:
             return this.warn(f"left out: {missing}")
-        store.install(shell, place, root)
-        if not shell.dry and not store.accepts(shell, place, proof.inside):
+        store.install(shell, place, [root for root, _ in wanted])
+        if not shell.dry and not all(store.accepts(shell, place, proof.inside) for _, proof in wanted):
             raise Exit(f"The root is in {place} now, and a certificate of it is refused there all the same.\n"
                        f"Look at it with: inv trust-verify")
         this.outcome = "the root is trusted now"
@@ -178,31 +194,63 @@ def trust_rows(shell: Shell, settings: Settings) -> list[Row]:
         ]
 
 
-def remove(shell: Shell, settings: Settings, kinds: list[str]) -> None:
-    """Remove all that these tasks have put there, keep going past a failure, and Exit with those at the end."""
-    at_hand = known_roots(settings)
-    remove_entries(shell, ((store, place, entry) for store, place in list_places(shell, kinds)
-                           for entry in store.found(shell, place, at_hand)))
+def own_roots(settings: Settings) -> list[RootIdentity]:
+    """The root of this TLD in this CERT_FOLDER, and while it is renewed the one before it."""
+    own = {RootFiles(settings, retiring).certificate for retiring in (False, True)}
+    return [root for root in known_roots(settings) if root.file in own]
+
+
+def sort_entries(shell: Shell, settings: Settings, store: Store, place: str) -> tuple[list[str], list[str]]:
+    """The entries in a place that go with this copy, and those of other copies or of earlier days."""
+    own = [entry for root in own_roots(settings) if (entry := store.entry(shell, place, root))]
+    found = store.found(shell, place, known_roots(settings))
+    # An empty database is nobody's.
+    own += [entry for entry in found if entry == nss.MADE]
+    return list(dict.fromkeys(own)), [entry for entry in found if entry not in own]
+
+
+def describe_others(shell: Shell, settings: Settings, kinds: list[str]) -> Iterator[str]:
+    """A line for each entry of another copy."""
+    for store, place in list_places(shell, kinds):
+        for entry in sort_entries(shell, settings, store, place)[1]:
+            yield describe_entry(shell, store, place, entry)
+
+
+def describe_entry(shell: Shell, store: Store, place: str, entry: str) -> str:
+    whose = entries.describe(store.certificate(shell, place, entry))
+    return in_place(place, entry) + (f" ({whose})" if whose else "")
+
+
+def in_place(place: str, entry: str) -> str:
+    return entry if place in entry else f"{entry} in {place}"
+
+
+def remove(shell: Shell, settings: Settings, kinds: list[str], all_copies: bool = False) -> None:
+    """Remove what this copy, or any, has put there, keep going past a failure, and Exit with those at the end."""
+    remove_entries(shell, ((store, place, [*own, *(others if all_copies else [])])
+                           for store, place in list_places(shell, kinds)
+                           for own, others in [sort_entries(shell, settings, store, place)]))
 
 
 def remove_root(shell: Shell, root: RootIdentity) -> None:
     """Remove this very root from all stores, of whichever kind, as above."""
-    found = ((store, place, store.entry(shell, place, root)) for store, place in list_places(shell, list(KINDS)))
-    remove_entries(shell, ((store, place, entry) for store, place, entry in found if entry), "old root")
+    remove_entries(shell, ((store, place, [entry] if (entry := store.entry(shell, place, root)) else [])
+                           for store, place in list_places(shell, list(KINDS))), "old root")
 
 
-def remove_entries(shell: Shell, entries: Iterable[tuple[Store, str, str]], what: str = "root") -> None:
+def remove_entries(shell: Shell, found: Iterable[tuple[Store, str, list[str]]], what: str = "root") -> None:
     failures = []
-    for store, place, entry in entries:
+    for store, place, of_place in found:
         try:
-            remove_from(shell, store, place, entry, what)
+            if of_place:
+                remove_from(shell, store, place, of_place, what)
         except Exit as error:
             failures.append(str(error.message))
     if failures:
         raise Exit("\n\n".join(failures))
 
 
-def remove_from(shell: Shell, store: Store, place: str, entry: str, what: str = "root") -> None:
-    with shell.step("", f"{what} in {place}") as this:
-        store.remove(shell, place, entry)
+def remove_from(shell: Shell, store: Store, place: str, of_place: list[str], what: str = "root") -> None:
+    with shell.step("", f"{what if len(of_place) == 1 else f'{len(of_place)} roots'} in {place}") as this:
+        store.remove(shell, place, of_place)
         this.outcome = "removed"

@@ -88,18 +88,19 @@ def holds_issuer(shell: Shell, place: str, leaf: Leaf) -> bool:
     from cryptography import x509
     from cryptography.exceptions import InvalidSignature
 
-    certificate = x509.load_pem_x509_certificate(leaf.file.read_bytes())
+    signed = x509.load_pem_x509_certificate(leaf.file.read_bytes())
     for entry in found(shell, place, []):
-        text = keytool(shell, place, "-exportcert", "-rfc", "-alias", entry).stdout
+        text = certificate(shell, place, entry)
         with suppress(ValueError, TypeError, InvalidSignature):
-            certificate.verify_directly_issued_by(x509.load_pem_x509_certificate(text.encode()))
+            signed.verify_directly_issued_by(x509.load_pem_x509_certificate(text.encode()))
             return True
     return False
 
 
-def install(shell: Shell, place: str, root: RootIdentity) -> None:
-    change(shell, place, "-importcert", "-noprompt", "-alias", root.label, "-file", str(root.file),
-           why="trust the root in Java's store")
+def install(shell: Shell, place: str, roots: list[RootIdentity]) -> None:
+    for root in roots:
+        change(shell, place, "-importcert", "-noprompt", "-alias", root.label, "-file", str(root.file),
+               why="trust the root in Java's store")
 
 
 def found(shell: Shell, place: str, roots: list[RootIdentity]) -> list[str]:
@@ -111,8 +112,13 @@ def entry(shell: Shell, place: str, root: RootIdentity) -> str:
     return root.label if root.label in found(shell, place, []) else ""
 
 
-def remove(shell: Shell, place: str, entry: str) -> None:
-    change(shell, place, "-delete", "-alias", entry, why="take the root out of Java's store")
+def certificate(shell: Shell, place: str, entry: str) -> str:
+    return str(keytool(shell, place, "-exportcert", "-rfc", "-alias", entry).stdout)
+
+
+def remove(shell: Shell, place: str, entries: list[str]) -> None:
+    for entry in entries:
+        change(shell, place, "-delete", "-alias", entry, why="take the root out of Java's store")
 
 
 def change(shell: Shell, place: str, *words: str, why: str) -> None:

@@ -42,15 +42,16 @@ def accepts(shell: Shell, place: str, leaf: Leaf) -> bool:
                            "-File", windows_path(shell, VERIFY), windows_path(shell, leaf.file)).ok)
 
 
-def install(shell: Shell, place: str, root: RootIdentity) -> None:
+def install(shell: Shell, place: str, roots: list[RootIdentity]) -> None:
     """Windows may ask a person, so it may be refused: the next run tries again.
 
     https://learn.microsoft.com/windows-server/administration/windows-commands/certutil#-addstore
     """
-    if not shell.dry:
-        say(f"Windows may ask in a window of its own: answer Yes. This is the same as, in PowerShell:\n"
-            f"    {in_powershell(shell, root.file)}")
-    shell.change(*ADD, windows_path(shell, root.file), hint="Was the question refused? Try again with: inv trust")
+    for root in roots:
+        if not shell.dry:
+            say(f"Windows may ask in a window of its own: answer Yes. This is the same as, in PowerShell:\n"
+                f"    {in_powershell(shell, root.file)}")
+        shell.change(*ADD, windows_path(shell, root.file), hint="Was the question refused? Try again with: inv trust")
 
 
 def found(shell: Shell, place: str, roots: list[RootIdentity]) -> list[str]:
@@ -64,11 +65,17 @@ def entry(shell: Shell, place: str, root: RootIdentity) -> str:
     return "".join(found(shell, place, [root]))
 
 
-def remove(shell: Shell, place: str, entry: str) -> None:
-    if not shell.dry:
-        say("Windows may ask in a window of its own: answer Yes.")
-    shell.change("certutil.exe", "-user", "-delstore", "Root", entry,
-                 hint="Was the question refused? Try again with: inv untrust")
+def certificate(shell: Shell, place: str, entry: str) -> str:
+    """Not told: only roots whose files are at hand are found here."""
+    return ""
+
+
+def remove(shell: Shell, place: str, entries: list[str]) -> None:
+    for entry in entries:
+        if not shell.dry:
+            say("Windows may ask in a window of its own: answer Yes.")
+        shell.change("certutil.exe", "-user", "-delstore", "Root", entry,
+                     hint="Was the question refused? Try again with: inv untrust")
 
 
 def in_powershell(shell: Shell, certificate: Path) -> str:
