@@ -561,8 +561,8 @@ def test_dnsmasq_accepts_each_file_that_is_written_for_it(
     tmp_path: Path, settings: Settings, dnsmasq: str, template: str
 ) -> None:
     file = tmp_path / "dnsmasq.conf"
-    file.write_text(system_files.seal(render(
-        f"dns/{template}", domain="k3d.internal", used_by=["# used by the copy in /srv"], folder=tmp_path / "d", port=53)))
+    values = {"domain": "k3d.internal", "used_by": ["# used by the copy in /srv"], "folder": tmp_path / "d"}
+    file.write_text(system_files.seal(render(f"dns/{template}", **values, port=5399)))
     (tmp_path / "d").mkdir()
     subprocess.run([dnsmasq, "--test", f"--conf-file={file}"], check=True, capture_output=True)
 
