@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import ca
 import pytest
 from conftest import SOURCE
 from hypothesis import HealthCheck, given
@@ -20,13 +21,16 @@ from hypothesis import strategies as st
 from invoke import Config, Context, Exit
 from invoke.runners import Result
 
-from tasks import dns
+from tasks import dns, trust
 from tasks.core import copies, system_files, work_files
 from tasks.core.settings import Settings, load
 from tasks.core.shell import Shell
 from tasks.dns import brew_dnsmasq, domain_files, network_manager, systemd_resolved
 from tasks.dns.domain_files import Leaving
 from tasks.dns.resolver import ask
+from tasks.doctor import ca as doctor_ca
+from tasks.doctor import check as doctor_check
+from tasks.trust import linux_system
 
 is_free = systemd_resolved.is_free
 
@@ -350,3 +354,64 @@ def test_homebrews_dnsmasq_takes_the_files_of_two_copies(computer: ComputerFacto
     main = machine.root / "brew/etc/dnsmasq.conf"
     subprocess.run([program, "--test", f"--conf-file={main}"], check=True, capture_output=True)
     assert brew_dnsmasq.shared_file(machine.root / "brew").exists()
+
+
+# --- what the doctor calls left behind --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def stores(computer: ComputerFactory, monkeypatch: pytest.MonkeyPatch) -> Computer:
+    """A Debian with two copies, `a` and `b`, for the same domain, each with a root in a folder of its own."""
+    machine = computer("network-manager")
+    for folder in ("usr/local/share/ca-certificates", "etc/ssl/certs"):
+        (machine.root / folder).mkdir(parents=True)
+    (machine.root / "etc/ssl/certs/ca-certificates.crt").touch()
+    monkeypatch.setenv("HOME", str(machine.root.parent))
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    for copy in ("a", "b"):
+        machine.settings[copy] = replace(machine.settings["a"], cert_folder=machine.root.parent / copy / "certs")
+        new_root(machine, copy)
+    return machine
+
+
+def new_root(machine: Computer, copy: str) -> None:
+    """Made by hand anew, and trusted by the system's store."""
+    settings = machine.be(copy)
+    root = ca.authority("k3d.internal")
+    ca.put(settings.cert_folder, root.pem, root.key_pem())
+    (place,) = linux_system.places(machine.shell)
+    linux_system.install(machine.shell, place, trust.own_roots(settings))
+
+
+def left_behind(machine: Computer, copy: str) -> list[str]:
+    return [*doctor_ca.left_behind(doctor_check.Machine(machine.shell, machine.be(copy)))]
+
+
+def test_a_root_of_another_copy_is_not_called_left_behind_though_it_is_for_the_same_domain(stores: Computer) -> None:
+    anchors = stores.root / "usr/local/share/ca-certificates"
+    assert len([*anchors.iterdir()]) == 2
+    assert left_behind(stores, "a") == left_behind(stores, "b") == []
+    former = trust.own_roots(stores.be("a"))[0].label
+    new_root(stores, "a")
+    assert left_behind(stores, "a") == [f"{anchors}/{former}.crt"] and left_behind(stores, "b") == []
+    shutil.rmtree(stores.root.parent / "b")
+    theirs = [file for file in anchors.iterdir() if "/b/certs/" in file.read_text()]
+    assert sorted(left_behind(stores, "a")) == sorted([f"{anchors}/{former}.crt", *map(str, theirs)])
+
+
+@pytest.mark.parametrize(("domain", "neighbour", "left"), [
+    ("k3d.internal", False, True), ("k3d.internal", True, False), ("k3d.test", False, False),
+])
+def test_a_store_that_tells_the_certificate_alone_names_a_root_as_left_only_where_it_cannot_be_anothers(
+    stores: Computer, domain: str, neighbour: bool, left: bool
+) -> None:
+    """As an earlier version wrote it to the system's store, and as Firefox and Java have it."""
+    anchors = stores.root / "usr/local/share/ca-certificates"
+    for file in anchors.iterdir():
+        if "/b/certs/" in file.read_text():
+            file.unlink()
+    if neighbour:
+        stores.install("b")
+    file = anchors / "dev-cluster-tasks-0123456789ab.crt"
+    file.write_text(system_files.seal(ca.authority(domain).pem.decode()))
+    assert left_behind(stores, "a") == ([str(file)] if left else [])

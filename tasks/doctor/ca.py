@@ -11,7 +11,7 @@ from invoke import Exit
 
 from tasks import dns, trust
 from tasks.ca.probe_leaves import throw_away_leaves
-from tasks.ca.root import RootFiles, known_roots, load_identity, load_retiring, load_root
+from tasks.ca.root import RootFiles, known_roots, load_retiring, load_root
 from tasks.ca.weaknesses import find_loose_permissions, find_weaknesses
 from tasks.core.settings import Settings
 from tasks.core.well_known import MANAGER
@@ -118,31 +118,29 @@ def left_behind(machine: Machine) -> Iterator[str]:
                 places.setdefault(label[0], []).append(trust.in_place(place, entry))
     several = bool(dns.other_copies(shell))
     for name, found in places.items():
-        if not is_of_another_copy(settings, name, texts[name], several):
+        if not is_of_another_copy(settings, texts[name], several):
             yield from found
 
 
-def is_of_another_copy(settings: Settings, label: str, texts: list[str], several: bool) -> bool:
+def is_of_another_copy(settings: Settings, texts: list[str], several: bool) -> bool:
     """Whether a root without files here is another copy's, by what the entries of the stores say about it.
 
-    The system's store says where it came from. The others hold the certificate alone, so one for the same domains may
-    be another copy's where there is one (`several`).
+    The system's store says where it came from, and a folder that is there is another copy's to look after. The others
+    hold the certificate alone, so one for the same domains may be another copy's where there is one (`several`).
     """
     origin = next((file for file in map(entries.origin, texts) if file), None)
     if origin:
-        return origin.parent != settings.cert_folder and (several or holds(origin, label))
+        return origin.parent != settings.cert_folder and (several or is_there(origin.parent))
     domains = {domain for text in texts for domain in entries.domains(text)}
     return bool(domains) and (several or domains.isdisjoint(settings.owned_domains))
 
 
-def holds(file: Path, label: str) -> bool:
-    """Whether it is that root's certificate; what another user hides counts as that."""
+def is_there(folder: Path) -> bool:
+    """What another user hides counts as there."""
     try:
-        return load_identity(file).label == label
+        return folder.is_dir()
     except PermissionError:
         return True
-    except (OSError, ValueError):
-        return False
 
 
 @check("ca-elsewhere", WARNING, "CERT_FOLDER lies in a folder that is synchronised or shared.",
