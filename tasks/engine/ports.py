@@ -167,7 +167,8 @@ def starts(settings: Settings) -> list[int]:
         chosen = replace(settings, k3d_port_start=start, k3d_port_end=start + size - 1)
         ports = [chosen.port(number, scheme) for number in (0, size - 1) for scheme in ("http", "https")]
         if min(ports) >= 1024 and max(ports) <= 65535 and not overlaps(chosen):
-            valid.append((max(ports) >= EPHEMERAL, (start - settings.k3d_port_start) % size != 0,
+            longer_or_shorter = len(str(start)) != len(str(settings.k3d_port_start))
+            valid.append((max(ports) >= EPHEMERAL, longer_or_shorter, (start - settings.k3d_port_start) % size != 0,
                           start <= settings.k3d_port_start, start))
     return [start for *_, start in sorted(valid)]
 
