@@ -14,7 +14,7 @@ from invoke import Context, Exit, task
 
 from tasks import dns, trust
 from tasks.ca.constraints import has_our_form
-from tasks.ca.load import load_known_roots, read_certificate
+from tasks.ca.load import read_certificate
 from tasks.ca.root import RootFiles
 from tasks.cluster import lifecycle
 from tasks.core import locks, setting_types, system_files
@@ -24,8 +24,9 @@ from tasks.core.progress import confirm, say
 from tasks.core.settings import Cluster, Settings
 from tasks.core.shell import Shell
 from tasks.core.sudo import PRINT_SUDO, with_sudo_plan
+from tasks.dns.domain_files import Leaving, describe
 from tasks.engine import network
-from tasks.engine.clusters import list_clusters
+from tasks.engine.clusters import K3dCluster, list_clusters
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,8 @@ class Undo:
     """Why it is left as it is instead."""
     last: bool = False
     """Goes only when all before it has gone, which is found by it."""
+    of_others: bool = False
+    """Is another copy's: shown, and not for this run to remove."""
 
 
 @task(klass=PlainTask, help={
@@ -45,21 +48,23 @@ class Undo:
     "yes": "do not ask",
     "keep-ca": "leave the certificate authority's files",
     "keep-clusters": "leave the clusters, their network and their kubeconfig entries",
+    "all-copies": "also names and roots that other copies of this folder use; never their clusters or CA files",
 })
 def uninstall(context: Context, yes: bool = False, keep_ca: bool = False, keep_clusters: bool = False,
-              print_sudo: bool = False) -> None:
+              print_sudo: bool = False, all_copies: bool = False) -> None:
     """Undo everything these tasks changed on this machine
 
-    Shows what that is, asks, and says what is left.
+    Shows what that is, asks, and says what is left. What other copies of this folder did stays, and is listed.
     """
     settings = configuration.load()
     shell = Shell(context, settings.environment)
     found = [] if keep_clusters else [*clusters(shell, settings)]
-    plan = [*found, *names(shell), *roots(shell, settings), *([] if keep_ca else authority(settings)),
-            *own_folders(needed=any(item.left for item in found))]
+    every = [*found, *names(shell, settings, all_copies), *roots(shell, settings, all_copies),
+             *([] if keep_ca else authority(settings)), *own_folders(needed=any(item.left for item in found))]
+    plan = [item for item in every if not item.of_others]
     undo, left = [item for item in plan if not item.left], [item for item in plan if item.left]
     if not print_sudo:
-        show(undo, left)
+        show(undo, left, [item for item in every if item.of_others], all_copies)
     if undo and not (yes or shell.dry or print_sudo):
         ask()
     failures = [f"{item.what}: {item.left}" for item in left]
@@ -69,13 +74,19 @@ def uninstall(context: Context, yes: bool = False, keep_ca: bool = False, keep_c
         raise Exit("Left on this machine:\n" + "\n".join(f"  {failure}" for failure in failures))
 
 
-def show(undo: list[Undo], left: list[Undo]) -> None:
+def show(undo: list[Undo], left: list[Undo], others: list[Undo], all_copies: bool) -> None:
     if not undo and not left:
-        say("There is nothing of these tasks on this machine.")
+        say("There is nothing of this copy on this machine." if others else
+            "There is nothing of these tasks on this machine.")
     if undo:
         say("This goes:\n" + "\n".join(f"  {item.what}" for item in undo))
     if left:
         say("This stays:\n" + "\n".join(f"  {item.what}: {item.left}" for item in left))
+    if others:
+        say("This is another copy's, or was left by one, and stays:\n" + "\n".join(
+            f"  {item.what}" + (f": {item.left}" if item.left else "") for item in others))
+    if any(not item.left for item in others) and not all_copies:
+        say("To remove its names and roots too: inv uninstall --all-copies")
 
 
 def ask() -> None:
@@ -120,13 +131,26 @@ def clusters(shell: Shell, settings: Settings) -> Iterator[Undo]:
         yield Undo("clusters", nothing, f"they cannot be seen ({error.message})")
         return
     ours = {name for name in (*there, *contexts(shell, settings)) if is_ours(settings, name)}
+    kept = set()
     for number in sorted(int(name.removeprefix(settings.k3d_cluster_name_prefix)) for name in ours):
         cluster = Cluster(settings, number)
+        if cluster.name in there and has_other_ports(settings, number, there[cluster.name]):
+            yield Undo(f"cluster {cluster.name}", nothing,
+                       f"it publishes other ports than these settings say, so another copy may have made it. If it is "
+                       f"yours: inv k3d-cluster-delete --n {number}", of_others=True)
+            kept.add(cluster.name)
+            continue
         what = f"cluster {cluster.name}" if cluster.name in there else f"kubeconfig entry {cluster.context}"
         yield Undo(what, partial(lifecycle.delete, cluster=cluster))
-    others = [found for name, found in there.items() if not is_ours(settings, name)]
+    others = [found for name, found in there.items() if not is_ours(settings, name) or name in kept]
     if network.is_managed(shell, settings) and not any(settings.k3d_network in found.networks for found in others):
         yield Undo(f"Docker network {settings.k3d_network}", partial(network.remove, settings=settings))
+
+
+def has_other_ports(settings: Settings, number: int, found: K3dCluster) -> bool:
+    """Whether a cluster with one of our names was made with other settings: perhaps by a copy with the same prefix."""
+    published = {*found.ports.get("80/tcp", ()), *found.ports.get("443/tcp", ())}
+    return bool(published) and not published & {str(settings.port(number, scheme)) for scheme in ("http", "https")}
 
 
 def is_ours(settings: Settings, name: str) -> bool:
@@ -142,19 +166,31 @@ def contexts(shell: Shell, settings: Settings) -> list[str]:
         if name.startswith("k3d-")]
 
 
-def names(shell: Shell) -> Iterator[Undo]:
+def names(shell: Shell, settings: Settings, all_copies: bool) -> Iterator[Undo]:
+    leaving = Leaving(settings, all_copies)
     for way, method in dns.METHODS.items():
-        files = method.found(shell)
-        if files:
-            yield Undo(f"names: {way} ({', '.join(map(str, files))})", method.remove, why_left(*files))
+        files = leaving.sort(method.domains(shell))
+        gone = method.found(shell) if files.is_last else files.changed
+        if gone:
+            yield Undo(f"names: {way} ({', '.join(map(str, gone))})", partial(method.remove, leaving=leaving),
+                       why_left(*gone))
+        for line in describe(files.kept):
+            yield Undo(f"names: {way}, {line}", nothing, of_others=True)
 
 
-def roots(shell: Shell, settings: Settings) -> Iterator[Undo]:
-    at_hand = load_known_roots(settings)
+def roots(shell: Shell, settings: Settings, all_copies: bool) -> Iterator[Undo]:
     for store, place in trust.list_places(shell, list(trust.KINDS)):
-        for entry in store.found(shell, place, at_hand):
-            remove = partial(trust.remove_from, store=store, place=place, entry=entry)
-            yield Undo(f"trust: {entry}" + ("" if place in entry else f" in {place}"), remove, why_left(Path(entry)))
+        own, others = trust.sort_entries(shell, settings, store, place)
+        entries = [*own, *(others if all_copies else [])]
+        kept = [entry for entry in entries if why_left(Path(entry))]
+        gone = [entry for entry in entries if entry not in kept]
+        if gone:
+            yield Undo(f"trust: {', '.join(trust.in_place(place, entry) for entry in gone)}",
+                       partial(trust.remove_from, store=store, place=place, of_place=gone))
+        for entry in kept:
+            yield Undo(f"trust: {trust.in_place(place, entry)}", nothing, why_left(Path(entry)))
+        for entry in [] if all_copies else others:
+            yield Undo(f"trust: {trust.describe_entry(shell, store, place, entry)}", nothing, of_others=True)
 
 
 def why_left(*files: Path) -> str:
@@ -176,7 +212,7 @@ def authority(settings: Settings) -> Iterator[Undo]:
                        partial(delete_authority, files=files, ours=ours), last=True)
     for key in sorted(settings.cert_folder.glob("*-ca.key")):
         if key != RootFiles.of(settings).key:
-            yield Undo(str(key), nothing, "it is of another TLD than this folder's", last=True)
+            yield Undo(str(key), nothing, "the key of another TLD, which only its own copy removes", of_others=True)
 
 
 def is_of_others(files: RootFiles) -> bool:

@@ -267,14 +267,84 @@ def test_files_that_somebody_has_changed_stay_and_are_shown(machine: Machine) ->
     assert not any(line.startswith("nmcli") for line in machine.changes)
 
 
-def test_a_root_of_another_tld_stays_and_is_named(machine: Machine) -> None:
+def test_the_key_of_another_tld_stays_and_is_named(machine: Machine) -> None:
+    """Another copy with the same CERT_FOLDER may need it."""
     machine.fill()
     (machine.certs / "test-ca.key").write_text("another key")
-    done = machine.inv("--yes")
-    reason = f"  {machine.certs}/test-ca.key: it is of another TLD than this folder's\n"
-    assert done.returncode == 1
-    assert f"This stays:\n{reason}" in done.stdout and done.stderr == f"Left on this machine:\n{reason}"
+    for more in ([], ["--all-copies"]):
+        done = machine.inv("--yes", *more)
+        assert done.returncode == 0, done.stderr
+        assert (f"This is another copy's, or was left by one, and stays:\n  {machine.certs}/test-ca.key: the key of "
+                "another TLD, which only its own copy removes\n") in done.stdout
+        assert "--all-copies" not in done.stdout, "it would change nothing"
     assert [file.name for file in machine.certs.iterdir()] == ["test-ca.key"]
+
+
+# --- other copies of the folder ---------------------------------------------------------------------------------------
+
+
+def of_another_copy(machine: Machine, gone: bool = False) -> tuple[Path, Path]:
+    """Names and a root of a copy with another base domain and another CERT_FOLDER."""
+    other = machine.project.folder.with_name("another copy")
+    other.mkdir()
+    if not gone:
+        (other / "tasks.py").touch()
+    names = machine.names.with_name("dev-cluster-tasks-k3d.test.conf")
+    names.write_text(system_files.seal(f"# used by the copy in {other}\naddress=/k3d.test/127.0.0.1\n"))
+    ca.put(other / "certs", ca.authority("k3d.test").pem, b"the other key", tld="test")
+    root = ca.root_in(other / "certs" / "test-ca.crt")
+    anchor = machine.anchors / f"{root.label}.crt"
+    anchor.write_text(system_files.seal(f"# root of {root.files.certificate}\n{root.pem}"))
+    return names, anchor
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_names_and_roots_of_another_copy_stay_and_are_shown(machine: Machine, gone: bool) -> None:
+    names, anchor = of_another_copy(machine, gone)
+    before = machine.files()
+    machine.fill()
+    done = machine.inv("--yes")
+    assert done.returncode == 0, done.stderr
+    other = machine.project.folder.with_name("another copy")
+    assert (f"This is another copy's, or was left by one, and stays:\n"
+            f"  names: network-manager, k3d.test: the copy in {other}{', which is gone' if gone else ''}\n"
+            f"  trust: {anchor} (for k3d.test, from {other}/certs/test-ca.crt)\n"
+            "To remove its names and roots too: inv uninstall --all-copies\n") in done.stdout
+    assert machine.files() == before
+    again = machine.inv("--yes")
+    assert again.returncode == 0 and again.stdout.startswith("There is nothing of this copy on this machine.\n")
+
+    machine.fakes.forget()
+    every = machine.inv("--yes", "--all-copies")
+    assert every.returncode == 0, every.stderr
+    assert not names.exists() and not anchor.exists() and (other / "certs" / "test-ca.key").exists()
+    assert machine.changes.count("update-ca-certificates --fresh") == 1
+    assert machine.inv("--yes").stdout == NOTHING
+
+
+def test_all_roots_go_with_one_update(machine: Machine) -> None:
+    _, anchor = of_another_copy(machine)
+    machine.fill()
+    done = machine.inv("--yes", "--all-copies")
+    assert done.returncode == 0, done.stderr
+    assert f"  trust: {machine.anchor}, {anchor}\n" in done.stdout
+    assert machine.changes.count("update-ca-certificates --fresh") == 1
+
+
+def test_a_cluster_with_our_name_and_other_ports_may_be_another_copys_and_stays(machine: Machine) -> None:
+    machine.fill()
+    clusters = [cluster(name, "bridge") for name in ("cl1", "cl3")]
+    for found, port in zip(clusters, ("21443", "13443"), strict=True):
+        found["nodes"].append({"name": f"k3d-{found['name']}-serverlb", "role": "loadbalancer",
+                               "portMappings": {"443/tcp": [{"HostIp": "127.0.0.1", "HostPort": port}]}})
+    machine.fakes.answer("^k3d cluster list", json.dumps(clusters))
+    done = machine.inv("--yes", "--all-copies")
+    assert done.returncode == 1 and f"{machine.tools}: by its programs the clusters are found" in done.stderr
+    assert ("  cluster cl1: it publishes other ports than these settings say, so another copy may have made it. If it "
+            "is yours: inv k3d-cluster-delete --n 1\n") in done.stdout
+    changes = machine.changes
+    assert "k3d cluster delete cl3" in changes and "k3d cluster delete cl1" not in changes
+    assert not any(line.startswith("docker network rm") for line in changes), "cl1 is on it"
 
 
 def bare_key(certs: Path) -> None:
@@ -306,7 +376,7 @@ def test_a_root_that_these_tasks_did_not_make_stays_with_its_key_and_the_rest_go
     machine.fill()
     theirs(machine.certs)
     before = {file: file.is_file() and file.read_bytes() for file in machine.certs.iterdir()}
-    done = machine.inv("--yes")
+    done = machine.inv("--yes", "--all-copies")  # what these tasks had put into the store is of former days now
     assert done.returncode == 1
     assert f"  {machine.certs}/internal-ca.key" in done.stderr and "these tasks make no such root" in done.stderr
     assert {file: file.is_file() and file.read_bytes() for file in machine.certs.iterdir()} == before

@@ -9,11 +9,13 @@ from invoke import Context, Exit, task
 
 from tasks.core import settings as configuration
 from tasks.core.invoke_patches import PlainTask
+from tasks.core.progress import say
 from tasks.core.settings import Settings
 from tasks.core.shell import Shell
 from tasks.core.sudo import PRINT_SUDO, with_sudo_plan
 from tasks.core.table import Row, show
 from tasks.dns import brew_dnsmasq, network_manager, systemd_resolved
+from tasks.dns.domain_files import DomainFile, Leaving, describe
 from tasks.dns.resolver import addresses, other_names, resolves
 
 
@@ -26,11 +28,17 @@ class Method(Protocol):
     def install(self, shell: Shell, settings: Settings) -> None:
         """Set it up for the owned domains, as far as it is not. Exit when that failed."""
 
-    def found(self, shell: Shell) -> list[Path]:
-        """The files of ours that this way has on this machine, also changed ones."""
+    def domains(self, shell: Shell) -> list[DomainFile]:
+        """The files that it has on this machine for a domain, of whichever copy of these tasks, also changed ones."""
 
-    def remove(self, shell: Shell) -> None:
-        """Undo it. Exit, before anything is done, when somebody has changed one of the files."""
+    def found(self, shell: Shell) -> list[Path]:
+        """Those, and the files that all domains share."""
+
+    def remove(self, shell: Shell, leaving: Leaving) -> None:
+        """Undo it for who leaves, and what all domains share with the last of them.
+
+        Exit, before anything is done, when somebody has changed one of the files.
+        """
 
 
 METHODS: dict[str, Method] = {
@@ -65,14 +73,23 @@ def dns_verify(context: Context) -> None:
     show(rows, "asked", "name")
     red = [row for row in rows if row.state == "red"]
     if red:
-        raise Exit(f"{len(red)} of {len(rows)} answers are not as they should be. Mend that with: inv dns")
+        raise Exit(f"{len(red)} of {len(rows)} answers are not as they should be. Fix that with: inv dns")
 
 
-@task(klass=PlainTask, help=PRINT_SUDO)
-def dns_remove(context: Context, print_sudo: bool = False) -> None:
-    """Remove the DNS configuration that inv dns created"""
-    shell, _ = open_shell(context)
-    with_sudo_plan(shell, remove, print_sudo)
+@task(klass=PlainTask, help={**PRINT_SUDO, "all-copies": "also the names that other copies of this folder use"})
+def dns_remove(context: Context, print_sudo: bool = False, all_copies: bool = False) -> None:
+    """Remove the DNS configuration that inv dns created
+
+    Names that other copies of this folder use stay, and are listed.
+    """
+    shell, settings = open_shell(context)
+    leaving = Leaving(settings, all_copies)
+    stay = [line for method in METHODS.values() for line in describe(leaving.sort(method.domains(shell)).kept)]
+    with_sudo_plan(shell, lambda shell: remove(shell, leaving), print_sudo)
+    if stay and not print_sudo:
+        lines = "".join(f"  {line}\n" for line in dict.fromkeys(stay))
+        say(f"These names of other copies of this folder stay:\n{lines}"
+            "To remove them too: inv dns-remove --all-copies")
 
 
 def open_shell(context: Context) -> tuple[Shell, Settings]:
@@ -82,19 +99,19 @@ def open_shell(context: Context) -> tuple[Shell, Settings]:
 
 def install(shell: Shell, settings: Settings) -> None:
     """Use the first way that is available and then proves to work; Exit says why each was passed over."""
-    ours = [name for name, method in METHODS.items() if method.found(shell)]
-    if not ours and not settings.dns_method and all(map(resolves, settings.proof_names)):
+    ours, theirs = methods_in_use(shell, settings)
+    if not covered(shell, settings) and not settings.dns_method and all(map(resolves, settings.proof_names)):
         with shell.step("", f"names below {', '.join(settings.owned_domains)}") as this:
             this.skip("resolved already, and not by these tasks")
             return
     reasons = []
     # First what is in use, so that a second run keeps it, also where an earlier one of the list has failed.
-    for name in [settings.dns_method] if settings.dns_method else dict.fromkeys([*ours, *METHODS]):
+    for name in [settings.dns_method] if settings.dns_method else dict.fromkeys([*ours, *theirs, *METHODS]):
         why = METHODS[name].unavailable(shell)
         if not why:
             for other in ours:
                 if other != name:  # before the proof, which it would pass for this one
-                    METHODS[other].remove(shell)
+                    METHODS[other].remove(shell, Leaving(settings))
             why = why_not(shell, settings, METHODS[name])
         if not why:
             return
@@ -102,6 +119,29 @@ def install(shell: Shell, settings: Settings) -> None:
     told = "\n".join(f"  {reason}" for reason in reasons)
     raise Exit(f"No way was found to have this machine resolve the names below {', '.join(settings.owned_domains)}:\n"
                f"{told}\n{WITHOUT_RESOLVER}")
+
+
+def methods_in_use(shell: Shell, settings: Settings) -> tuple[list[str], list[str]]:
+    """Those with files that would go with this copy, and those with files of others."""
+    ours, theirs = [], []
+    for name, method in METHODS.items():
+        files = Leaving(settings).sort(method.domains(shell))
+        if files.changed or (files.is_last and method.found(shell)):
+            ours.append(name)
+        if files.kept:
+            theirs.append(name)
+    return ours, theirs
+
+
+def other_copies(shell: Shell) -> set[Path]:
+    """The folders of the other copies that have names on this machine, and are still there."""
+    return {copy for method in METHODS.values() for file in method.domains(shell) for copy in file.copies_in_use}
+
+
+def covered(shell: Shell, settings: Settings) -> bool:
+    """Whether a file of these tasks, perhaps of a copy with a wider base domain, is why one of our names resolves."""
+    served = {domain for method in METHODS.values() for file in method.domains(shell) for domain in file.domains}
+    return any(f".{own}".endswith(f".{domain}") for own in settings.owned_domains for domain in served)
 
 
 def why_not(shell: Shell, settings: Settings, method: Method) -> str:
@@ -118,18 +158,17 @@ def why_not(shell: Shell, settings: Settings, method: Method) -> str:
     except Exit as error:
         if shell.root_refused:
             raise
-        if method.found(shell):
-            method.remove(shell)
+        method.remove(shell, Leaving(settings))
         return str(error.message)
     return ""
 
 
-def remove(shell: Shell) -> None:
+def remove(shell: Shell, leaving: Leaving) -> None:
     """Undo every way; go on past one that fails, and Exit with what failed at the end."""
     failures = []
     for method in METHODS.values():
         try:
-            method.remove(shell)
+            method.remove(shell, leaving)
         except Exit as error:
             failures.append(str(error.message))
     if failures:

@@ -14,8 +14,10 @@ from tasks.core.settings import Settings
 from tasks.core.shell import Shell
 from tasks.core.sudo import with_sudo_plan
 from tasks.core.templates import render
-from tasks.core.well_known import MARKER
+from tasks.core.well_known import MANAGER, MARKER
 from tasks.core.work_files import work_file, write_file
+from tasks.dns import domain_files
+from tasks.dns.domain_files import DomainFile, Leaving, text_for_nobody, text_for_this_copy
 from tasks.tools.required import INSTALL_HINTS
 
 
@@ -87,8 +89,16 @@ def configure(shell: Shell, settings: Settings) -> None:
     prefix = brew_prefix(shell)
     if prefix is None:
         raise Exit("brew --prefix said nothing. Is Homebrew whole? Try: brew doctor")
-    names, text = names_file(prefix), render("dns/brew.conf", domains=settings.owned_domains)
-    system_files.refuse_foreign(names, *(resolvers() / domain for domain in settings.owned_domains))
+    shared, own = shared_file(prefix), {domain: names_file(prefix, domain) for domain in settings.owned_domains}
+    served, earlier = find_names(prefix), domain_files.of_earlier_version(shared)
+    former_names, former_resolvers = (domain_files.former_domains(settings, files)
+                                      for files in (served, resolver_files()))
+    texts = {file: text_for_this_copy("dns/names.conf", domain, file) for domain, file in own.items()}
+    texts |= {names_file(prefix, domain): text_for_nobody("dns/names.conf", domain)
+              for domain in domain_files.domains_to_take_over(settings, earlier, served)}
+    texts[shared] = render("dns/brew.conf")
+    system_files.refuse_foreign(*texts, *(resolvers() / domain for domain in settings.owned_domains),
+                                *former_names.changed, *former_resolvers.changed)
 
     with shell.step("", "dnsmasq's configuration") as this:
         # There until dnsmasq has read what is written below, also when that is refused or ended before.
@@ -97,10 +107,13 @@ def configure(shell: Shell, settings: Settings) -> None:
         if not shell.dry:
             restart_due.parent.mkdir(exist_ok=True)
             restart_due.touch()
-        changed += [include_folder(shell, prefix), remove_what_the_original_wrote(shell, names.parent, settings)]
-        if not system_files.holds(names, text):
-            write_file(shell, names, system_files.seal(text))
+        changed += [include_folder(shell, prefix), remove_what_the_original_wrote(shell, shared.parent, settings)]
+        changed += [write_names(shell, file, text) for file, text in texts.items()]
+        for names in former_names.removed:
+            shell.change("rm", str(names.path))
             changed.append(True)
+        for names in former_names.released:
+            write_names(shell, names.path, domain_files.text_without_this_copy(names.path))
         if any(changed):
             service(shell, "restart")
         if not shell.dry:
@@ -108,13 +121,30 @@ def configure(shell: Shell, settings: Settings) -> None:
         this.outcome = "written, and dnsmasq restarted" if any(changed) else "already there"
 
     with shell.step("", f"resolver for {', '.join(settings.owned_domains)}") as this:
-        why, text = f"write to {resolvers()}", render("dns/resolver")
-        changed = [system_files.install(shell, resolvers() / domain, text, why) for domain in settings.owned_domains]
-        for file in resolver_files():
-            if file.name not in settings.owned_domains:  # of another TLD, before
-                changed.append(system_files.remove(shell, file, why=f"remove {file} of a former TLD"))
+        changed = [
+            system_files.install(shell, resolvers() / domain,
+                                 text_for_this_copy("dns/resolver", domain, resolvers() / domain),
+                                 why=f"write to {resolvers()}")
+            for domain in settings.owned_domains]
+        changed += [system_files.remove(shell, file.path, why=f"remove {file.path} of a former domain of this copy")
+                    for file in former_resolvers.removed]
+        release(shell, former_resolvers.released)
         verify(shell, settings)
         this.outcome = "macOS resolves its names" + ("" if any(changed) else ", nothing to change")
+
+
+def write_names(shell: Shell, file: Path, text: str) -> bool:
+    """To Homebrew's folder, which is the user's; False when it is there already."""
+    if system_files.holds(file, text):
+        return False
+    write_file(shell, file, system_files.seal(text))
+    return True
+
+
+def release(shell: Shell, files: list[DomainFile]) -> None:
+    for file in files:
+        system_files.install(shell, file.path, domain_files.text_without_this_copy(file.path),
+                             why="leave it to the other copy of these tasks")
 
 
 def brew_prefix(shell: Shell) -> Path | None:
@@ -122,13 +152,22 @@ def brew_prefix(shell: Shell) -> Path | None:
     return Path(said) if said else None
 
 
-def names_file(prefix: Path) -> Path:
-    return prefix / "etc" / "dnsmasq.d" / "dev-cluster-tasks.conf"
+def shared_file(prefix: Path) -> Path:
+    """What all domains share."""
+    return prefix / "etc" / "dnsmasq.d" / f"{MANAGER}.conf"
+
+
+def names_file(prefix: Path, domain: str) -> Path:
+    return shared_file(prefix).with_name(f"{MANAGER}-{domain}.conf")
+
+
+def find_names(prefix: Path | None) -> list[DomainFile]:
+    return domain_files.find(shared_file(prefix).parent, ".conf") if prefix else []
 
 
 def include_lines(prefix: Path) -> tuple[str, str]:
     """What we add to dnsmasq's main file, which is the user's otherwise: a line that says whose the next one is."""
-    return MARKER, f"conf-dir={names_file(prefix).parent}/,*.conf"
+    return MARKER, f"conf-dir={shared_file(prefix).parent}/,*.conf"
 
 
 def include_folder(shell: Shell, prefix: Path) -> bool:
@@ -163,39 +202,77 @@ def read(file: Path) -> str:
     return file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
 
 
-def resolver_files() -> list[Path]:
-    files = sorted(resolvers().iterdir()) if resolvers().is_dir() else []
-    return system_files.own_files(*filter(Path.is_file, files))
+def resolver_files() -> list[DomainFile]:
+    return domain_files.find(resolvers(), "", prefix="")
+
+
+def used_prefix(shell: Shell) -> Path | None:
+    return brew_prefix(shell) if is_macos(shell) and shell.find("brew") else None
+
+
+def domains(shell: Shell) -> list[DomainFile]:
+    prefix = used_prefix(shell)
+    earlier = domain_files.of_earlier_version(shared_file(prefix)) if prefix else []
+    return [*resolver_files(), *find_names(prefix), *earlier]
 
 
 def found(shell: Shell) -> list[Path]:
-    prefix = brew_prefix(shell) if is_macos(shell) and shell.find("brew") else None
-    return resolver_files() + (system_files.own_files(names_file(prefix)) if prefix else [])
+    prefix = used_prefix(shell)
+    shared = system_files.own_files(shared_file(prefix)) if prefix else []
+    return list(dict.fromkeys([*(file.path for file in domains(shell)), *shared]))
 
 
-def remove(shell: Shell) -> None:
+def remove(shell: Shell, leaving: Leaving) -> None:
     """Remove our files and our line. dnsmasq itself stays: whether it was there before, nobody can tell."""
-    if not found(shell):
+    files, everything = leaving.sort(domains(shell)), found(shell)
+    if not files.changed and not (files.is_last and everything):
         return
     with shell.step("", "dnsmasq of Homebrew") as this:
-        system_files.refuse_foreign(*found(shell))
-        why, files = "have macOS resolve names as before", resolver_files()
-        for file in files:
+        system_files.refuse_foreign(*(everything if files.is_last else files.changed))
+        why, prefix = "have macOS resolve names as before", used_prefix(shell)
+        release(shell, [file for file in files.released if file.path.parent == resolvers()])
+        routes = [file.path for file in files.removed if file.path.parent == resolvers()]
+        for file in routes:
             system_files.remove(shell, file, why)
-        if resolvers().is_dir() and {*resolvers().iterdir()} <= {*files}:
-            shell.sudo("rmdir", str(resolvers()), why=why)
-        prefix = brew_prefix(shell)
-        if prefix and names_file(prefix).exists():
-            # Emptied first and removed last: by it the next run knows that dnsmasq has not been told yet.
-            exclude_folder(shell, prefix)
-            write_file(shell, names_file(prefix), system_files.seal(""))
-            if serves_others(prefix):
-                service(shell, "restart")
-                this.outcome = "serves the rest as before"
-            else:
-                service(shell, "stop")
-                this.outcome = "stopped, nothing else uses it. To remove it too: brew uninstall dnsmasq"
-            shell.change("rm", str(names_file(prefix)))
+        domain_files.remove_folder_if_empty(shell, resolvers(), routes, why)
+        this.outcome = domain_files.outcome(files)
+        if prefix:
+            for names in files.released:
+                if names.path.parent != resolvers():
+                    write_names(shell, names.path, domain_files.text_without_this_copy(names.path))
+            served = [file.path for file in files.removed if file.path.parent != resolvers()]
+            if files.is_last and shared_file(prefix).exists():
+                this.outcome = remove_everything(shell, prefix, served)
+            elif served:
+                remove_names(shell, prefix, served)
+
+
+def remove_everything(shell: Shell, prefix: Path, served: list[Path]) -> str:
+    """The file that all domains share is emptied first and removed last.
+
+    By it the next run knows that dnsmasq has not been told yet.
+    """
+    exclude_folder(shell, prefix)
+    for file in served:
+        if file != shared_file(prefix):
+            shell.change("rm", str(file))
+    write_file(shell, shared_file(prefix), system_files.seal(""))
+    others = serves_others(prefix)
+    service(shell, "restart" if others else "stop")
+    shell.change("rm", str(shared_file(prefix)))
+    return ("serves the rest as before" if others
+            else "stopped, nothing else uses it. To remove it too: brew uninstall dnsmasq")
+
+
+def remove_names(shell: Shell, prefix: Path, served: list[Path]) -> None:
+    """While other copies need dnsmasq: names are emptied, read, and then removed, so that a second run can go on."""
+    for file in served:
+        text = render("dns/brew.conf") if file == shared_file(prefix) else domain_files.text_without_effect(file)
+        write_names(shell, file, text)
+    service(shell, "restart")
+    for file in served:
+        if file != shared_file(prefix):
+            shell.change("rm", str(file))
 
 
 def exclude_folder(shell: Shell, prefix: Path) -> None:
@@ -209,8 +286,9 @@ def exclude_folder(shell: Shell, prefix: Path) -> None:
 
 def serves_others(prefix: Path) -> bool:
     """Whether dnsmasq's main file or another one in its folder configures anything besides ours."""
-    files = [prefix / "etc" / "dnsmasq.conf", *names_file(prefix).parent.glob("*.conf")]
-    ours = {names_file(prefix)}
+    folder = shared_file(prefix).parent
+    ours = {shared_file(prefix), *(file.path for file in find_names(prefix))}
+    files = [prefix / "etc" / "dnsmasq.conf", *folder.glob("*.conf")]
     lines = [line.strip() for file in files if file not in ours for line in read(file).splitlines()]
     return any(line and not line.startswith("#") for line in lines if line != include_lines(prefix)[1])
 

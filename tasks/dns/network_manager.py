@@ -10,16 +10,29 @@ from tasks.core.settings import Settings
 from tasks.core.shell import Shell
 from tasks.core.templates import render
 from tasks.core.well_known import MANAGER
+from tasks.dns import domain_files
+from tasks.dns.domain_files import DomainFile, Leaving, text_for_nobody, text_for_this_copy
 from tasks.dns.resolver import resolves
 from tasks.dns.systemd_resolved import DNSMASQ_PACKAGE
 
+READ_NAMES = "have NetworkManager read the names"
+
 
 def mode() -> Path:
+    """What all domains share."""
     return system_files.ROOT / "etc/NetworkManager/conf.d" / f"{MANAGER}.conf"
 
 
-def names() -> Path:
-    return system_files.ROOT / "etc/NetworkManager/dnsmasq.d" / f"{MANAGER}.conf"
+def folder() -> Path:
+    return system_files.ROOT / "etc/NetworkManager/dnsmasq.d"
+
+
+def names(domain: str) -> Path:
+    return folder() / f"{MANAGER}-{domain}.conf"
+
+
+def earlier() -> list[DomainFile]:
+    return domain_files.of_earlier_version(folder() / f"{MANAGER}.conf")
 
 
 def unavailable(shell: Shell) -> str:
@@ -37,14 +50,24 @@ def writes_resolv_conf() -> bool:
 
 
 def install(shell: Shell, settings: Settings) -> None:
-    system_files.refuse_foreign(names(), mode())
+    files = domain_files.find(folder(), ".conf")
+    former, before = domain_files.former_domains(settings, files), earlier()
+    system_files.refuse_foreign(*map(names, settings.owned_domains), mode(), *former.changed,
+                                *(file.path for file in before))
+    texts = {names(domain): text_for_this_copy("dns/names.conf", domain, names(domain))
+             for domain in settings.owned_domains}
+    texts |= {names(domain): text_for_nobody("dns/names.conf", domain)
+              for domain in domain_files.domains_to_take_over(settings, before, files)}
     with shell.step("", f"NetworkManager's dnsmasq for {', '.join(settings.owned_domains)}") as this:
         changed = [
-            system_files.install(shell, names(), render("dns/names.conf", domains=settings.owned_domains),
-                                 why=f"answer for {', '.join(settings.owned_domains)}"),
+            *(system_files.install(shell, file, text, why=f"resolve {file.stem.removeprefix(f'{MANAGER}-')}")
+              for file, text in texts.items()),
             system_files.install(shell, mode(), render("dns/network-manager.conf"),
                                  why="have NetworkManager run a dnsmasq"),
+            *(system_files.remove(shell, file.path, why="drop names that nobody uses any more")
+              for file in (*before, *former.removed)),
         ]
+        release(shell, former.released)
         if any(changed) or not all(map(resolves, settings.proof_names)):
             reload(shell, "conf")
             reload(shell, "dns-full")
@@ -53,23 +76,45 @@ def install(shell: Shell, settings: Settings) -> None:
             this.skip("answers already")
 
 
-def reload(shell: Shell, what: str) -> None:
+def release(shell: Shell, files: list[DomainFile]) -> None:
+    for file in files:
+        system_files.install(shell, file.path, domain_files.text_without_this_copy(file.path),
+                             why="leave it to the other copy of these tasks")
+
+
+def reload(shell: Shell, what: str, why: str = "have NetworkManager read that") -> None:
     """`conf` for the mode; `dns-full` restarts the DNS plugin, which then reads dnsmasq.d: nmcli(1)."""
-    shell.sudo("nmcli", "general", "reload", what, why="have NetworkManager read that")
+    shell.sudo("nmcli", "general", "reload", what, why=why)
+
+
+def domains(shell: Shell) -> list[DomainFile]:
+    return [*domain_files.find(folder(), ".conf"), *earlier()]
 
 
 def found(shell: Shell) -> list[Path]:
-    return system_files.own_files(names(), mode())
+    return [*(file.path for file in domains(shell)), *system_files.own_files(mode())]
 
 
-def remove(shell: Shell) -> None:
-    """First what runs the dnsmasq, then its names, by which a second run finds that there is still something to do."""
-    if not found(shell):
+def remove(shell: Shell, leaving: Leaving) -> None:
+    """First what runs the dnsmasq, then its names, by which a second run finds that there is still something to do.
+
+    While other copies need that dnsmasq, the names are emptied, read, and then removed.
+    """
+    files, why = leaving.sort(domains(shell)), "have NetworkManager resolve names as before"
+    if not files.changed and not (files.is_last and found(shell)):
         return
     with shell.step("", "NetworkManager's dnsmasq") as this:
-        system_files.refuse_foreign(*found(shell))
-        system_files.remove(shell, mode(), why="have NetworkManager run no dnsmasq")
-        reload(shell, "conf")
-        system_files.remove(shell, names(), why="have NetworkManager resolve names as before")
-        reload(shell, "dns-full")
-        this.outcome = "removed, names are asked for as before"
+        system_files.refuse_foreign(*files.changed, *(system_files.own_files(mode()) if files.is_last else ()))
+        release(shell, files.released)
+        if files.is_last:
+            system_files.remove(shell, mode(), why="have NetworkManager run no dnsmasq")
+            reload(shell, "conf")
+        elif files.removed:
+            for file in files.removed:
+                system_files.install(shell, file.path, domain_files.text_without_effect(file.path), why)
+            reload(shell, "dns-full", why)
+        for file in files.removed:
+            system_files.remove(shell, file.path, why)
+        if files.is_last:
+            reload(shell, "dns-full")
+        this.outcome = domain_files.outcome(files)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 from invoke import Exit
@@ -14,6 +15,8 @@ from tasks.core.settings import Settings
 from tasks.core.shell import Shell
 from tasks.core.templates import render
 from tasks.core.well_known import MANAGER
+from tasks.dns import domain_files
+from tasks.dns.domain_files import DomainFile, Leaving, Sorted, text_for_nobody, text_for_this_copy
 from tasks.dns.resolver import ask, resolves
 
 SERVICE = f"{MANAGER}-dns.service"
@@ -30,15 +33,40 @@ def unit() -> Path:
 
 
 def configuration() -> Path:
+    """What all domains share: the dnsmasq, and its port."""
     return system_files.ROOT / "etc" / MANAGER / "dnsmasq.conf"
 
 
-def drop_in() -> Path:
-    return system_files.ROOT / "etc/systemd/resolved.conf.d" / f"{MANAGER}.conf"
+def names(domain: str) -> Path:
+    """What that dnsmasq answers, for one domain."""
+    return configuration().parent / "dnsmasq.d" / f"{MANAGER}-{domain}.conf"
 
 
-def delegate() -> Path:
-    return system_files.ROOT / "etc/systemd/dns-delegate.d" / f"{MANAGER}.dns-delegate"
+def drop_in(domain: str = "") -> Path:
+    """What has systemd-resolved ask it; without a domain the one of an earlier version, for all domains."""
+    return system_files.ROOT / "etc/systemd/resolved.conf.d" / f"{named(domain)}.conf"
+
+
+def delegate(domain: str = "") -> Path:
+    """The same for systemd 258 and newer."""
+    return system_files.ROOT / "etc/systemd/dns-delegate.d" / f"{named(domain)}.dns-delegate"
+
+
+def named(domain: str) -> str:
+    return f"{MANAGER}-{domain}" if domain else MANAGER
+
+
+def find_names() -> list[DomainFile]:
+    return [*domain_files.find(names("").parent, ".conf"), *domain_files.of_earlier_version(configuration())]
+
+
+def find_routes() -> list[DomainFile]:
+    return [
+        *domain_files.find(drop_in().parent, ".conf"),
+        *domain_files.find(delegate().parent, ".dns-delegate"),
+        *domain_files.of_earlier_version(drop_in(), r"~(\S+)"),
+        *domain_files.of_earlier_version(delegate(), r"~(\S+)"),
+    ]
 
 
 def unavailable(shell: Shell) -> str:
@@ -58,25 +86,50 @@ def leads_to_resolved() -> bool:
 
 
 def install(shell: Shell, settings: Settings) -> None:
-    new = systemd_version(shell) >= 258
-    wanted, template = (delegate(), "dns/dns-delegate") if new else (drop_in(), "dns/resolved.conf")
-    system_files.refuse_foreign(configuration(), unit(), wanted)
+    old, new = (drop_in, "dns/resolved.conf"), (delegate, "dns/dns-delegate")
+    route, template = new if systemd_version(shell) >= 258 else old
+    served, routed = find_names(), find_routes()
+    former_names, former_routes = (domain_files.former_domains(settings, files) for files in (served, routed))
+    # Of an earlier version, which had one file for all; and of an earlier systemd.
+    earlier = [file.path for file in routed if file.path in (drop_in(), delegate()) or (
+        {*file.domains} <= {*settings.owned_domains} and file.path != route(file.domains[0]))]
+    port = choose_port(shell)
+    names_texts = {names(domain): text_for_this_copy("dns/names.conf", domain, names(domain))
+                   for domain in settings.owned_domains}
+    names_texts |= {names(domain): text_for_nobody("dns/names.conf", domain)
+                    for domain in domain_files.domains_to_take_over(
+                        settings, domain_files.of_earlier_version(configuration()),
+                        domain_files.find(names("").parent, ".conf"))}
+    route_texts = {route(domain): text_for_this_copy(template, domain, drop_in(domain), delegate(domain), port=port)
+                   for domain in settings.owned_domains}
+    route_texts |= {route(domain): text_for_nobody(template, domain, port=port)
+                    for domain in domain_files.domains_to_take_over(
+                        settings, [file for file in routed if file.path in (drop_in(), delegate())],
+                        [file for file in routed if file.path not in (drop_in(), delegate())])}
+    route_texts |= dict(routes_to_another_port([
+        file.path for file in routed if file.path not in (*earlier, *route_texts, *former_routes.removed)], port))
+    system_files.refuse_foreign(configuration(), unit(), *names_texts, *route_texts, *earlier,
+                                *former_names.changed, *former_routes.changed)
 
-    port, names = choose_port(shell), settings.proof_names
     with shell.step("", f"dnsmasq on 127.0.0.1, port {port}") as this:
         changed = [
             system_files.install(
                 shell, unit(), render("dns/service", dnsmasq=shell.find("dnsmasq"), config=configuration()),
                 why="run a dnsmasq for these names alone"),
+            *(system_files.install(shell, file, text, why=f"resolve {file.stem.removeprefix(f'{MANAGER}-')}")
+              for file, text in names_texts.items()),
             system_files.install(
-                shell, configuration(), render("dns/own.conf", domains=settings.owned_domains, port=port),
-                why=f"answer for {', '.join(settings.owned_domains)}"),
+                shell, configuration(), render("dns/own.conf", folder=names("").parent, port=port),
+                why="answer for these names"),
+            *(system_files.remove(shell, file.path, why="drop names that this copy does not use any more")
+              for file in former_names.removed),
         ]
-        if any(changed) or not all(ask(name, port) for name in names):
+        release(shell, former_names.released)
+        if any(changed) or not all(ask(name, port) for name in settings.proof_names):
             shell.sudo("systemctl", "daemon-reload", why="have systemd read that")
             shell.sudo("systemctl", "enable", SERVICE, why="start it with the machine")
             shell.sudo("systemctl", "restart", SERVICE, why="start it now")
-            shell.until("it to answer", 10, lambda: all(ask(name, port) for name in names),
+            shell.until("it to answer", 10, lambda: all(ask(name, port) for name in settings.proof_names),
                         hint=f"Why not is in: journalctl -u {SERVICE} -n 20")
             this.outcome = "answers"
         else:
@@ -84,13 +137,32 @@ def install(shell: Shell, settings: Settings) -> None:
 
     with shell.step("", f"systemd-resolved for {', '.join(settings.owned_domains)}") as this:
         why = "have systemd-resolved ask it for these names only"
-        if system_files.install(shell, wanted, render(template, domains=settings.owned_domains, port=port), why) | (
-            not all(map(resolves, names))
-        ):
+        changed = [system_files.install(shell, file, text, why) for file, text in route_texts.items()]
+        gone = [*earlier, *(file.path for file in former_routes.removed)]
+        changed += [system_files.remove(shell, file, why="drop what is replaced") for file in gone]
+        for folder in {file.parent for file in gone} - {file.parent for file in route_texts}:
+            domain_files.remove_folder_if_empty(shell, folder, gone)
+        release(shell, former_routes.released)
+        if any(changed) or not all(map(resolves, settings.proof_names)):
             restart_resolved(shell)
             this.outcome = "asks it"
         else:
             this.skip("asks it already")
+
+
+def routes_to_another_port(routes: list[Path], port: int) -> Iterator[tuple[Path, str]]:
+    """Those of other copies that lead to a port which the shared dnsmasq does not have, with what they are to hold."""
+    for file in routes:
+        text = domain_files.body(file)
+        wanted = re.sub(r"^DNS=127\.0\.0\.1:\d+$", f"DNS=127.0.0.1:{port}", text, flags=re.MULTILINE)
+        if wanted != text:
+            yield file, wanted
+
+
+def release(shell: Shell, files: list[DomainFile]) -> None:
+    for file in files:
+        system_files.install(shell, file.path, domain_files.text_without_this_copy(file.path),
+                             why="leave it to the other copy of these tasks")
 
 
 def choose_port(shell: Shell) -> int:
@@ -130,24 +202,65 @@ def restart_resolved(shell: Shell) -> None:
         shell.sudo("systemctl", "restart", "systemd-resolved", why="have systemd-resolved read that")
 
 
+def domains(shell: Shell) -> list[DomainFile]:
+    return [*find_routes(), *find_names()]
+
+
 def found(shell: Shell) -> list[Path]:
-    return system_files.own_files(delegate(), drop_in(), unit(), configuration())
+    """In the order in which they go."""
+    return list(dict.fromkeys([*(file.path for file in domains(shell)),
+                               *system_files.own_files(configuration(), unit())]))
 
 
-def remove(shell: Shell) -> None:
-    """First what leads there, then what answers; last the unit, which was first, and by which a second run goes on."""
-    if not found(shell):
+def remove(shell: Shell, leaving: Leaving) -> None:
+    """First what leads there, then what answers; last the unit, which was first, and by which a second run goes on.
+
+    While other copies need the dnsmasq, its names are emptied, read, and then removed.
+    """
+    routes, served = leaving.sort(find_routes()), leaving.sort(find_names())
+    last = routes.is_last and served.is_last
+    if not routes.changed and not served.changed and not (last and found(shell)):
         return
     with shell.step("", "systemd-resolved and its dnsmasq") as this:
-        system_files.refuse_foreign(*found(shell))
-        for file in (drop_in(), delegate()):
+        system_files.refuse_foreign(*(found(shell) if last else [*routes.changed, *served.changed]))
+        release(shell, [*routes.released, *served.released])
+        gone = [file.path for file in routes.removed]
+        for file in gone:
             system_files.remove(shell, file, why="have systemd-resolved ask as before")
-            system_files.remove_if_empty(shell, file)
-        restart_resolved(shell)
-        if unit().exists():
-            shell.sudo("systemctl", "disable", "--now", SERVICE, why="stop our dnsmasq")
-        system_files.remove(shell, configuration(), why="forget our dnsmasq's configuration")
-        system_files.remove_if_empty(shell, configuration())
-        system_files.remove(shell, unit(), why="forget our dnsmasq")
-        shell.sudo("systemctl", "daemon-reload", why="have systemd forget it")
-        this.outcome = "removed, names are asked for as before"
+        for folder in sorted({drop_in().parent, delegate().parent}):
+            domain_files.remove_folder_if_empty(shell, folder, gone)
+        if gone or served.removed or last:
+            restart_resolved(shell)
+        if last:
+            remove_dnsmasq(shell, [file.path for file in served.removed])
+        elif served.removed:
+            remove_names(shell, [file.path for file in served.removed])
+        this.outcome = domain_files.outcome(Sorted([*routes.removed, *served.removed],
+                                                   [*routes.released, *served.released],
+                                                   [*routes.kept, *served.kept]))
+
+
+def remove_dnsmasq(shell: Shell, served: list[Path]) -> None:
+    if unit().exists():
+        shell.sudo("systemctl", "disable", "--now", SERVICE, why="stop our dnsmasq")
+    gone = [*dict.fromkeys([*served, configuration()])]
+    for file in gone:
+        system_files.remove(shell, file, why="forget our dnsmasq's configuration")
+    folder = names("").parent
+    domain_files.remove_folder_if_empty(shell, folder, gone)
+    domain_files.remove_folder_if_empty(shell, folder.parent, [*gone, folder])
+    system_files.remove(shell, unit(), why="forget our dnsmasq")
+    shell.sudo("systemctl", "daemon-reload", why="have systemd forget it")
+
+
+def remove_names(shell: Shell, served: list[Path]) -> None:
+    why = "have our dnsmasq forget these names"
+    port = choose_port(shell)
+    for file in served:
+        text = (render("dns/own.conf", folder=names("").parent, port=port) if file == configuration()
+                else domain_files.text_without_effect(file))
+        system_files.install(shell, file, text, why)
+    shell.sudo("systemctl", "restart", SERVICE, why=why)
+    for file in served:
+        if file != configuration():
+            system_files.remove(shell, file, why)

@@ -16,7 +16,7 @@ from invoke.runners import Result
 from tasks.ca.probe_leaves import Leaf
 from tasks.ca.root import RootCA
 from tasks.core import system_files
-from tasks.core.setting_types import SOURCE
+from tasks.core.setting_types import PROJECT
 from tasks.core.shell import Shell
 from tasks.core.well_known import MANAGER
 
@@ -39,7 +39,7 @@ GENERATED = (
 PASSWORD = "changeit"
 """Of every cacerts, unless somebody has changed it. It protects nothing: who may write the file may trust a root."""
 
-VERIFY = SOURCE / "templates" / "trust" / "Accepts.java"
+VERIFY = PROJECT / "templates" / "trust" / "Accepts.java"
 
 
 REFUSED = 3
@@ -88,18 +88,19 @@ def holds_issuer(shell: Shell, place: str, leaf: Leaf) -> bool:
     from cryptography import x509
     from cryptography.exceptions import InvalidSignature
 
-    certificate = x509.load_pem_x509_certificate(leaf.file.read_bytes())
+    signed = x509.load_pem_x509_certificate(leaf.file.read_bytes())
     for entry in found(shell, place, []):
-        text = keytool(shell, place, "-exportcert", "-rfc", "-alias", entry).stdout
+        text = certificate(shell, place, entry)
         with suppress(ValueError, TypeError, InvalidSignature):
-            certificate.verify_directly_issued_by(x509.load_pem_x509_certificate(text.encode()))
+            signed.verify_directly_issued_by(x509.load_pem_x509_certificate(text.encode()))
             return True
     return False
 
 
-def install(shell: Shell, place: str, root: RootCA) -> None:
-    change(shell, place, "-importcert", "-noprompt", "-alias", root.label, "-file", str(root.files.certificate),
-           why="trust the root in Java's store")
+def install(shell: Shell, place: str, roots: list[RootCA]) -> None:
+    for root in roots:
+        change(shell, place, "-importcert", "-noprompt", "-alias", root.label, "-file", str(root.files.certificate),
+               why="trust the root in Java's store")
 
 
 def found(shell: Shell, place: str, roots: list[RootCA]) -> list[str]:
@@ -111,8 +112,13 @@ def entry(shell: Shell, place: str, root: RootCA) -> str:
     return root.label if root.label in found(shell, place, []) else ""
 
 
-def remove(shell: Shell, place: str, entry: str) -> None:
-    change(shell, place, "-delete", "-alias", entry, why="take the root out of Java's store")
+def certificate(shell: Shell, place: str, entry: str) -> str:
+    return str(keytool(shell, place, "-exportcert", "-rfc", "-alias", entry).stdout)
+
+
+def remove(shell: Shell, place: str, entries: list[str]) -> None:
+    for entry in entries:
+        change(shell, place, "-delete", "-alias", entry, why="take the root out of Java's store")
 
 
 def change(shell: Shell, place: str, *words: str, why: str) -> None:

@@ -6,12 +6,16 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+from invoke import Exit
+
 from tasks.ca.probe_leaves import Leaf
 from tasks.ca.root import RootCA
 from tasks.core import system_files
+from tasks.core.copies import path_to_text
 from tasks.core.operating_system import is_macos
 from tasks.core.shell import Shell
 from tasks.core.well_known import MANAGER
+from tasks.trust.entries import CERTIFICATE, ROOT_OF, is_of_our_form
 
 
 class Family(NamedTuple):
@@ -68,16 +72,33 @@ def accepts(shell: Shell, place: str, leaf: Leaf) -> bool:
                            "-CAfile", str(system_files.ROOT / known().bundle), str(leaf.file)).ok)
 
 
-def install(shell: Shell, place: str, root: RootCA) -> None:
-    system_files.install(shell, anchor(place, root), root.pem, why="trust the root in the system's store")
+def install(shell: Shell, place: str, roots: list[RootCA]) -> None:
+    for root in roots:
+        text = f"{ROOT_OF}{path_to_text(root.files.certificate)}\n{root.pem}"
+        system_files.install(shell, anchor(place, root), text, why="trust the root in the system's store")
+    update(shell)
+
+
+def update(shell: Shell) -> None:
+    """It takes many seconds, so it comes once after all files of a run."""
     shell.sudo(*known().update, why="have the system take up what has changed in its store")
 
 
 def found(shell: Shell, place: str, roots: list[RootCA]) -> list[str]:
     """Our files; and the bundle, where it still holds a root whose file is gone, because the update was broken off."""
     files = [str(file) for file in system_files.own_files(*sorted(Path(place).glob(f"{MANAGER}-*")))]
-    lost = [root for root in roots if in_bundle(root) and not is_of_others(root, Path(place))]
-    return files + ([str(system_files.ROOT / known().bundle)] if lost and not files else [])
+    return files + ([str(system_files.ROOT / known().bundle)] if lost(Path(place), roots) else [])
+
+
+def lost(anchors: Path, roots: list[RootCA]) -> bool:
+    """Whether the bundle holds a root of these tasks that is in no file of the folder: one at hand, or of our form."""
+    file = system_files.ROOT / known().bundle
+    text = file.read_text(errors="replace") if file.is_file() else ""
+    candidates = [root.pem for root in roots if root.pem in text]
+    candidates += [pem for pem in CERTIFICATE.findall(text) if is_of_our_form(pem)]
+    there = "".join(other.read_text(errors="replace") for other in anchors.rglob("*")
+                    if os.access(other, os.R_OK) and other.is_file()) if candidates else ""
+    return any(pem.strip() not in there for pem in candidates)
 
 
 def entry(shell: Shell, place: str, root: RootCA) -> str:
@@ -85,29 +106,32 @@ def entry(shell: Shell, place: str, root: RootCA) -> str:
     file = anchor(place, root)
     if system_files.own_files(file):
         return str(file)
-    lost = in_bundle(root) and not is_of_others(root, Path(place))
-    return str(system_files.ROOT / known().bundle) if lost else ""
-
-
-def in_bundle(root: RootCA) -> bool:
     bundle = system_files.ROOT / known().bundle
-    return bundle.is_file() and root.pem in bundle.read_text(errors="replace")
+    missing = bundle.is_file() and root.pem in bundle.read_text(errors="replace") and lost(Path(place), [root])
+    return str(bundle) if missing else ""
 
 
 def anchor(place: str, root: RootCA) -> Path:
     return Path(place) / f"{root.label}.{known().ending}"
 
 
-def is_of_others(root: RootCA, anchors: Path) -> bool:
-    """Whether somebody has put the same root there, in a file of their own."""
-    return any(root.pem in file.read_text(errors="replace")
-               for file in anchors.rglob("*") if os.access(file, os.R_OK) and file.is_file())
+def certificate(shell: Shell, place: str, entry: str) -> str:
+    return Path(entry).read_text(errors="replace") if Path(entry).parent == Path(place) else ""
 
 
-def remove(shell: Shell, place: str, entry: str) -> None:
-    if Path(entry).parent == Path(place):  # else it is the bundle, which the update makes anew
-        system_files.remove(shell, Path(entry), why="take the root out of the system's store")
-    shell.sudo(*known().update, why="have the system take up what has changed in its store")
+def remove(shell: Shell, place: str, entries: list[str]) -> None:
+    """Take out the files, past one that somebody has changed, and then have the system do so once for all of them."""
+    failures = []
+    for entry in entries:
+        if Path(entry).parent == Path(place):  # else it is the bundle, which the update makes anew
+            try:
+                system_files.remove(shell, Path(entry), why="take the root out of the system's store")
+            except Exit as error:
+                failures.append(str(error.message))
+    if len(failures) < len(entries):
+        update(shell)
+    if failures:
+        raise Exit("\n".join(failures))
 
 
 def known() -> Family:

@@ -117,15 +117,17 @@ def accepts(shell: Shell, place: str, leaf: Leaf) -> bool:
                 and certutil(shell, folder, "-V", "-u", "V", "-n", leaf.name).ok)
 
 
-def install(shell: Shell, place: str, root: RootCA) -> None:
-    words = ("certutil", "-d", f"sql:{place}", "-A", "-t", "C,,", "-n", root.label, "-i", str(root.files.certificate))
+def install(shell: Shell, place: str, roots: list[RootCA]) -> None:
+    words = [("certutil", "-d", f"sql:{place}", "-A", "-t", "C,,", "-n", root.label, "-i", str(root.files.certificate))
+             for root in roots]
     if not complete(Path(place)):
         make(shell, Path(place))
     elif "SEC_ERROR_BAD_PASSWORD" in certutil(shell, place, "-K").stderr and not shell.dry:
         # Without the password certutil would leave the root there, not trusted.
         raise Exit(f"{place} has a primary password, which only you can type. Run this yourself:\n"
-                   f"  {shlex.join(words)}")
-    shell.change(*words, "-f", "/dev/null")
+                   + "\n".join(f"  {shlex.join(command)}" for command in words))
+    for command in words:
+        shell.change(*command, "-f", "/dev/null")
 
 
 def complete(database: Path) -> bool:
@@ -143,11 +145,16 @@ def make(shell: Shell, database: Path) -> None:
 
 
 def found(shell: Shell, place: str, roots: list[RootCA]) -> list[str]:
-    """Our labels; and the database itself, where these tasks made it and nothing else is in it."""
-    listed = certutil(shell, place, "-L").stdout.splitlines()
-    entries = [line for line in listed if line.strip()][2:]  # two are the heading
-    ours = [entry.split()[0] for entry in entries if entry.startswith(f"{MANAGER}-")]
-    return ours + ([MADE] if len(entries) == len(ours) and nobody_uses(shell, Path(place)) else [])
+    """Our labels; without any the database itself, where these tasks made it and nothing is in it."""
+    ours, others = listed(shell, place)
+    return ours or ([MADE] if not others and nobody_uses(shell, Path(place)) else [])
+
+
+def listed(shell: Shell, place: str) -> tuple[list[str], int]:
+    """Our labels in it, and the number of entries of others."""
+    lines = [line for line in certutil(shell, place, "-L").stdout.splitlines() if line.strip()][2:]  # 2: the heading
+    ours = [line.split()[0] for line in lines if line.startswith(f"{MANAGER}-")]
+    return ours, len(lines) - len(ours)
 
 
 def nobody_uses(shell: Shell, database: Path) -> bool:
@@ -163,13 +170,21 @@ def entry(shell: Shell, place: str, root: RootCA) -> str:
     return root.label if root.label in found(shell, place, []) else ""
 
 
-def remove(shell: Shell, place: str, entry: str) -> None:
-    if entry != MADE:
-        shell.change("certutil", "-d", f"sql:{place}", "-D", "-n", entry, "-f", "/dev/null")
-        return
-    above = Path(place).parent
-    whole = (above / MADE).is_file() and {file.name for file in above.iterdir()} == {MADE, Path(place).name}
-    shell.change("rm", "-r", str(above) if whole else place)
+def certificate(shell: Shell, place: str, entry: str) -> str:
+    return "" if entry == MADE else str(certutil(shell, place, "-L", "-a", "-n", entry).stdout)
+
+
+def remove(shell: Shell, place: str, entries: list[str]) -> None:
+    """With the last entry goes the database too, where these tasks made it."""
+    ours, others = listed(shell, place)
+    last = not others and {*ours} <= {*entries} and nobody_uses(shell, Path(place))
+    for entry in entries:
+        if entry != MADE:
+            shell.change("certutil", "-d", f"sql:{place}", "-D", "-n", entry, "-f", "/dev/null")
+    if last:
+        above = Path(place).parent
+        whole = (above / MADE).is_file() and {file.name for file in above.iterdir()} == {MADE, Path(place).name}
+        shell.change("rm", "-r", str(above) if whole else place)
 
 
 def certutil(shell: Shell, database: str, *words: str) -> Result:

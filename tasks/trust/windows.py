@@ -8,7 +8,7 @@ from tasks.ca.probe_leaves import Leaf
 from tasks.ca.root import RootCA
 from tasks.core.operating_system import is_macos, is_wsl
 from tasks.core.progress import say
-from tasks.core.setting_types import SOURCE
+from tasks.core.setting_types import PROJECT
 from tasks.core.shell import Shell
 
 ENFORCES_CONSTRAINTS = True
@@ -19,7 +19,7 @@ PLACE = "Windows, for you (CurrentUser\\Root)"
 ADD = ("certutil.exe", "-user", "-addstore", "Root")
 
 
-VERIFY = SOURCE / "templates" / "trust" / "windows-verify.ps1"
+VERIFY = PROJECT / "templates" / "trust" / "windows-verify.ps1"
 
 
 def places(shell: Shell) -> list[str]:
@@ -42,16 +42,17 @@ def accepts(shell: Shell, place: str, leaf: Leaf) -> bool:
                            "-File", windows_path(shell, VERIFY), windows_path(shell, leaf.file)).ok)
 
 
-def install(shell: Shell, place: str, root: RootCA) -> None:
+def install(shell: Shell, place: str, roots: list[RootCA]) -> None:
     """Windows may ask a person, so it may be refused: the next run tries again.
 
     https://learn.microsoft.com/windows-server/administration/windows-commands/certutil#-addstore
     """
-    if not shell.dry:
-        say(f"Windows may ask in a window of its own: answer Yes. This is the same as, in PowerShell:\n"
-            f"    {in_powershell(shell, root.files.certificate)}")
-    shell.change(*ADD, windows_path(shell, root.files.certificate),
-                 hint="Was the question refused? Try again with: inv trust")
+    for root in roots:
+        if not shell.dry:
+            say(f"Windows may ask in a window of its own: answer Yes. This is the same as, in PowerShell:\n"
+                f"    {in_powershell(shell, root.files.certificate)}")
+        shell.change(*ADD, windows_path(shell, root.files.certificate),
+                     hint="Was the question refused? Try again with: inv trust")
 
 
 def found(shell: Shell, place: str, roots: list[RootCA]) -> list[str]:
@@ -65,11 +66,17 @@ def entry(shell: Shell, place: str, root: RootCA) -> str:
     return "".join(found(shell, place, [root]))
 
 
-def remove(shell: Shell, place: str, entry: str) -> None:
-    if not shell.dry:
-        say("Windows may ask in a window of its own: answer Yes.")
-    shell.change("certutil.exe", "-user", "-delstore", "Root", entry,
-                 hint="Was the question refused? Try again with: inv untrust")
+def certificate(shell: Shell, place: str, entry: str) -> str:
+    """Not told: only roots whose files are at hand are found here."""
+    return ""
+
+
+def remove(shell: Shell, place: str, entries: list[str]) -> None:
+    for entry in entries:
+        if not shell.dry:
+            say("Windows may ask in a window of its own: answer Yes.")
+        shell.change("certutil.exe", "-user", "-delstore", "Root", entry,
+                     hint="Was the question refused? Try again with: inv untrust")
 
 
 def in_powershell(shell: Shell, certificate: Path) -> str:

@@ -36,15 +36,30 @@ def mac(project: Project) -> Machine:
 # --- names on macOS ---------------------------------------------------------------------------------------------------
 
 DNSMASQ = seal("""\
-# These names lead to this machine; the rest is asked as before.
-address=/k3d.internal/127.0.0.1
-# Without this line, types other than A would be asked on the Internet.
-local=/k3d.internal/
-# Without these two, dnsmasq answers the whole local network.
+# For all domains of these tasks. Without these two, dnsmasq answers the whole local network.
 listen-address=127.0.0.1
 bind-interfaces
 """)
-RESOLVER = seal("nameserver 127.0.0.1\n")
+
+
+def names(mac: Machine) -> str:
+    """The file with the names of one domain."""
+    return seal(f"""\
+# used by the copy in {mac.project.folder}
+# This name, and all below it, resolve to this machine; the rest is asked as before.
+address=/k3d.internal/127.0.0.1
+# Without this line, types other than A would be asked on the Internet.
+local=/k3d.internal/
+""")
+
+
+def names_file(mac: Machine, domain: str = "k3d.internal") -> Path:
+    return mac.ours.with_name(f"dev-cluster-tasks-{domain}.conf")
+
+
+def resolver(mac: Machine) -> str:
+    return seal(f"# used by the copy in {mac.project.folder}\nnameserver 127.0.0.1\n")
+
 
 START, RESTART, STOP = (["brew", "services", verb, "dnsmasq"] for verb in ("start", "restart", "stop"))
 ASK = ["dscacheutil", "-q", "host", "-a", "name", "proof.cl0.k3d.internal"]
@@ -70,8 +85,8 @@ def test_dnsmasq_is_installed_started_configured_and_proved_and_a_second_run_cha
         ["brew", "install", "dnsmasq"], *sudo(START, RESTART, *write_resolver(mac, "k3d.internal"))]
     assert run.commands[-1] == ASK
     assert mac.main.read_text() == HOMEBREWS_OWN + include(mac)
-    assert mac.ours.read_text() == DNSMASQ
-    assert [(file.name, file.read_text()) for file in mac.resolvers.iterdir()] == [("k3d.internal", RESOLVER)]
+    assert (mac.ours.read_text(), names_file(mac).read_text()) == (DNSMASQ, names(mac))
+    assert [(file.name, file.read_text()) for file in mac.resolvers.iterdir()] == [("k3d.internal", resolver(mac))]
     for outcome in ("dnsmasq: installed and started", "dnsmasq's configuration: written, and dnsmasq restarted",
                     "resolver for k3d.internal: macOS resolves its names"):
         assert f"✓ {outcome} " in run.stdout
@@ -151,17 +166,17 @@ def test_without_a_subdomain_each_cluster_has_its_names_and_the_tld_stays_free(m
     run = mac.good("dnsmasq-brew-configure")
     assert run.changes == as_root(RESTART, *write_resolver(mac, "cl0.internal", "cl1.internal"))
     assert {file.name: file.read_text() for file in mac.resolvers.iterdir()} == {
-        "cl0.internal": RESOLVER, "cl1.internal": RESOLVER
+        "cl0.internal": resolver(mac), "cl1.internal": resolver(mac)
     }
-    assert re.findall("^(?:address|local)=.*", mac.ours.read_text(), re.MULTILINE) == [
-        "address=/cl0.internal/127.0.0.1", "local=/cl0.internal/",
-        "address=/cl1.internal/127.0.0.1", "local=/cl1.internal/",
-    ]
+    for domain in ("cl0.internal", "cl1.internal"):
+        assert re.findall("^(?:address|local)=.*", names_file(mac, domain).read_text(), re.MULTILINE) == [
+            f"address=/{domain}/127.0.0.1", f"local=/{domain}/"]
     removed = mac.good("dns-remove")
     told = removed.stdout.partition("\n\n")[0].splitlines()[1:]
     assert as_root(*([*map(str, words)] for words in (
         ["rm", mac.resolvers / "cl0.internal"], ["rm", mac.resolvers / "cl1.internal"], ["rmdir", mac.resolvers], STOP,
-    ))) == [shlex.split(line, comments=True) for line in told] == removed.changes[:-1]
+    ))) == [shlex.split(line, comments=True) for line in told] == [
+        words for words in removed.changes if words[0] == "sudo"]
     assert mac.tree() == before
 
 
@@ -178,10 +193,10 @@ def test_another_tld_takes_the_place_of_the_former_one(mac: Machine) -> None:
     mac.good("dnsmasq-brew-configure")
     mac.project.env(TLD="test")
     run = mac.good("dnsmasq-brew-configure")
-    assert run.changes == as_root(
-        RESTART, mac.put(mac.resolvers / "k3d.test"), ["rm", str(mac.resolvers / "k3d.internal")])
+    assert run.changes == [["rm", str(names_file(mac))], *as_root(
+        RESTART, mac.put(mac.resolvers / "k3d.test"), ["rm", str(mac.resolvers / "k3d.internal")])]
     assert [file.name for file in mac.resolvers.iterdir()] == ["k3d.test"]
-    assert "internal" not in mac.ours.read_text()
+    assert {*mac.ours.parent.iterdir()} == {mac.ours, names_file(mac, "k3d.test")}
 
 
 # --- the task dns, there and back -------------------------------------------------------------------------------------
@@ -205,8 +220,8 @@ def test_what_dns_does_dns_remove_undoes_and_dnsmasq_goes_on_for_others_only(
 
     removed = mac.good("dns-remove")
     assert removed.changes == [
-        *as_root(["rm", str(mac.resolvers / "k3d.internal")], ["rmdir", str(mac.resolvers)], verb),
-        ["rm", str(mac.ours)],
+        *as_root(["rm", str(mac.resolvers / "k3d.internal")], ["rmdir", str(mac.resolvers)]),
+        ["rm", str(names_file(mac))], *as_root(verb), ["rm", str(mac.ours)],
     ]
     assert mac.tree() == before
     assert mac.good("dns-remove").changes == []
@@ -220,7 +235,8 @@ def test_a_file_of_others_keeps_its_folder_and_dnsmasq(mac: Machine) -> None:
     before = mac.tree()
     mac.good("dns")
     removed = mac.good("dns-remove")
-    assert removed.changes == [*as_root(["rm", str(mac.resolvers / "k3d.internal")], RESTART), ["rm", str(mac.ours)]]
+    assert removed.changes == [*as_root(["rm", str(mac.resolvers / "k3d.internal")]), ["rm", str(names_file(mac))],
+                               *as_root(RESTART), ["rm", str(mac.ours)]]
     assert mac.tree() == before
     assert "✓ dnsmasq of Homebrew: serves the rest as before " in removed.stdout
 
@@ -273,11 +289,11 @@ def test_the_chosen_method_alone_is_tried_also_where_names_are_found_already(mac
 
 def test_the_printed_scripts_do_roots_part_and_bring_the_files_along(mac: Machine) -> None:
     mac.fakes.answer("^brew list", "dnsmasq 2.92\n")
-    resolver = mac.resolvers / "k3d.internal"
+    file = mac.resolvers / "k3d.internal"
     mkdir, install = write_resolver(mac, "k3d.internal")
     scripts = {
-        "dns": [START, RESTART, mkdir, [*install[:3], "/dev/stdin", str(resolver)]],
-        "dns-remove": [["rm", str(resolver)], ["rmdir", str(mac.resolvers)], STOP],
+        "dns": [START, RESTART, mkdir, [*install[:3], "/dev/stdin", str(file)]],
+        "dns-remove": [["rm", str(file)], ["rmdir", str(mac.resolvers)], STOP],
     }
     for task, commands in scripts.items():
         before = mac.tree()
@@ -288,9 +304,9 @@ def test_the_printed_scripts_do_roots_part_and_bring_the_files_along(mac: Machin
         path = mac.project.environment({"PATH": f"{mac.fakes.bin}:/usr/bin:/bin"})
         subprocess.run(["sh"], input=printed.stdout, text=True, check=True, env=path)
         assert mac.fakes.calls() == commands
-        assert (resolver.read_text() == RESOLVER) if task == "dns" else not mac.resolvers.exists()
-        assert mac.good(task).changes == [["sudo", *(RESTART if task == "dns" else STOP)],
-                                          *([] if task == "dns" else [["rm", str(mac.ours)]])]
+        assert (file.read_text() == resolver(mac)) if task == "dns" else not mac.resolvers.exists()
+        assert mac.good(task).changes == (as_root(RESTART) if task == "dns" else [
+            ["rm", str(names_file(mac))], *as_root(STOP), ["rm", str(mac.ours)]])
 
 
 # --- files of others --------------------------------------------------------------------------------------------------
@@ -313,10 +329,10 @@ def test_files_of_others_are_refused_before_they_are_changed(mac: Machine, task:
     assert mac.good("dns-remove").changes == [] and mac.files() == before
 
 
-@pytest.mark.parametrize("which", ["ours", "resolver"])
+@pytest.mark.parametrize("which", ["shared", "names", "resolver"])
 def test_a_file_that_somebody_has_changed_is_neither_overwritten_nor_removed(mac: Machine, which: str) -> None:
     mac.good("dns")
-    file = mac.ours if which == "ours" else mac.resolvers / "k3d.internal"
+    file = {"shared": mac.ours, "names": names_file(mac), "resolver": mac.resolvers / "k3d.internal"}[which]
     file.write_text(file.read_text() + "# changed\n")
     before = mac.files()
     for task in ("dns", "dnsmasq-brew-configure", "dns-remove"):
@@ -335,7 +351,7 @@ def test_what_the_original_wrote_for_the_whole_tld_is_removed(mac: Machine) -> N
         *as_root(["rm", str(mac.resolvers / "internal")]), ["rm", str(mac.ours.parent / "internal.conf")],
         *as_root(RESTART, mac.put(mac.resolvers / "k3d.internal")),
     ]
-    assert list(mac.ours.parent.iterdir()) == [mac.ours]
+    assert {*mac.ours.parent.iterdir()} == {mac.ours, names_file(mac)}
     assert list(mac.resolvers.iterdir()) == [mac.resolvers / "k3d.internal"]
     assert "of the original Taskfile, which takes all of .internal\n" in run.stdout
 
@@ -387,7 +403,7 @@ def test_a_mac_that_ignores_the_resolver_ends_in_advice(mac: Machine) -> None:
     mac.fakes.answer("^dscacheutil", "")
     run = mac.inv("dnsmasq-brew-configure")
     assert run.exit == 1
-    assert (mac.resolvers / "k3d.internal").read_text() == RESOLVER
+    assert (mac.resolvers / "k3d.internal").read_text() == resolver(mac)
     assert run.commands.count(ASK) > 2, "asked again for a while, since macOS takes a moment"
     assert run.stderr.splitlines() == [
         "macOS does not resolve proof.cl0.k3d.internal, though everything is in place. In this order:",

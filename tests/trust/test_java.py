@@ -226,7 +226,7 @@ def test_root_is_asked_for_only_where_the_user_may_not_write(
     monkeypatch.setattr(os, "geteuid", lambda: 501)
     monkeypatch.setattr(os, "access", lambda file, mode: writable)
     root = ca.root_in(linux.home / ".local-ca-certs" / "internal-ca.crt")
-    java.install(Shell(Context(), {}), str(store), root)
+    java.install(Shell(Context(), {}), str(store), [root])
     program = str(store.parents[2] / "bin" / "keytool") if start else "keytool"
     assert linux.fakes.calls()[-1] == [
         *start, program, "-importcert", "-noprompt", "-alias", root.label, "-file",

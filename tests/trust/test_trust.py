@@ -13,6 +13,7 @@ from pathlib import Path
 import ca
 import pytest
 from conftest import Project
+from cryptography.hazmat.primitives.hashes import SHA1, SHA256
 from machine import ROOT, USER, Machine, Run, as_root
 from pretend import Page, serving
 from recording import Call
@@ -128,26 +129,40 @@ def test_the_keychain_is_proved_with_a_name_that_it_must_refuse(mac: Machine) ->
     assert loose.exit == 1 and "accepted, though the root may not sign for it" in loose.stdout
 
 
-def test_the_keychain_loses_those_roots_at_hand_that_lie_in_it_and_their_trust_settings_first(mac: Machine) -> None:
-    """Also one of another TLD; entries of others are not even named."""
+def test_the_keychain_loses_this_copys_root_and_its_trust_settings_first_and_others_when_they_are_named(
+    mac: Machine
+) -> None:
+    """Also one of another TLD in the same folder, and one whose folder is another one; entries of others never."""
     mac.good("cert")
     mac.good("cert", TLD="test")
-    mac.good("cert", TLD="example", TRUST_STORES="")
-    files = [mac.certificate.with_name(f"{tld}-ca.crt") for tld in ("internal", "test")]
-    removed: list[list[str]] = []
+    own, other = [mac.certificate.with_name(f"{tld}-ca.crt") for tld in ("internal", "test")]
+    elsewhere = ca.authority("k3d.internal")
     find = ["security", "find-certificate", "-a", "-Z", KEYCHAIN]
-    mac.fakes.answer("^security find-certificate", f'SHA-256 hash: 00\nSHA-1 hash: AB12\nkeychain: "{KEYCHAIN}"\n')
-    for file in files:
-        sha1 = ca.root_in(file).sha1.upper()
-        entry = f"SHA-1 hash: {sha1}\n"
-        mac.fakes.answer(f"^{shlex.join(find)}$", entry, before=f"^security delete-certificate -Z {sha1} ")
-        settings, certificate = (["security", "remove-trusted-cert", "-d", str(file)],
-                                 ["security", "delete-certificate", "-Z", sha1, KEYCHAIN])
-        mac.fakes.answer(f"^security verify-cert .*{file.name}$", exit=1, after=f"^{shlex.join(settings)}$")
-        run = mac.good("untrust")
-        assert find in run.commands and run.changes == as_root(settings, certificate)
-        removed += run.changes
-    assert mac.good("untrust").changes == [] and len(removed) == 4
+    listed = [f"SHA-1 hash: {sha1_of(file)}\n" for file in (own, other)]
+    foreign = ca.authority("corp.example", excluded=[], pathlen=None).pem.decode()
+    mac.fakes.answer("^security find-certificate -a -p", foreign + elsewhere.pem.decode())
+    mac.fakes.answer(f"^{shlex.join(find)}$", "SHA-1 hash: AB12\n" + "".join(listed))
+    mac.fakes.answer("^security verify-cert")
+    run = mac.good("untrust")
+    assert run.changes == as_root(["security", "remove-trusted-cert", "-d", str(own)],
+                                  ["security", "delete-certificate", "-Z", sha1_of(own), KEYCHAIN])
+    label = f"dev-cluster-tasks-{elsewhere.certificate.fingerprint(SHA256()).hex()[:12]}"
+    assert ("These roots belong to other copies, or are former roots of this one, and stay:\n"
+            f"  {other} in {KEYCHAIN} (for k3d.test)\n"
+            f"  {label} in {KEYCHAIN} (for k3d.internal)\n"
+            "To remove them too: inv untrust --all-copies\n") in run.stdout
+
+    every = mac.good("untrust", "--all-copies")
+    file, sha1 = mac.project.folder / f".work/{label}.crt", elsewhere.certificate.fingerprint(SHA1()).hex().upper()
+    assert every.changes == as_root(*(command for path, print in (
+        (own, sha1_of(own)), (other, sha1_of(other)), (file, sha1)) for command in (
+        ["security", "remove-trusted-cert", "-d", str(path)],
+        ["security", "delete-certificate", "-Z", print, KEYCHAIN])))
+    assert "stay" not in every.stdout and not file.exists()
+
+
+def sha1_of(file: Path) -> str:
+    return ca.root_in(file).sha1.upper()
 
 
 def test_a_root_of_others_beside_ours_keeps_its_place_in_the_keychain(mac: Machine) -> None:
@@ -320,17 +335,69 @@ def test_anchors_of_others_stay_whatever_they_are_called(linux: Machine) -> None
     assert sorted(file.name for file in anchors.iterdir()) == ["company.crt", "dev-cluster-tasks-mine.crt"]
 
 
-def test_roots_of_former_days_go_too(linux: Machine) -> None:
-    """Whose files are gone from CERT_FOLDER: ours are known by their first line."""
+def test_roots_of_former_days_and_of_other_copies_are_shown_and_go_with_all_copies_in_one_update(
+    linux: Machine
+) -> None:
+    """Their files are gone from CERT_FOLDER, or lie in another one: ours are known by their first line."""
     anchors = become(linux, DEBIAN)
     before = linux.tree()
     linux.good("trust")
+    former = root_of(linux).label
     for file in linux.certificate.parent.iterdir():
         file.unlink()
+    elsewhere = linux.project.home / "it's our certs"
+    linux.good("cert", CERT_FOLDER=str(elsewhere), TLD="test")
+    other = ca.root_in(elsewhere / "test-ca.crt").label
     linux.good("cert")
-    assert len(list(anchors.iterdir())) == 2
-    linux.good("untrust")
+    both = linux.tree()
+    run = linux.good("untrust")
+    assert {file.stem for file in anchors.iterdir()} == {former, other}
+    lines = {f"  {anchors}/{former}.crt (for k3d.internal, from {linux.certificate})",
+             f"  {anchors}/{other}.crt (for k3d.test, from {elsewhere}/test-ca.crt)"}
+    told = run.stdout.splitlines()
+    assert {*told[-3:-1]} == lines and told[-1] == "To remove them too: inv untrust --all-copies"
+    again = linux.good("untrust")
+    assert again.changes == [] and {*again.stdout.splitlines()[1:3]} == lines
+    linux.good("trust")
+    assert linux.tree() == both
+    every = linux.good("untrust", "--all-copies")
+    assert [words[1] for words in every.changes] == ["rm", "rm", "rm", "update-ca-certificates"]
     assert linux.tree() == before
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_several_roots_of_which_one_cannot_be_removed_go_without_it_and_with_the_next_run(
+    linux: Machine, number: int
+) -> None:
+    anchors = become(linux, DEBIAN)
+    before = linux.tree()
+    for tld in ("internal", "test", "example"):
+        linux.good("cert", TLD=tld, CERT_FOLDER=str(linux.project.home / tld))
+    labels = sorted(anchors.iterdir())
+    fails = f"^sudo rm {labels[number - 1]}" if number < 3 else "^sudo update-ca-certificates"
+    linux.fakes.forget()
+    linux.fakes.answer(fails, stderr="it failed this once\n", exit=1, before=fails)
+    failed = linux.inv("untrust", "--all-copies")
+    assert failed.exit == 1 and "  | it failed this once" in failed.stderr
+    assert len([*anchors.iterdir()]) == (1 if number < 3 else 0)
+    for file in (linux.project.home / "test").iterdir():  # what is left is known by its form
+        file.unlink()
+    linux.good("untrust", "--all-copies")
+    assert linux.tree() == before
+    assert linux.good("untrust", "--all-copies").changes == []
+
+
+def test_two_roots_of_a_renewal_are_taken_up_with_one_update(linux: Machine) -> None:
+    anchors = become(linux, DEBIAN)
+    folder = linux.certificate.parent
+    for ending in ("key", "csr", "crt"):
+        (folder / f"internal-ca.{ending}").rename(folder / f"internal-ca.retiring.{ending}")
+    linux.good("cert", TRUST_STORES="")
+    run = linux.good("trust")
+    assert [words[1] for words in run.changes] == ["install", "install", "update-ca-certificates"]
+    assert f"✓ trust in {anchors}, also the root before this one: the root is trusted now " in run.stdout
+    removed = linux.good("untrust")
+    assert [words[1] for words in removed.changes] == ["rm", "rm", "update-ca-certificates"]
 
 
 def test_a_root_that_somebody_else_has_put_there_too_is_theirs(linux: Machine) -> None:
