@@ -121,11 +121,9 @@ def configure(shell: Shell, settings: Settings) -> None:
         this.outcome = "written, and dnsmasq restarted" if any(changed) else "already there"
 
     with shell.step("", f"resolver for {', '.join(settings.owned_domains)}") as this:
-        changed = [
-            system_files.install(shell, resolvers() / domain,
-                                 text_for_this_copy("dns/resolver", domain, resolvers() / domain),
-                                 why=f"write to {resolvers()}")
-            for domain in settings.owned_domains]
+        changed = [domain_files.install_all(shell, {
+            resolvers() / domain: text_for_this_copy("dns/resolver", domain, resolvers() / domain)
+            for domain in settings.owned_domains}, why=f"write to {resolvers()}")]
         changed += [system_files.remove(shell, file.path, why=f"remove {file.path} of a former domain of this copy")
                     for file in former_resolvers.removed]
         release(shell, former_resolvers.released)

@@ -7,7 +7,7 @@ last of them leaves. A file of an earlier version names nobody, and goes with th
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -137,6 +137,23 @@ def text_without_effect(file: Path) -> str:
 def body(file: Path) -> str:
     """The text below the line that `system_files.seal` adds."""
     return file.read_text(encoding="utf-8").partition("\n")[2]
+
+
+def install_all(shell: Shell, texts: Mapping[Path, str], why: str) -> bool:
+    """Bring these texts to their files as root, in this order; False when all are there already.
+
+    Folders come first and once, also in a rehearsal, in which none of them is there afterwards.
+    """
+    system_files.refuse_foreign(*texts)
+    wanted = {file: text for file, text in texts.items() if not system_files.holds(file, text)}
+    missing = [folder for folder in dict.fromkeys(file.parent for file in wanted) if not folder.is_dir()]
+    for folder in missing:
+        if not any(other != folder and other.is_relative_to(folder) for other in missing):
+            shell.sudo("mkdir", "-p", "-m", "0755", str(folder), why=why)
+    for file, text in wanted.items():
+        # Not cp: sudo keeps a umask of 077, and then the next run could not read what is there.
+        shell.sudo("install", "-m", "0644", str(system_files.stage(shell, file, text)), str(file), why=why)
+    return bool(wanted)
 
 
 def remove_folder_if_empty(

@@ -60,10 +60,8 @@ def install(shell: Shell, settings: Settings) -> None:
               for domain in domain_files.domains_to_take_over(settings, before, files)}
     with shell.step("", f"NetworkManager's dnsmasq for {', '.join(settings.owned_domains)}") as this:
         changed = [
-            *(system_files.install(shell, file, text, why=f"resolve {file.stem.removeprefix(f'{MANAGER}-')}")
-              for file, text in texts.items()),
-            system_files.install(shell, mode(), render("dns/network-manager.conf"),
-                                 why="have NetworkManager run a dnsmasq"),
+            domain_files.install_all(shell, {**texts, mode(): render("dns/network-manager.conf")},
+                                     why="have NetworkManager run a dnsmasq for these names"),
             *(system_files.remove(shell, file.path, why="drop names that nobody uses any more")
               for file in (*before, *former.removed)),
         ]

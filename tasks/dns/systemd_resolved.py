@@ -113,14 +113,11 @@ def install(shell: Shell, settings: Settings) -> None:
 
     with shell.step("", f"dnsmasq on 127.0.0.1, port {port}") as this:
         changed = [
-            system_files.install(
-                shell, unit(), render("dns/service", dnsmasq=shell.find("dnsmasq"), config=configuration()),
-                why="run a dnsmasq for these names alone"),
-            *(system_files.install(shell, file, text, why=f"resolve {file.stem.removeprefix(f'{MANAGER}-')}")
-              for file, text in names_texts.items()),
-            system_files.install(
-                shell, configuration(), render("dns/own.conf", folder=names("").parent, port=port),
-                why="answer for these names"),
+            domain_files.install_all(shell, {
+                unit(): render("dns/service", dnsmasq=shell.find("dnsmasq"), config=configuration()),
+                **names_texts,
+                configuration(): render("dns/own.conf", folder=names("").parent, port=port),
+            }, why="run a dnsmasq for these names alone"),
             *(system_files.remove(shell, file.path, why="drop names that this copy does not use any more")
               for file in former_names.removed),
         ]
@@ -136,8 +133,7 @@ def install(shell: Shell, settings: Settings) -> None:
             this.skip("answers already")
 
     with shell.step("", f"systemd-resolved for {', '.join(settings.owned_domains)}") as this:
-        why = "have systemd-resolved ask it for these names only"
-        changed = [system_files.install(shell, file, text, why) for file, text in route_texts.items()]
+        changed = [domain_files.install_all(shell, route_texts, "have systemd-resolved ask it for these names only")]
         gone = [*earlier, *(file.path for file in former_routes.removed)]
         changed += [system_files.remove(shell, file, why="drop what is replaced") for file in gone]
         for folder in {file.parent for file in gone} - {file.parent for file in route_texts}:

@@ -241,7 +241,7 @@ def test_systemd_resolved_asks_a_dnsmasq_of_our_own_and_all_of_it_goes_again(
     before, sudo = machine.files(), as_root if user else lambda *commands: [*commands]
     run = machine.good("dns", user=user)
     assert run.changes == sudo(
-        machine.file(UNIT), machine.folder("dev-cluster-tasks/dnsmasq.d"), machine.file(SERVED), machine.file(OWN),
+        machine.folder("dev-cluster-tasks/dnsmasq.d"), machine.file(UNIT), machine.file(SERVED), machine.file(OWN),
         DAEMON_RELOAD,
         ["systemctl", "enable", SERVICE], ["systemctl", "restart", SERVICE],
         machine.folder(str(Path(leads).parent)), machine.file(leads), RESTART_RESOLVED,
@@ -519,9 +519,10 @@ def test_the_printed_scripts_do_what_the_tasks_do(machine: Machine, way: str) ->
         assert machine.good(task).changes == []
 
 
-@pytest.mark.parametrize("way", ["with_resolved", "with_network_manager"])
-def test_a_rehearsal_prints_what_a_run_then_does(machine: Machine, way: str) -> None:
-    getattr(machine, way)()
+@pytest.mark.parametrize(("way", "subdomain"), [
+    ("with_resolved", "k3d"), ("with_network_manager", "k3d"), ("with_resolved", "")])
+def test_a_rehearsal_prints_what_a_run_then_does(machine: Machine, way: str, subdomain: str) -> None:
+    getattr(machine, way)().project.env(K3D_SUBDOMAIN=subdomain, K3D_PORT_END="11")
     for task in ("dns", "dns-remove"):
         before = machine.files()
         dry = machine.good("--dry", task)
