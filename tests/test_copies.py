@@ -22,7 +22,7 @@ from invoke import Config, Context, Exit
 from invoke.runners import Result
 
 from tasks import dns, trust
-from tasks.core import copies, setting_types, system_files
+from tasks.core import setting_types, system_files
 from tasks.core.settings import Settings, load
 from tasks.core.shell import Shell
 from tasks.dns import brew_dnsmasq, domain_files, network_manager, systemd_resolved

@@ -1,9 +1,8 @@
-"""This machine: names on a pretended Mac, given and taken away again, and the podman machine."""
+"""Names on a simulated Mac: installed, verified and removed again."""
 
 from __future__ import annotations
 
 import getpass
-import hashlib
 import os
 import re
 import shlex
@@ -13,7 +12,6 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-import ca
 import dns.message
 import dns.query
 import pytest
@@ -500,113 +498,3 @@ def test_dnsmasq_answers_for_our_names_and_for_no_others(dnsmasq: int) -> None:
         assert ask("app.cl1.k3d.internal", kind) == ("NOERROR", []), "empty, and nobody else is asked"
     for other in ("host.docker.internal", "metadata.google.internal", "internal", "evilk3d.internal", "example.com"):
         assert ask(other, "A") == ("REFUSED", []), "there is nobody to ask, and no answer of its own"
-
-
-# --- the podman machine -----------------------------------------------------------------------------------------------
-
-ANCHOR = "/etc/pki/ca-trust/source/anchors/dev-clusters-additional-ca.crt"
-UPLOAD = "/tmp/dev-clusters-additional-ca.crt"
-
-
-@pytest.fixture
-def bundle(project: Project) -> Path:
-    """A company's CA, set in .env, in a file with a name that a shell would trip over."""
-    file = project.home / "it's $our company's CA.pem"
-    file.write_bytes(ca.authority(excluded=[]).pem)
-    project.env(ADDITIONAL_CA_BUNDLE_FILE=f'"{file}"')
-    project.fakes.add("podman")
-    return file
-
-
-def checksum(machine: str) -> list[str]:
-    return ["podman", "machine", "ssh", machine, "sha256sum", ANCHOR]
-
-
-def prepare(machine: str, bundle: Path) -> list[list[str]]:
-    """The user of a rootless machine may write to /tmp alone; with sudo both kinds of machine are the same."""
-    ssh = ["podman", "machine", "ssh", machine, "sudo"]
-    return [
-        ["podman", "machine", "cp", str(bundle), f"{machine}:{UPLOAD}"],
-        [*ssh, "install", "-o", "root", "-g", "root", "-m", "0644", UPLOAD, ANCHOR],
-        [*ssh, "update-ca-trust"],
-        [*ssh, "rm", "-f", UPLOAD],
-    ]
-
-
-@pytest.mark.parametrize(
-    ("words", "machine"),
-    [([], "podman-machine-default"), (["--"], "podman-machine-default"), (["--", "My_machine-2.x"], "My_machine-2.x")],
-)
-def test_the_podman_machine_gets_the_bundle_as_root(
-    project: Project, bundle: Path, words: list[str], machine: str
-) -> None:
-    project.fakes.answer("sha256sum", exit=1)
-    done = project.inv("podman-machine-prepare", *words)
-    assert done.returncode == 0, done.stderr
-    assert project.fakes.calls() == [checksum(machine), *prepare(machine, bundle)]
-    assert f"✓ podman machine {machine}: now trusts the CA " in done.stdout
-
-
-def test_a_podman_machine_that_has_the_bundle_is_left_alone_and_one_with_an_older_one_is_not(
-    project: Project, bundle: Path
-) -> None:
-    project.fakes.answer("sha256sum", f"{hashlib.sha256(bundle.read_bytes()).hexdigest()}  {ANCHOR}\n")
-    done = project.inv("podman-machine-prepare")
-    assert done.returncode == 0 and "podman machine podman-machine-default: already trusts the CA " in done.stdout
-    assert project.fakes.calls() == [checksum("podman-machine-default")]
-
-    project.fakes.forget()
-    bundle.write_bytes(bundle.read_bytes() * 2)
-    assert project.inv("podman-machine-prepare").returncode == 0
-    assert project.fakes.calls()[1:] == prepare("podman-machine-default", bundle)
-
-
-@pytest.mark.parametrize(
-    "words", [["-v"], [""], ["a:b; touch pwned"], ["one", "two"]], ids=["option", "empty", "signs", "two"]
-)
-def test_what_is_no_machines_name_is_refused(project: Project, bundle: Path, words: list[str]) -> None:
-    done = project.inv("podman-machine-prepare", "--", *words)
-    assert done.returncode == 1
-    assert done.stderr == f"Give the name of one machine after --, not: {' '.join(words)}\n"
-    assert not project.fakes.calls()
-
-
-def test_without_a_bundle_there_is_nothing_to_bring(project: Project) -> None:
-    project.fakes.add("podman")
-    done = project.inv("podman-machine-prepare")
-    assert done.returncode == 1
-    assert done.stderr == ("ADDITIONAL_CA_BUNDLE_FILE is not set. "
-                           "Set it in .env to the path of your company's CA bundle.\n")
-    assert not project.fakes.calls()
-
-
-def test_a_podman_machine_that_does_not_answer_ends_in_advice(project: Project, bundle: Path) -> None:
-    project.fakes.answer("^podman", stderr="Error: VM is not running\n", exit=125)
-    done = project.inv("podman-machine-prepare", "--", "work")
-    assert done.returncode == 1
-    assert done.stderr.splitlines() == [
-        "podman machine work: podman exited with code 125.",
-        f"  {shlex.join(prepare('work', bundle)[0])}",
-        "  | Error: VM is not running",
-        "If it is not running, start it: podman machine start work",
-    ]
-    assert project.fakes.calls() == [checksum("work"), prepare("work", bundle)[0]]
-
-
-def test_a_rehearsal_for_podman_prints_its_commands_and_runs_none(project: Project, bundle: Path) -> None:
-    project.fakes.answer("sha256sum", exit=1)
-    done = project.inv("--dry", "podman-machine-prepare")
-    assert done.returncode == 0
-    assert [line for line in done.stdout.splitlines() if not line.startswith("#")] == [
-        shlex.join(words) for words in prepare("podman-machine-default", bundle)
-    ]
-    assert project.fakes.calls() == [checksum("podman-machine-default")]
-
-
-def test_without_podman_the_way_to_get_it_is_told(project: Project, bundle: Path) -> None:
-    (project.fakes.bin / "podman").unlink()
-    done = project.inv("podman-machine-prepare", environment={"PATH": str(project.fakes.bin)})
-    assert done.returncode == 1
-    assert done.stderr == (
-        "This task cannot run yet:\n  podman is not installed: brew install podman, or https://podman.io/docs/installation\n"
-    )

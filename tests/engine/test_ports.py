@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import re
 import socket
-from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +17,9 @@ from tasks.core.settings import Settings, load
 from tasks.core.shell import Shell
 from tasks.engine import ports
 
-HERE = "127.0.0.9"  # on Linux everyone may bind it, and nobody else does
+real_is_taken = ports.is_taken
+
+HERE = "127.0.0.9"
 
 
 class Engine(Shell):
@@ -59,15 +59,12 @@ def settings() -> Settings:
     return replace(load(SOURCE, {}), k3d_port_start=10, k3d_port_end=19)
 
 
-@pytest.fixture
-def listen() -> Iterator[Any]:
-    with ExitStack() as servers:
-        def on(*wanted: int) -> None:
-            for port in wanted:
-                server = servers.enter_context(socket.socket())
-                server.bind((HERE, port))
-                server.listen()
-        yield on
+@pytest.fixture(autouse=True)
+def listen(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Simulate servers on these ports, because clusters of this machine may use the real ones."""
+    listening: set[int] = set()
+    monkeypatch.setattr(ports, "is_taken", lambda address, port: port in listening)
+    return lambda *wanted: listening.update(wanted)
 
 
 def refusal(engine: Engine, settings: Settings, number: int = 1, there: bool = False) -> str:
@@ -77,10 +74,10 @@ def refusal(engine: Engine, settings: Settings, number: int = 1, there: bool = F
 
 
 @pytest.mark.parametrize(("name", "network", "whose"), [
-    ("ab1", "dev-clusters", "of another copy of these tasks"),
-    ("ab1", "k3d-ab1", "of another copy of these tasks, or another k3d cluster"),
+    ("ab1", "dev-clusters", "created by another copy of these tasks"),
+    ("ab1", "k3d-ab1", "created by another copy of these tasks, or by k3d itself"),
     ("cl3", "dev-clusters",
-     "with a name of this folder: it was made with other K3D_PORT_ settings, or by another copy"),
+     "named by these settings, but created with other K3D_PORT_ settings or by another copy of these tasks"),
 ])
 def test_a_port_of_another_cluster_is_told_as_that_with_a_range_that_is_free(
     engine: Engine, settings: Settings, listen: Any, name: str, network: str, whose: str
@@ -91,7 +88,7 @@ def test_a_port_of_another_cluster_is_told_as_that_with_a_range_that_is_free(
     assert refusal(engine, settings) == (
         f"cl1 cannot be created:\n  {HERE}:11443 is taken by cluster {name} ({whose})\n"
         "Free range: K3D_PORT_START=20 K3D_PORT_END=29\n"
-        f"Write that to .env. Or stop the other one: k3d cluster stop {name}")
+        f"Set that in .env. Or stop the other cluster: k3d cluster stop {name}")
 
 
 def test_the_range_is_free_of_what_listens_and_of_clusters_that_are_stopped(
@@ -121,8 +118,8 @@ def test_a_cluster_that_is_there_is_told_to_be_made_again_for_another_range(
     listen(11443)
     told = refusal(engine, settings, there=True)
     assert told.startswith("cl1 cannot be started:\n")
-    assert ("Write that to .env and make it again: inv k3d-cluster-delete --n 1 k3d-cluster-setup --n 1. "
-            "Or stop the other one: k3d cluster stop ab1") in told
+    assert ("Set that in .env and recreate it: inv k3d-cluster-delete --n 1 k3d-cluster-setup --n 1. "
+            "Or stop the other cluster: k3d cluster stop ab1") in told
 
 
 def test_a_program_or_another_container_is_no_cluster(engine: Engine, settings: Settings, listen: Any) -> None:
@@ -130,7 +127,7 @@ def test_a_program_or_another_container_is_no_cluster(engine: Engine, settings: 
     listen(11443)
     assert refusal(engine, settings) == (
         f"cl1 cannot be created:\n  {HERE}:11443 is taken by the container some-proxy\n"
-        "Stop what holds the port, or change K3D_PORT_START or another K3D_PORT_ key in .env.")
+        "Stop what uses the port, or change K3D_PORT_START or another K3D_PORT_ key in .env.")
 
 
 def test_a_stopped_cluster_with_the_same_ports_is_told_and_holds_nothing_up(
@@ -154,3 +151,12 @@ def test_where_no_such_range_is_free_that_is_said(engine: Engine, settings: Sett
     fixed = replace(settings, k3d_port_prefix_http="1", k3d_port_suffix_http="80",
                     k3d_port_prefix_https="2", k3d_port_suffix_https="43")
     assert re.fullmatch(r"Free range: K3D_PORT_START=2\d K3D_PORT_END=\d\d", ports.describe_free_range(engine, fixed, [HERE]))
+
+
+def test_a_port_is_taken_while_a_program_listens_on_it() -> None:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        port = server.getsockname()[1]
+        server.listen()
+        assert real_is_taken("127.0.0.1", port)
+    assert not real_is_taken("127.0.0.1", port)
