@@ -94,7 +94,7 @@ class Computer:
             lines = file.read_text().splitlines()
             return any(line.startswith(("address=", "nameserver ", "Domains=")) for line in lines)
 
-        files = [file for file in dns.METHODS[self.shell.method].domains(self.shell) if active(file.path)]
+        files = [file for file in dns.METHODS[self.shell.method].list_domain_files(self.shell) if active(file.path)]
         folders = {file.path.parent.name for file in files}
         each = [{domain for file in files if file.path.parent.name == folder for domain in file.domains}
                 for folder in folders]
@@ -212,9 +212,10 @@ def test_a_copy_that_is_gone_leaves_names_that_only_all_copies_removes(
     machine.install("a", "b", "c")
     shutil.rmtree(machine.root.parent / "a")
     machine.remove("b")
+    leaving = Leaving(machine.be("b"))
     kept = [line for file in dns.METHODS.values()
-            for line in domain_files.describe(Leaving(machine.be("b")).sort(file.domains(machine.shell)).kept)]
-    assert {*kept} == {f"k3d.internal: the copy in {machine.root.parent / 'a'}, which is gone",
+            for line in domain_files.describe(leaving.sort(file.list_domain_files(machine.shell)).kept)]
+    assert {*kept} == {f"k3d.internal: the copy in {machine.root.parent / 'a'}, which no longer exists",
                        f"k3d.test: the copy in {machine.root.parent / 'c'}"}
     machine.remove("b", all_copies=True)
     assert machine.files() == before
@@ -228,7 +229,7 @@ def test_a_copy_that_was_moved_goes_on_with_its_names(computer: ComputerFactory,
     (machine.root.parent / "b").rename(machine.root.parent / "it's moved\n now")
     machine.settings["it's moved\n now"] = machine.settings["b"]
     machine.install("it's moved\n now")
-    assert {*dns.other_copies(machine.shell)} == set()
+    assert {*dns.list_other_copies(machine.shell)} == set()
     machine.remove("it's moved\n now")
     assert machine.files() == before
 
@@ -310,7 +311,7 @@ def test_what_an_earlier_version_wrote_for_this_copy_goes(
         machine.install("a")
         assert machine.served() == {"k3d.internal"}
         assert all(len(file.domains) == 1 and file.names_this_copy
-                   for file in dns.METHODS[method].domains(machine.shell))
+                   for file in dns.METHODS[method].list_domain_files(machine.shell))
     machine.remove("b")
     assert machine.served() == {"k3d.internal"}
     machine.remove("a")
@@ -378,8 +379,8 @@ def new_root(machine: Computer, copy: str) -> None:
     settings = machine.be(copy)
     root = ca.authority("k3d.internal")
     ca.put(settings.cert_folder, root.pem, root.key_pem())
-    (place,) = linux_system.places(machine.shell)
-    linux_system.install(machine.shell, place, trust.own_roots(settings))
+    (place,) = linux_system.find_places(machine.shell)
+    linux_system.install(machine.shell, place, trust.load_own_roots(settings))
 
 
 def left_behind(machine: Computer, copy: str) -> list[str]:
@@ -390,7 +391,7 @@ def test_a_root_of_another_copy_is_not_called_left_behind_though_it_is_for_the_s
     anchors = stores.root / "usr/local/share/ca-certificates"
     assert len([*anchors.iterdir()]) == 2
     assert left_behind(stores, "a") == left_behind(stores, "b") == []
-    former = trust.own_roots(stores.be("a"))[0].label
+    former = trust.load_own_roots(stores.be("a"))[0].label
     new_root(stores, "a")
     assert left_behind(stores, "a") == [f"{anchors}/{former}.crt"] and left_behind(stores, "b") == []
     shutil.rmtree(stores.root.parent / "b")

@@ -52,7 +52,7 @@ def test_one_command_makes_trust_and_names_work_and_another_undoes_it(laptop: La
     assert "127.0.0.1:5399" in laptop.run("ss -Hlnu sport = :5399") and "0.0.0.0:5399" not in laptop.run("ss -Hlnu")
 
     proved = laptop.inv("trust-verify")
-    assert proved.count("accepted; one for proof.example.com is refused") == 3, proved
+    assert proved.count("accepted; one for proof.example.com is rejected") == 3, proved
     assert "127.0.0.1" in laptop.inv("dns-verify")
 
     again = laptop.inv("cert trust dns")

@@ -1,4 +1,4 @@
-"""Copies of this folder on one machine: which of them a file elsewhere is for, as the file itself says."""
+"""Copies of this folder on one machine. A file outside of them lists the copies that use it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tasks.core import setting_types
 USED_BY = "# used by the copy in "
 
 READABLE = "/ !\"#$&'()*+,:;<=>?@[]^`{|}"
-"""Stay as they are in a path; a line break, and what is not ASCII, is written as in a URL."""
+"""Written unchanged in a path; line breaks and what is not ASCII are written as in a URL."""
 
 
 def this_copy() -> Path:
@@ -31,7 +31,7 @@ def used_by_line(copy: Path) -> str:
 
 
 def read_users(file: Path) -> list[Path]:
-    """The folders of the copies that a file names; none where it cannot be read or an earlier version wrote it."""
+    """The folders of the copies that a file lists; empty if it cannot be read or was written by an earlier version."""
     try:
         lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
@@ -40,7 +40,7 @@ def read_users(file: Path) -> list[Path]:
 
 
 def exists(copy: Path) -> bool:
-    """Whether that copy is still there; what another user's folder hides counts as there."""
+    """Whether that copy still exists; one in a folder that only another user may read counts as existing."""
     try:
         return (copy / "tasks.py").exists()
     except PermissionError:

@@ -88,7 +88,7 @@ def trusted(machine: Machine) -> Iterator[str]:
     with issue_probe_leaves(root, settings) as leaves:
         for store, place in trust.list_places(shell, trust.chosen_kinds(settings)):
             if not store.accepts(shell, place, leaves.permitted):
-                hint = store.missing(shell, root.files.certificate)
+                hint = store.check_tools(shell, root.files.certificate)
                 yield f"{place} rejects a certificate issued by the root. {hint}".strip()
 
 
@@ -113,12 +113,12 @@ def left_behind(machine: Machine) -> Iterator[str]:
     texts: dict[str, list[str]] = {}
     places: dict[str, list[str]] = {}
     for store, place in trust.list_places(shell, list(trust.KINDS)):
-        for entry in store.found(shell, place, at_hand):
+        for entry in store.list_entries(shell, place, at_hand):
             label = re.search(rf"{MANAGER}-[0-9a-f]{{12}}", entry)
             if label and label[0] not in known:
-                texts.setdefault(label[0], []).append(store.certificate(shell, place, entry))
-                places.setdefault(label[0], []).append(trust.in_place(place, entry))
-    several = bool(dns.other_copies(shell))
+                texts.setdefault(label[0], []).append(store.read_certificate(shell, place, entry))
+                places.setdefault(label[0], []).append(trust.name_entry(place, entry))
+    several = bool(dns.list_other_copies(shell))
     for name, found in places.items():
         if not is_of_another_copy(settings, texts[name], several):
             yield from found
@@ -130,10 +130,10 @@ def is_of_another_copy(settings: Settings, texts: list[str], several: bool) -> b
     The system's store says where it came from, and a folder that is there is another copy's to look after. The others
     hold the certificate alone, so one for the same domains may be another copy's where there is one (`several`).
     """
-    origin = next((file for file in map(entries.origin, texts) if file), None)
+    origin = next((file for file in map(entries.find_origin, texts) if file), None)
     if origin:
         return origin.parent != settings.cert_folder and (several or is_there(origin.parent))
-    domains = {domain for text in texts for domain in entries.domains(text)}
+    domains = {domain for text in texts for domain in entries.find_domains(text)}
     return bool(domains) and (several or domains.isdisjoint(settings.owned_domains))
 
 

@@ -1,4 +1,4 @@
-"""What an entry in a trust store says about itself: for which domains its root signs, and from which file it came."""
+"""What an entry in a trust store shows: the domains that its root may sign for, and the file that it came from."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ if TYPE_CHECKING:
     from cryptography.x509 import Certificate
 
 ROOT_OF = "# root of "
-"""Begins the line of a file in the system's store that says where its root lies."""
+"""The start of a line in a file in the system's store: the path of the root follows."""
 
 CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----\n.*?-----END CERTIFICATE-----", re.DOTALL)
 
 
-def origin(text: str) -> Path | None:
-    """The file that a root came from; None where the entry does not tell."""
+def find_origin(text: str) -> Path | None:
+    """The file that a root came from; None if the entry does not show it."""
     line = re.search(rf"^{ROOT_OF}(.+)$", text, re.MULTILINE)
     return text_to_path(line[1]) if line else None
 
 
 def read(text: str) -> Certificate | None:
-    """The first certificate in a text; None where there is none that can be read."""
+    """The first certificate in a text; None if there is none, or it cannot be parsed."""
     from cryptography import x509
 
     pem = CERTIFICATE.search(text)
@@ -38,19 +38,19 @@ def read(text: str) -> Certificate | None:
     return None
 
 
-def domains(text: str) -> tuple[str, ...]:
-    """Those that the root in this text may sign for; none where that cannot be read."""
+def find_domains(text: str) -> tuple[str, ...]:
+    """The domains that the root in this text may sign for; empty if it cannot be parsed."""
     certificate = read(text)
     return (read_constraints(certificate).permitted or ()) if certificate else ()
 
 
-def is_of_our_form(pem: str) -> bool:
-    """Whether it is a root as these tasks make it, whichever copy has done so."""
+def has_form_of_our_root(pem: str) -> bool:
+    """Whether it looks like a root that a copy of these tasks created."""
     certificate = read(pem)
     return certificate is not None and certificate.subject == certificate.issuer and has_our_form(certificate)
 
 
 def describe(text: str) -> str:
-    """Whose root an entry is, for people to read; empty where it does not tell."""
-    file, names = origin(text), domains(text)
+    """The domains and the file of an entry's root, for a message; empty if the entry does not show them."""
+    file, names = find_origin(text), find_domains(text)
     return ", ".join([*([f"for {', '.join(names)}"] if names else []), *([f"from {file}"] if file else [])])

@@ -34,7 +34,7 @@ def mac(project: Project) -> Machine:
 # --- names on macOS ---------------------------------------------------------------------------------------------------
 
 DNSMASQ = seal("""\
-# For all domains of these tasks. Without these two, dnsmasq answers the whole local network.
+# For all cluster domains. Without these two lines, dnsmasq answers the whole local network.
 listen-address=127.0.0.1
 bind-interfaces
 """)
@@ -44,9 +44,9 @@ def names(mac: Machine) -> str:
     """The file with the names of one domain."""
     return seal(f"""\
 # used by the copy in {mac.project.folder}
-# This name, and all below it, resolve to this machine; the rest is asked as before.
+# This name and all names below it resolve to this machine. Other names resolve as before.
 address=/k3d.internal/127.0.0.1
-# Without this line, types other than A would be asked on the Internet.
+# Without this line, queries for types other than A would be sent to the Internet.
 local=/k3d.internal/
 """)
 
@@ -212,7 +212,7 @@ def test_what_dns_does_dns_remove_undoes_and_dnsmasq_goes_on_for_others_only(
     run = mac.good("dns")
     assert run.changes == [
         ["brew", "install", "dnsmasq"], *as_root(START, RESTART, *write_resolver(mac, "k3d.internal"))]
-    assert "✓ this machine's resolver: finds names below k3d.internal, others as before " in run.stdout
+    assert "✓ this machine's resolver: resolves names below k3d.internal, other names as before " in run.stdout
     settled = mac.files()
     assert (mac.good("dns").changes, mac.files()) == ([], settled)
 
@@ -236,7 +236,7 @@ def test_a_file_of_others_keeps_its_folder_and_dnsmasq(mac: Machine) -> None:
     assert removed.changes == [*as_root(["rm", str(mac.resolvers / "k3d.internal")]), ["rm", str(names_file(mac))],
                                *as_root(RESTART), ["rm", str(mac.ours)]]
     assert mac.tree() == before
-    assert "✓ dnsmasq of Homebrew: serves the rest as before " in removed.stdout
+    assert "✓ dnsmasq from Homebrew: still running, for other names " in removed.stdout
 
 
 COMMANDS = {
@@ -266,21 +266,22 @@ def test_where_macos_does_not_resolve_what_was_done_is_undone_and_the_reason_tol
     before = mac.tree()
     run = mac.inv("dns")
     assert (run.exit, mac.tree()) == (1, before)
-    assert "  brew-dnsmasq: macOS does not resolve proof.cl0.k3d.internal, though everything is in place." in run.stderr
-    assert "  systemd-resolved: systemd-resolved does not run here\n" in run.stderr
+    assert ("  brew-dnsmasq: macOS does not resolve proof.cl0.k3d.internal, although everything is configured."
+            in run.stderr)
+    assert "  systemd-resolved: systemd-resolved is not running\n" in run.stderr
 
 
 def test_names_that_are_found_already_are_left_to_whoever_leads_them_here(mac: Machine) -> None:
     run = mac.good("dns", INTERNET="proof.k3d.internal=127.0.0.1")
     assert run.changes == []
-    assert "✓ names below k3d.internal: resolved already, and not by these tasks " in run.stdout
+    assert "✓ names below k3d.internal: already resolved, not by these tasks " in run.stdout
 
 
 def test_the_chosen_method_alone_is_tried_also_where_names_are_found_already(mac: Machine) -> None:
     mac.project.env(DNS_METHOD="network-manager")
     run = mac.inv("dns")
     assert (run.exit, run.changes) == (1, [])
-    assert "  network-manager: NetworkManager does not run here\n" in run.stderr and "brew" not in run.stderr
+    assert "  network-manager: NetworkManager is not running\n" in run.stderr and "brew" not in run.stderr
     mac.project.env(DNS_METHOD="brew-dnsmasq")
     assert mac.good("dns", INTERNET="proof.k3d.internal=127.0.0.1").changes
 
@@ -351,7 +352,7 @@ def test_what_the_original_wrote_for_the_whole_tld_is_removed(mac: Machine) -> N
     ]
     assert {*mac.ours.parent.iterdir()} == {mac.ours, names_file(mac)}
     assert list(mac.resolvers.iterdir()) == [mac.resolvers / "k3d.internal"]
-    assert "of the original Taskfile, which takes all of .internal\n" in run.stdout
+    assert "of the original Taskfile, which covers all of .internal\n" in run.stdout
 
 
 def test_a_file_for_the_tld_that_holds_more_is_someones_and_stays(mac: Machine) -> None:
@@ -404,7 +405,7 @@ def test_a_mac_that_ignores_the_resolver_ends_in_advice(mac: Machine) -> None:
     assert (mac.resolvers / "k3d.internal").read_text() == resolver(mac)
     assert run.commands.count(ASK) > 2, "asked again for a while, since macOS takes a moment"
     assert run.stderr.splitlines() == [
-        "macOS does not resolve proof.cl0.k3d.internal, though everything is in place. In this order:",
+        "macOS does not resolve proof.cl0.k3d.internal, although everything is configured. Check in this order:",
         "  1. sudo dscacheutil -flushcache; sudo killall -HUP mDNSResponder",
         "  2. scutil --dns: is there a resolver for k3d.internal? A VPN may have its own.",
         "  3. dig @127.0.0.1 proof.cl0.k3d.internal: does dnsmasq answer 127.0.0.1?",
@@ -422,7 +423,7 @@ def test_a_homebrew_that_says_nothing_is_told(mac: Machine) -> None:
     mac.fakes.answer("^brew --prefix", exit=1)
     run = mac.inv("dnsmasq-brew-configure")
     assert run.exit == 1 and not run.changes
-    assert run.stderr == "brew --prefix said nothing. Is Homebrew whole? Try: brew doctor\n"
+    assert run.stderr == "brew --prefix printed nothing. To check the Homebrew installation: brew doctor\n"
 
 
 @pytest.mark.parametrize("task", ["dnsmasq-brew", "dnsmasq-brew-install", "dnsmasq-brew-configure"])
@@ -431,11 +432,11 @@ def test_the_tasks_for_homebrew_say_so_where_it_is_not(project: Project, task: s
     (machine.fakes.bin / "brew").unlink()
     before = machine.files()
     for system, why in (("Darwin", "brew is not installed: https://brew.sh"),
-                        ("Linux", "for macOS: no other system reads /etc/resolver")):
+                        ("Linux", "only on macOS, because no other system reads /etc/resolver")):
         machine.fakes.answer("^uname", f"{system}\n")
         run = machine.inv(task)
         assert run.exit == 1 and run.commands == [["uname", "-s"]]
-        assert run.stderr == f"dnsmasq-brew: {why}.\nFor the way of this machine: inv dns\n"
+        assert run.stderr == f"dnsmasq-brew: {why}.\nFor a method that works on this machine: inv dns\n"
     assert machine.files() == before
 
 

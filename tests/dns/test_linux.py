@@ -241,7 +241,7 @@ def test_systemd_resolved_asks_a_dnsmasq_of_our_own_and_all_of_it_goes_again(
     before, sudo = machine.files(), as_root if user else lambda *commands: [*commands]
     run = machine.good("dns", user=user)
     assert run.changes == sudo(
-        machine.folder("dev-cluster-tasks/dnsmasq.d"), machine.file(UNIT), machine.file(SERVED), machine.file(OWN),
+        machine.file(UNIT), machine.folder("dev-cluster-tasks/dnsmasq.d"), machine.file(SERVED), machine.file(OWN),
         DAEMON_RELOAD,
         ["systemctl", "enable", SERVICE], ["systemctl", "restart", SERVICE],
         machine.folder(str(Path(leads).parent)), machine.file(leads), RESTART_RESOLVED,
@@ -252,13 +252,13 @@ def test_systemd_resolved_asks_a_dnsmasq_of_our_own_and_all_of_it_goes_again(
     assert f"ExecStart={machine.fakes.bin}/dnsmasq --keep-in-foreground --conf-file={machine.etc / OWN}\n" in (
         machine.etc / UNIT).read_text()
     assert all((machine.etc / file).stat().st_mode & 0o777 == 0o644 for file in (OWN, UNIT, SERVED, leads))
-    assert "✓ this machine's resolver: finds names below k3d.internal, others as before " in run.stdout
+    assert "✓ this machine's resolver: resolves names below k3d.internal, other names as before " in run.stdout
     assert ("The following commands need root; sudo may prompt for your password:" in run.stdout) == bool(user)
 
     settled = machine.files()
     again = machine.good("dns", user=user)
     assert (again.changes, machine.files()) == ([], settled)
-    assert "answers already" in again.stdout and "asks it already" in again.stdout
+    assert "already answers" in again.stdout and "already uses it" in again.stdout
 
     removed = machine.good("dns-remove", user=user)
     assert removed.changes == sudo(
@@ -314,21 +314,21 @@ def test_without_a_subdomain_each_clusters_own_domain_leads_here_and_never_the_w
 # --- the choice -------------------------------------------------------------------------------------------------------
 
 OFFER = """\
-Without any of these: public DNS leads every name below 127.0.0.1.nip.io to this machine, and nothing is installed.
-    Some routers filter such answers, and it needs the Internet. In .env: TLD=127.0.0.1.nip.io, then: inv up
+Alternative without installing anything: public DNS resolves every name below 127.0.0.1.nip.io to 127.0.0.1.
+    It needs the Internet, and some routers filter such answers. In .env: TLD=127.0.0.1.nip.io, then: inv up
 """
 
 
 @pytest.mark.parametrize(("way", "resolv_conf", "dnsmasq", "resolved", "manager"), [
-    ("", "", True, "systemd-resolved does not run here", "NetworkManager does not run here"),
+    ("", "", True, "systemd-resolved is not running", "NetworkManager is not running"),
     ("with_resolved", "nameserver 192.0.2.53\n", True,
-     "/etc/resolv.conf does not lead to systemd-resolved (nameserver 127.0.0.53)", "NetworkManager does not run here"),
+     "/etc/resolv.conf does not point to systemd-resolved (nameserver 127.0.0.53)", "NetworkManager is not running"),
     ("with_resolved", STUB + "nameserver 192.0.2.53\n", True,
-     "/etc/resolv.conf does not lead to systemd-resolved (nameserver 127.0.0.53)", "NetworkManager does not run here"),
-    ("with_resolved", STUB, False, systemd_resolved.DNSMASQ_PACKAGE, "NetworkManager does not run here"),
-    ("with_network_manager", "nameserver 192.0.2.53\n", True, "systemd-resolved does not run here",
+     "/etc/resolv.conf does not point to systemd-resolved (nameserver 127.0.0.53)", "NetworkManager is not running"),
+    ("with_resolved", STUB, False, systemd_resolved.DNSMASQ_PACKAGE, "NetworkManager is not running"),
+    ("with_network_manager", "nameserver 192.0.2.53\n", True, "systemd-resolved is not running",
      "NetworkManager does not write /etc/resolv.conf"),
-    ("with_network_manager", GENERATED, False, "systemd-resolved does not run here", systemd_resolved.DNSMASQ_PACKAGE),
+    ("with_network_manager", GENERATED, False, "systemd-resolved is not running", systemd_resolved.DNSMASQ_PACKAGE),
 ])
 def test_where_no_way_can_be_used_each_says_why_and_public_dns_is_offered_but_not_chosen(
     machine: Machine, way: str, resolv_conf: str, dnsmasq: bool, resolved: str, manager: str
@@ -343,8 +343,8 @@ def test_where_no_way_can_be_used_each_says_why_and_public_dns_is_offered_but_no
     run = machine.inv("dns")
     assert (run.exit, run.changes, machine.files()) == (1, [], before)
     assert run.stderr == (
-        "No way was found to have this machine resolve the names below k3d.internal:\n"
-        "  brew-dnsmasq: for macOS: no other system reads /etc/resolver\n"
+        "No method resolves names below k3d.internal on this machine:\n"
+        "  brew-dnsmasq: only on macOS, because no other system reads /etc/resolver\n"
         f"  systemd-resolved: {resolved}\n"
         f"  network-manager: {manager}\n{OFFER}"
     )
@@ -355,7 +355,7 @@ def test_the_chosen_method_alone_is_tried(machine: Machine) -> None:
     machine.with_network_manager().project.env(DNS_METHOD="systemd-resolved")
     run = machine.inv("dns")
     assert (run.exit, run.changes) == (1, [])
-    assert "  systemd-resolved: systemd-resolved does not run here\nWithout any" in run.stderr
+    assert "  systemd-resolved: systemd-resolved is not running\nAlternative" in run.stderr
     assert "network-manager" not in run.stderr
 
 
@@ -387,7 +387,7 @@ def test_a_newly_chosen_method_replaces_the_former_one_and_is_proved_without_it(
     machine.good("dns")
     machine.project.env(DNS_METHOD=then)
     unproved = machine.inv("dns", DEAF="resolved" if then == "systemd-resolved" else "networkmanager")
-    assert unproved.exit == 1 and "to find our names" in unproved.stderr, unproved.stdout
+    assert unproved.exit == 1 and "to resolve the cluster names" in unproved.stderr, unproved.stdout
 
 
 def test_a_way_that_does_not_prove_itself_is_undone_and_the_next_is_taken_and_kept(machine: Machine) -> None:
@@ -404,7 +404,7 @@ def test_names_that_are_found_already_are_left_to_whoever_leads_them_here(machin
     before = machine.with_resolved().files()
     run = machine.good("dns", INTERNET="proof.k3d.internal=127.0.0.1")
     assert (run.changes, machine.files()) == ([], before)
-    assert "✓ names below k3d.internal: resolved already, and not by these tasks " in run.stdout
+    assert "✓ names below k3d.internal: already resolved, not by these tasks " in run.stdout
 
 
 @pytest.mark.parametrize("way", ["with_resolved", "with_network_manager"])
@@ -413,7 +413,7 @@ def test_what_takes_other_names_away_is_undone(machine: Machine, way: str) -> No
     before = machine.files()
     run = machine.inv("dns", LOSES="others")
     assert (run.exit, machine.files()) == (1, before)
-    assert ("timed out after 15 s waiting for other names to be found as before: example.com on this machine"
+    assert ("timed out after 15 s waiting for other names to resolve as before: example.com on this machine"
             in run.stderr)
 
 
@@ -429,7 +429,7 @@ def test_what_takes_other_names_away_from_containers_is_undone(machine: Machine)
                          after="^sudo systemctl restart systemd-resolved")
     run = machine.inv("dns")
     assert (run.exit, machine.files()) == (1, before)
-    assert ("timed out after 15 s waiting for other names to be found as before: example.com in a container, "
+    assert ("timed out after 15 s waiting for other names to resolve as before: example.com in a container, "
             in run.stderr)
 
 
@@ -447,7 +447,7 @@ def test_a_port_that_somebody_else_has_is_left_to_them(machine: Machine) -> None
 def test_verify_shows_each_answer_and_fails_when_one_is_wrong(machine: Machine) -> None:
     machine.with_resolved()
     bare = machine.inv("dns-verify")
-    assert bare.exit == 1 and bare.stderr.strip().endswith("Mend that with: inv dns")
+    assert bare.exit == 1 and bare.stderr.strip().endswith("To fix that: inv dns")
     assert "1 of 2 answers" in bare.stderr and "no answer" in bare.stdout
     machine.good("dns")
     assert "127.0.0.1" in machine.good("dns-verify").stdout

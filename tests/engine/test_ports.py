@@ -150,7 +150,8 @@ def test_where_no_such_range_is_free_that_is_said(engine: Engine, settings: Sett
     assert ports.describe_free_range(engine, wide, [HERE]).startswith("No range of that size is free.")
     fixed = replace(settings, k3d_port_prefix_http="1", k3d_port_suffix_http="80",
                     k3d_port_prefix_https="2", k3d_port_suffix_https="43")
-    assert re.fullmatch(r"Free range: K3D_PORT_START=2\d K3D_PORT_END=\d\d", ports.describe_free_range(engine, fixed, [HERE]))
+    assert re.fullmatch(r"Free range: K3D_PORT_START=2\d K3D_PORT_END=\d\d",
+                        ports.describe_free_range(engine, fixed, [HERE]))
 
 
 def test_a_port_is_taken_while_a_program_listens_on_it() -> None:
