@@ -138,7 +138,7 @@ def create(shell: Shell, database: Path) -> None:
     """An empty database, as Chrome creates it. Each folder that is created is marked with a file."""
     for folder in (database.parent, database):
         if folder == database or not folder.exists():
-            write_file(shell, folder / MADE, "Created by `inv trust`. `inv untrust` removes it, if nothing else uses it.\n")
+            write_file(shell, folder / MADE, "Created by `inv trust`. `inv untrust` removes it, if it is unused.\n")
     shell.change("certutil", "-d", f"sql:{database}", "-N", "--empty-password")
 
 
