@@ -103,7 +103,7 @@ def inspect_trust_stores(shell: Shell, settings: Settings, root: RootCA) -> list
 
 
 def inspect_resolver(shell: Shell, settings: Settings) -> Entry:
-    configured = [name for name, method in dns.METHODS.items() if method.found(shell)]
+    configured = [name for name, method in dns.METHODS.items() if method.list_files(shell)]
     methods = f" by {', '.join(configured)}" if configured else ""
     what = f"names below {', '.join(settings.owned_domains)}"
     if all(map(resolves, settings.proof_names)):

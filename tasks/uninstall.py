@@ -1,4 +1,4 @@
-"""Undo what these tasks have done to this machine. What is ours is found where it lies: there is no list of it."""
+"""Remove what these tasks changed on this machine. It is found by its markers: there is no list of it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from invoke import Context, Exit, task
 
 from tasks import dns, trust
 from tasks.ca.constraints import has_our_form
-from tasks.ca.load import load_known_roots, read_certificate
+from tasks.ca.load import read_certificate
 from tasks.ca.root import RootFiles
 from tasks.cluster import lifecycle
 from tasks.core import locks, setting_types, system_files
@@ -24,117 +24,146 @@ from tasks.core.progress import confirm, say
 from tasks.core.settings import Cluster, Settings
 from tasks.core.shell import Shell
 from tasks.core.sudo import PRINT_SUDO, with_sudo_plan
+from tasks.dns.domain_files import Leaving, describe
 from tasks.engine import network
-from tasks.engine.clusters import list_clusters
+from tasks.engine.clusters import K3dCluster, list_clusters
 
 
 @dataclass(frozen=True)
-class Undo:
-    """One thing of ours: what it is, and how it goes."""
+class Removal:
+    """One thing that these tasks created, and how to remove it."""
 
     what: str
-    go: Callable[[Shell], object]
-    left: str = ""
-    """Why it is left as it is instead."""
+    run: Callable[[Shell], object]
+    why_kept: str = ""
+    """Why it is kept instead; empty if it is removed."""
     last: bool = False
-    """Goes only when all before it has gone, which is found by it."""
+    """Removed only if everything before it was removed, because it is needed to find the rest."""
+    foreign: bool = False
+    """Belongs to another copy: shown, but not removed."""
 
 
 @task(klass=PlainTask, help={
     **PRINT_SUDO,
     "yes": "do not ask",
-    "keep-ca": "leave the certificate authority's files",
-    "keep-clusters": "leave the clusters, their network and their kubeconfig entries",
+    "keep-ca": "keep the files of the certificate authority",
+    "keep-clusters": "keep the clusters, their network and their kubeconfig entries",
+    "all-copies": "also names and roots that other copies of this folder use; never their clusters or CA files",
 })
 def uninstall(context: Context, yes: bool = False, keep_ca: bool = False, keep_clusters: bool = False,
-              print_sudo: bool = False) -> None:
+              print_sudo: bool = False, all_copies: bool = False) -> None:
     """Undo everything these tasks changed on this machine
 
-    Shows what that is, asks, and says what is left.
+    Shows what that is, and asks. What other copies of this folder created is kept, and listed.
     """
     settings = configuration.load()
     shell = Shell(context, settings.environment)
-    found = [] if keep_clusters else [*clusters(shell, settings)]
-    plan = [*found, *names(shell), *roots(shell, settings), *([] if keep_ca else authority(settings)),
-            *own_folders(needed=any(item.left for item in found))]
-    undo, left = [item for item in plan if not item.left], [item for item in plan if item.left]
+    clusters = [] if keep_clusters else [*find_clusters(shell, settings)]
+    every = [*clusters, *find_names(shell, settings, all_copies), *find_roots(shell, settings, all_copies),
+             *([] if keep_ca else find_authority(settings)),
+             *find_folders(needed=any(item.why_kept for item in clusters))]
+    plan = [item for item in every if not item.foreign]
+    removals, kept = [item for item in plan if not item.why_kept], [item for item in plan if item.why_kept]
     if not print_sudo:
-        show(undo, left)
-    if undo and not (yes or shell.dry or print_sudo):
-        ask()
-    failures = [f"{item.what}: {item.left}" for item in left]
-    held = any(item.left and not item.last for item in plan)
-    failures += with_sudo_plan(shell, lambda shell: carry_out(shell, undo, held), print_sudo) or []
+        show_plan(removals, kept, [item for item in every if item.foreign], all_copies)
+    if removals and not (yes or shell.dry or print_sudo):
+        ask_to_continue()
+    failures = [f"{item.what}: {item.why_kept}" for item in kept]
+    incomplete = any(not item.last for item in kept)
+    failures += with_sudo_plan(shell, lambda shell: run_removals(shell, removals, incomplete), print_sudo) or []
     if failures:
         raise Exit("Left on this machine:\n" + "\n".join(f"  {failure}" for failure in failures))
 
 
-def show(undo: list[Undo], left: list[Undo]) -> None:
-    if not undo and not left:
-        say("There is nothing of these tasks on this machine.")
-    if undo:
-        say("This goes:\n" + "\n".join(f"  {item.what}" for item in undo))
-    if left:
-        say("This stays:\n" + "\n".join(f"  {item.what}: {item.left}" for item in left))
+def show_plan(removals: list[Removal], kept: list[Removal], foreign: list[Removal], all_copies: bool) -> None:
+    if not removals and not kept:
+        say("Nothing that this copy of the tasks created is on this machine." if foreign else
+            "Nothing that these tasks created is on this machine.")
+    if removals:
+        say("This will be removed:\n" + "\n".join(f"  {item.what}" for item in removals))
+    if kept:
+        say("This will be kept:\n" + "\n".join(f"  {item.what}: {item.why_kept}" for item in kept))
+    if foreign:
+        say("This belongs to another copy, or was left behind by one, and will be kept:\n" + "\n".join(
+            f"  {item.what}" + (f": {item.why_kept}" if item.why_kept else "") for item in foreign))
+    if any(not item.why_kept for item in foreign) and not all_copies:
+        say("To remove the names and roots of other copies too: inv uninstall --all-copies")
 
 
-def ask() -> None:
+def ask_to_continue() -> None:
     if not sys.stdin.isatty():
-        raise Exit("Nothing was changed. Without a terminal to ask on, say --yes.")
-    if not confirm("Go on? [y/N] ", otherwise=False):
+        raise Exit("Nothing was changed. Without a terminal, confirm with --yes.")
+    if not confirm("Continue? [y/N] ", otherwise=False):
         raise Exit("Nothing was changed.")
 
 
-def carry_out(shell: Shell, undo: list[Undo], held: bool) -> list[str]:
-    """Undo all of it, past what fails; gives what is left, and why. `held`: something before the last stays anyway."""
+def run_removals(shell: Shell, removals: list[Removal], incomplete: bool) -> list[str]:
+    """Remove everything, and continue after a failure. Return what is left, and why.
+
+    `incomplete`: something that is needed to find the rest must be kept anyway.
+    """
     failures: list[str] = []
-    for item in undo:
-        if (failures or held) and item.last:
-            failures.append(f"{item.what}: by it the rest is found")
+    for item in removals:
+        if (failures or incomplete) and item.last:
+            failures.append(f"{item.what}: needed to find the rest")
             continue
         try:
-            item.go(shell)
+            item.run(shell)
         except Exit as error:
             failures.append(f"{item.what}: {error.message}")
-    if not (shell.dry or failures or held):
+    if not (shell.dry or failures or incomplete):
         shutil.rmtree(setting_types.PROJECT / ".work", ignore_errors=True)
         locks.remove_leftovers()
     return failures
 
 
-# --- what is ours, kind by kind ---------------------------------------------------------------------------------------
+# --- what these tasks created -----------------------------------------------------------------------------------------
 
 
-def clusters(shell: Shell, settings: Settings) -> Iterator[Undo]:
-    """Those whose names begin with this folder's prefix, their entries in the kubeconfig, and then the network."""
+def find_clusters(shell: Shell, settings: Settings) -> Iterator[Removal]:
+    """The clusters with the prefix of these settings, their kubeconfig entries, and then the network."""
     if not shell.find("docker"):
         return
     if not shell.find("k3d"):
         nodes = shell.look("docker", "ps", "--all", "--filter", "label=app=k3d", "--format", '{{.Label "k3d.cluster"}}')
         for name in sorted({name for name in nodes.stdout.split() if is_ours(settings, name)}):
-            yield Undo(f"cluster {name}", nothing, "k3d, which deletes it, is not installed: inv tools --install")
+            yield Removal(f"cluster {name}", do_nothing,
+                          "k3d is needed to delete it, and not installed: inv tools --install")
         return
     try:
-        there = list_clusters(shell)
+        existing = list_clusters(shell)
     except Exit as error:
-        yield Undo("clusters", nothing, f"they cannot be seen ({error.message})")
+        yield Removal("clusters", do_nothing, f"cannot be listed ({error.message})")
         return
-    ours = {name for name in (*there, *contexts(shell, settings)) if is_ours(settings, name)}
+    ours = {name for name in (*existing, *list_contexts(shell, settings)) if is_ours(settings, name)}
+    kept = set()
     for number in sorted(int(name.removeprefix(settings.k3d_cluster_name_prefix)) for name in ours):
         cluster = Cluster(settings, number)
-        what = f"cluster {cluster.name}" if cluster.name in there else f"kubeconfig entry {cluster.context}"
-        yield Undo(what, partial(lifecycle.delete, cluster=cluster))
-    others = [found for name, found in there.items() if not is_ours(settings, name)]
+        if cluster.name in existing and has_other_ports(settings, number, existing[cluster.name]):
+            yield Removal(f"cluster {cluster.name}", do_nothing,
+                       f"its ports differ from these settings, so another copy may have created it. If it is "
+                       f"yours: inv k3d-cluster-delete --n {number}", foreign=True)
+            kept.add(cluster.name)
+            continue
+        what = f"cluster {cluster.name}" if cluster.name in existing else f"kubeconfig entry {cluster.context}"
+        yield Removal(what, partial(lifecycle.delete, cluster=cluster))
+    others = [found for name, found in existing.items() if not is_ours(settings, name) or name in kept]
     if network.is_managed(shell, settings) and not any(settings.k3d_network in found.networks for found in others):
-        yield Undo(f"Docker network {settings.k3d_network}", partial(network.remove, settings=settings))
+        yield Removal(f"Docker network {settings.k3d_network}", partial(network.remove, settings=settings))
+
+
+def has_other_ports(settings: Settings, number: int, found: K3dCluster) -> bool:
+    """Whether a cluster with one of our names has other ports. Perhaps a copy with the same prefix created it."""
+    published = {*found.ports.get("80/tcp", ()), *found.ports.get("443/tcp", ())}
+    return bool(published) and not published & {str(settings.port(number, scheme)) for scheme in ("http", "https")}
 
 
 def is_ours(settings: Settings, name: str) -> bool:
     return re.fullmatch(rf"{re.escape(settings.k3d_cluster_name_prefix)}(0|[1-9]\d*)", name) is not None
 
 
-def contexts(shell: Shell, settings: Settings) -> list[str]:
-    """The clusters that have an entry in a kubeconfig of ours."""
+def list_contexts(shell: Shell, settings: Settings) -> list[str]:
+    """The clusters with an entry in a kubeconfig of these settings."""
     folder = settings.k3d_kubeconfig_target_dir
     files = sorted(folder.iterdir()) if folder and folder.is_dir() else [settings.kubeconfig_file]
     return [name.removeprefix("k3d-") for file in files if file.is_file() for name in shell.look(
@@ -142,56 +171,69 @@ def contexts(shell: Shell, settings: Settings) -> list[str]:
         if name.startswith("k3d-")]
 
 
-def names(shell: Shell) -> Iterator[Undo]:
-    for way, method in dns.METHODS.items():
-        files = method.found(shell)
-        if files:
-            yield Undo(f"names: {way} ({', '.join(map(str, files))})", method.remove, why_left(*files))
+def find_names(shell: Shell, settings: Settings, all_copies: bool) -> Iterator[Removal]:
+    leaving = Leaving(settings, all_copies)
+    for name, method in dns.METHODS.items():
+        files = leaving.sort(method.list_domain_files(shell))
+        affected = method.list_files(shell) if files.is_last else files.changed
+        if affected:
+            yield Removal(f"names: {name} ({', '.join(map(str, affected))})", partial(method.remove, leaving=leaving),
+                          describe_edits(*affected))
+        for line in describe(files.kept):
+            yield Removal(f"names: {name}, {line}", do_nothing, foreign=True)
 
 
-def roots(shell: Shell, settings: Settings) -> Iterator[Undo]:
-    at_hand = load_known_roots(settings)
+def find_roots(shell: Shell, settings: Settings, all_copies: bool) -> Iterator[Removal]:
     for store, place in trust.list_places(shell, list(trust.KINDS)):
-        for entry in store.found(shell, place, at_hand):
-            remove = partial(trust.remove_from, store=store, place=place, entry=entry)
-            yield Undo(f"trust: {entry}" + ("" if place in entry else f" in {place}"), remove, why_left(Path(entry)))
+        own, foreign = trust.sort_entries(shell, settings, store, place)
+        entries = [*own, *(foreign if all_copies else [])]
+        kept = [entry for entry in entries if describe_edits(Path(entry))]
+        removed = [entry for entry in entries if entry not in kept]
+        if removed:
+            yield Removal(f"trust: {', '.join(trust.name_entry(place, entry) for entry in removed)}",
+                       partial(trust.remove_from, store=store, place=place, names=removed))
+        for entry in kept:
+            yield Removal(f"trust: {trust.name_entry(place, entry)}", do_nothing, describe_edits(Path(entry)))
+        for entry in [] if all_copies else foreign:
+            yield Removal(f"trust: {trust.describe_entry(shell, store, place, entry)}", do_nothing, foreign=True)
 
 
-def why_left(*files: Path) -> str:
+def describe_edits(*files: Path) -> str:
     changed = [file for file in files if system_files.state(file) == "changed"]
-    return "".join(f"somebody has changed {file} since. Look at it, remove it, and run this again:\n"
+    return "".join(f"{file} was changed after these tasks created it. Check it, remove it, then run this task again:\n"
                    + "".join(f"    | {line}\n" for line in file.read_text(errors="replace").splitlines()[:20])
                    for file in changed)
 
 
-def authority(settings: Settings) -> Iterator[Undo]:
+def find_authority(settings: Settings) -> Iterator[Removal]:
     for files in (RootFiles.of(settings, retiring=True), RootFiles.of(settings)):
         rest = [] if files.retiring else [files.unfinished]
-        ours = [file for file in (files.key, files.request, files.certificate, *rest) if file.exists()]
-        if ours and is_of_others(files):
-            yield Undo(", ".join(map(str, ours)), nothing,
-                       "these tasks make no such root, so it may be someone's: remove it yourself", last=True)
-        elif ours:
-            yield Undo(f"certificate authority, with its key: {', '.join(map(str, ours))}",
-                       partial(delete_authority, files=files, ours=ours), last=True)
+        existing = [file for file in (files.key, files.request, files.certificate, *rest) if file.exists()]
+        if existing and is_foreign(files):
+            yield Removal(", ".join(map(str, existing)), do_nothing,
+                       "not created by these tasks. Remove it yourself if nobody needs it", last=True)
+        elif existing:
+            yield Removal(f"certificate authority, with its key: {', '.join(map(str, existing))}",
+                       partial(delete_authority, files=files, existing=existing), last=True)
     for key in sorted(settings.cert_folder.glob("*-ca.key")):
         if key != RootFiles.of(settings).key:
-            yield Undo(str(key), nothing, "it is of another TLD than this folder's", last=True)
+            yield Removal(str(key), do_nothing,
+                          "the key of another TLD, which only the copy that uses it removes", foreign=True)
 
 
-def is_of_others(files: RootFiles) -> bool:
-    """Whether the root is made other than these tasks do it, or nothing tells that they did."""
+def is_foreign(files: RootFiles) -> bool:
+    """Whether the root differs from those that these tasks create, or nothing shows that they created it."""
     if not files.certificate.exists():
-        return not files.unfinished.is_dir()  # as a run leaves it that was broken off
+        return not files.unfinished.is_dir()  # left by an interrupted run
     try:
         return not has_our_form(read_certificate(files.certificate))
     except (OSError, ValueError):
         return True
 
 
-def delete_authority(shell: Shell, files: RootFiles, ours: list[Path]) -> None:
+def delete_authority(shell: Shell, files: RootFiles, existing: list[Path]) -> None:
     with shell.step("", "certificate authority") as this:
-        for file in ours:
+        for file in existing:
             shell.note(f"remove {file}")
             if not shell.dry:
                 shutil.rmtree(file) if file == files.unfinished else file.unlink()
@@ -200,14 +242,14 @@ def delete_authority(shell: Shell, files: RootFiles, ours: list[Path]) -> None:
         this.outcome = "removed"
 
 
-def own_folders(needed: bool) -> Iterator[Undo]:
-    """`needed`: there may be clusters left, which are found with the programs in .tools."""
+def find_folders(needed: bool) -> Iterator[Removal]:
+    """`needed`: clusters may be left, and the programs in .tools are needed to find them."""
     work, tools = setting_types.PROJECT / ".work", setting_types.PROJECT / ".tools"
     if work.exists():
-        yield Undo(str(work), partial(delete_folder, folder=work), last=True)
+        yield Removal(str(work), partial(delete_folder, folder=work), last=True)
     if tools.exists():
-        yield Undo(str(tools), partial(delete_folder, folder=tools),
-                   left="by its programs the clusters are found" if needed else "", last=True)
+        yield Removal(str(tools), partial(delete_folder, folder=tools),
+                   why_kept="its programs are needed to find the clusters" if needed else "", last=True)
 
 
 def delete_folder(shell: Shell, folder: Path) -> None:
@@ -218,5 +260,5 @@ def delete_folder(shell: Shell, folder: Path) -> None:
         this.outcome = "removed"
 
 
-def nothing(shell: Shell) -> None:
-    """For what is left as it is."""
+def do_nothing(shell: Shell) -> None:
+    """For what is kept."""

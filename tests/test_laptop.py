@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from laptop import Laptop, why_not
+from laptop import PROJECT, Laptop, why_not
 
 pytestmark = [pytest.mark.laptop, pytest.mark.skipif(bool(why_not()), reason=why_not())]
 
@@ -52,7 +52,7 @@ def test_one_command_makes_trust_and_names_work_and_another_undoes_it(laptop: La
     assert "127.0.0.1:5399" in laptop.run("ss -Hlnu sport = :5399") and "0.0.0.0:5399" not in laptop.run("ss -Hlnu")
 
     proved = laptop.inv("trust-verify")
-    assert proved.count("accepted; one for proof.example.com is refused") == 3, proved
+    assert proved.count("accepted; one for proof.example.com is rejected") == 3, proved
     assert "127.0.0.1" in laptop.inv("dns-verify")
 
     again = laptop.inv("cert trust dns")
@@ -72,9 +72,9 @@ from pathlib import Path
 sys.path.insert(0, ".")
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.hazmat.primitives.asymmetric import ec
-from tasks import settings
-from tasks.ca import RootFiles
-from tasks.trust import proof
+from tasks.ca import probe_leaves as proof
+from tasks.ca.root import RootFiles
+from tasks.core import settings
 made = []
 generate = ec.generate_private_key
 ec.generate_private_key = lambda curve: made.append(generate(curve)) or made[-1]
@@ -148,6 +148,46 @@ def test_a_changed_tld_takes_the_place_of_the_old_one(laptop: Laptop, before: di
         "a.cl0.k3d.test": "127.0.0.1", "b.cl0.k3d.internal": "", **OTHERS}
 
 
+def test_two_copies_work_beside_each_other_whichever_leaves_first(laptop: Laptop, before: dict[str, str]) -> None:
+    """With another base domain and another CERT_FOLDER. One leaves, the other one still resolves and is trusted."""
+    other = "/srv/other"
+    laptop.run(f"cp -a {PROJECT} {other} && printf 'TLD=test\\nCERT_FOLDER=~/other-certs\\n' > {other}/.env")
+
+    def inv(words: str) -> str:
+        said = laptop.run(f"cd {other} && {PROJECT}/.venv/bin/inv {words} 2>&1", user="dev")
+        assert "Traceback" not in said, said
+        return said
+
+    first, second = "a.cl0.k3d.internal", "a.cl0.k3d.test"
+    try:
+        for leaves_first in ("this", "other"):
+            laptop.inv("cert trust dns")
+            inv("cert trust dns")
+            assert names(laptop, first, second, *OTHERS) == {first: "127.0.0.1", second: "127.0.0.1", **OTHERS}
+            for run in (laptop.inv, inv):
+                run("dns-verify trust-verify")
+                assert "This needs root" not in run("cert trust dns")
+            leave, stay, gone, kept = ((laptop.inv, inv, first, second) if leaves_first == "this" else
+                                       (inv, laptop.inv, second, first))
+            said = leave("uninstall --yes")
+            assert "This is another copy's" in said and "To remove its names and roots too" in said
+            unique = f"{leaves_first}."
+            assert names(laptop, unique + gone, unique + kept, *OTHERS) == {
+                unique + gone: "", unique + kept: "127.0.0.1", **OTHERS}
+            stay("dns-verify trust-verify")
+            stay("uninstall --yes")
+            assert names(laptop, f"x.{first}", f"x.{second}") == {f"x.{first}": "", f"x.{second}": ""}
+
+        laptop.inv("cert trust dns")
+        inv("cert trust dns")
+        laptop.run(f"rm -r {other}")
+        said = laptop.inv("uninstall --yes")
+        assert f"k3d.test: the copy in {other}, which is gone" in said
+        laptop.inv("uninstall --yes --all-copies")
+    finally:
+        laptop.run(f"rm -rf {other} /home/dev/other-certs")
+
+
 def test_without_sudo_it_says_what_is_left_to_do_and_a_script_of_it_does_so(
     laptop: Laptop, before: dict[str, str]
 ) -> None:
@@ -168,7 +208,7 @@ def test_without_sudo_it_says_what_is_left_to_do_and_a_script_of_it_does_so(
 def test_a_file_that_somebody_has_changed_is_shown_and_stays(laptop: Laptop) -> None:
     before = laptop.files()
     laptop.inv("cert dns")
-    drop_in = "/etc/systemd/resolved.conf.d/dev-cluster-tasks.conf"
+    drop_in = "/etc/systemd/resolved.conf.d/dev-cluster-tasks-k3d.internal.conf"
     laptop.run(f"cp {drop_in} /root/as-it-was && echo 'Cache=no' >> {drop_in}")
     said = laptop.inv("uninstall --yes; echo \"ended with $?\"", check=False)
     assert "ended with 1" in said and f"somebody has changed {drop_in} since" in said and "| Cache=no" in said

@@ -17,7 +17,7 @@ from machine import become
 
 from tasks.core import system_files
 
-NOTHING = "There is nothing of these tasks on this machine.\n"
+NOTHING = "Nothing that these tasks created is on this machine.\n"
 LOOKS = ("docker network inspect", "docker version", "k3d cluster list", "uname", "pgrep", "systemctl is-active",
          "kubectl --kubeconfig {} config get-", "kubectl --kubeconfig {} config current-context")
 
@@ -127,7 +127,7 @@ def test_everything_of_ours_goes_in_order_and_nothing_of_others(machine: Machine
     machine.fill()
     done = machine.inv("--yes")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[:10] == ["This goes:", *machine.plan]
+    assert done.stdout.splitlines()[:10] == ["This will be removed:", *machine.plan]
     assert machine.changes == [
         "k3d cluster delete cl1", *machine.forget("cl1"), "k3d cluster delete cl3", *machine.forget("cl3"),
         *machine.forget("cl5"), "docker network rm dev-clusters", "nmcli general reload conf",
@@ -156,7 +156,7 @@ def test_a_rehearsal_shows_the_plan_and_the_commands_and_changes_nothing(machine
     dry = machine.project.inv("--dry", "uninstall")
     assert (dry.returncode, machine.changes, machine.files()) == (0, [], before)
     lines = dry.stdout.splitlines()
-    assert lines[:10] == ["This goes:", *machine.plan]
+    assert lines[:10] == ["This will be removed:", *machine.plan]
     printed = [line for line in lines[10:] if not line.startswith("#")]
     assert f"# remove {machine.certs}/internal-ca.key" in lines and f"# remove {machine.tools}" in lines
     machine.inv("--yes")
@@ -168,7 +168,7 @@ def test_without_a_terminal_to_ask_on_nothing_goes(machine: Machine) -> None:
     before = machine.files()
     done = machine.inv()
     assert (done.returncode, machine.changes, machine.files()) == (1, [], before)
-    assert done.stderr == "Nothing was changed. Without a terminal to ask on, say --yes.\n"
+    assert done.stderr == "Nothing was changed. Without a terminal, confirm with --yes.\n"
 
 
 @pytest.mark.process
@@ -186,7 +186,7 @@ def test_on_a_terminal_it_asks_and_only_yes_is_yes(machine: Machine, answer: str
     finally:
         os.close(ours)
         os.close(terminal)
-    assert "Go on? [y/N] " in done.stdout
+    assert "Continue? [y/N] " in done.stdout
     assert (done.returncode, done.stderr) == ((0, "") if goes else (1, "Nothing was changed.\n"))
     assert bool(machine.changes) == goes and (machine.files() == before) != goes
 
@@ -217,8 +217,8 @@ def test_where_the_engine_does_not_answer_clusters_and_the_tools_for_them_are_le
     machine.fakes.answer("^k3d cluster list", stderr="FATA[0000] Cannot connect to the Docker daemon\n", exit=1)
     done = machine.inv("--yes")
     assert done.returncode == 1
-    reason = "clusters: they cannot be seen (k3d cluster list failed: FATA[0000] Cannot connect to the Docker daemon)"
-    assert f"This stays:\n  {reason}\n" in done.stdout
+    reason = "clusters: cannot be listed (k3d cluster list failed: FATA[0000] Cannot connect to the Docker daemon)"
+    assert f"This will be kept:\n  {reason}\n" in done.stdout
     assert done.stderr.startswith(f"Left on this machine:\n  {reason}\n")
     assert not any(line.startswith(("k3d", "docker", "kubectl")) for line in machine.changes)
     assert not machine.anchor.exists() and not machine.names.exists() and machine.tools.exists()
@@ -231,7 +231,7 @@ def test_without_k3d_the_clusters_that_docker_runs_are_left_and_said(machine: Ma
     machine.fakes.answer("^docker ps --all --filter label=app=k3d", "cl3\ncl1\ncl1\ncl1-of-others\nx1\n")
     done = machine.inv("--yes", PATH=str(machine.fakes.bin))
     assert done.returncode == 1
-    why = "k3d, which deletes it, is not installed: inv tools --install"
+    why = "k3d is needed to delete it, and not installed: inv tools --install"
     assert done.stderr.splitlines()[:3] == ["Left on this machine:", f"  cluster cl1: {why}", f"  cluster cl3: {why}"]
     assert not machine.names.exists() and machine.tools.exists()
 
@@ -248,7 +248,7 @@ def test_past_what_fails_the_rest_goes_and_a_second_run_finishes(machine: Machin
     assert done.returncode == 1
     left = done.stderr.split("Left on this machine:\n")[1]
     assert left.startswith(f"  {what}") and "it failed this once" in left
-    assert f"{machine.certs}/internal-ca.crt: by it the rest is found" in left
+    assert f"{machine.certs}/internal-ca.crt: needed to find the rest" in left
     assert "k3d cluster delete cl3" in machine.changes and machine.work.exists()
     assert (machine.certs / "internal-ca.key").exists() and machine.tools.exists()
 
@@ -262,19 +262,91 @@ def test_files_that_somebody_has_changed_stay_and_are_shown(machine: Machine) ->
     machine.fill().names.write_text(machine.names.read_text() + "address=/mine/127.0.0.1\n")
     done = machine.inv("--yes")
     assert done.returncode == 1 and machine.names.exists() and not machine.anchor.exists()
-    assert f"somebody has changed {machine.names} since. Look at it, remove it" in done.stderr
+    assert f"{machine.names} was changed after these tasks created it. Check it, remove it" in done.stderr
     assert "    | address=/mine/127.0.0.1\n" in done.stderr
     assert not any(line.startswith("nmcli") for line in machine.changes)
 
 
-def test_a_root_of_another_tld_stays_and_is_named(machine: Machine) -> None:
+def test_the_key_of_another_tld_stays_and_is_named(machine: Machine) -> None:
+    """Another copy with the same CERT_FOLDER may need it."""
     machine.fill()
     (machine.certs / "test-ca.key").write_text("another key")
-    done = machine.inv("--yes")
-    reason = f"  {machine.certs}/test-ca.key: it is of another TLD than this folder's\n"
-    assert done.returncode == 1
-    assert f"This stays:\n{reason}" in done.stdout and done.stderr == f"Left on this machine:\n{reason}"
+    for more in ([], ["--all-copies"]):
+        done = machine.inv("--yes", *more)
+        assert done.returncode == 0, done.stderr
+        assert (f"This belongs to another copy, or was left behind by one, and will be kept:\n"
+                f"  {machine.certs}/test-ca.key: the key of "
+                "another TLD, which only the copy that uses it removes\n") in done.stdout
+        assert "--all-copies" not in done.stdout, "it would change nothing"
     assert [file.name for file in machine.certs.iterdir()] == ["test-ca.key"]
+
+
+# --- other copies of the folder ---------------------------------------------------------------------------------------
+
+
+def of_another_copy(machine: Machine, gone: bool = False) -> tuple[Path, Path]:
+    """Names and a root of a copy with another base domain and another CERT_FOLDER."""
+    other = machine.project.folder.with_name("another copy")
+    other.mkdir()
+    if not gone:
+        (other / "tasks.py").touch()
+    names = machine.names.with_name("dev-cluster-tasks-k3d.test.conf")
+    names.write_text(system_files.seal(f"# used by the copy in {other}\naddress=/k3d.test/127.0.0.1\n"))
+    ca.put(other / "certs", ca.authority("k3d.test").pem, b"the other key", tld="test")
+    root = ca.root_in(other / "certs" / "test-ca.crt")
+    anchor = machine.anchors / f"{root.label}.crt"
+    anchor.write_text(system_files.seal(f"# root of {root.files.certificate}\n{root.pem}"))
+    return names, anchor
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_names_and_roots_of_another_copy_stay_and_are_shown(machine: Machine, gone: bool) -> None:
+    names, anchor = of_another_copy(machine, gone)
+    before = machine.files()
+    machine.fill()
+    done = machine.inv("--yes")
+    assert done.returncode == 0, done.stderr
+    other = machine.project.folder.with_name("another copy")
+    assert (f"This belongs to another copy, or was left behind by one, and will be kept:\n"
+            f"  names: network-manager, k3d.test: the copy in {other}{', which no longer exists' if gone else ''}\n"
+            f"  trust: {anchor} (for k3d.test, from {other}/certs/test-ca.crt)\n"
+            "To remove the names and roots of other copies too: inv uninstall --all-copies\n") in done.stdout
+    assert machine.files() == before
+    again = machine.inv("--yes")
+    assert again.returncode == 0
+    assert again.stdout.startswith("Nothing that this copy of the tasks created is on this machine.\n")
+
+    machine.fakes.forget()
+    every = machine.inv("--yes", "--all-copies")
+    assert every.returncode == 0, every.stderr
+    assert not names.exists() and not anchor.exists() and (other / "certs" / "test-ca.key").exists()
+    assert machine.changes.count("update-ca-certificates --fresh") == 1
+    assert machine.inv("--yes").stdout == NOTHING
+
+
+def test_all_roots_go_with_one_update(machine: Machine) -> None:
+    _, anchor = of_another_copy(machine)
+    machine.fill()
+    done = machine.inv("--yes", "--all-copies")
+    assert done.returncode == 0, done.stderr
+    assert f"  trust: {machine.anchor}, {anchor}\n" in done.stdout
+    assert machine.changes.count("update-ca-certificates --fresh") == 1
+
+
+def test_a_cluster_with_our_name_and_other_ports_may_be_another_copys_and_stays(machine: Machine) -> None:
+    machine.fill()
+    clusters = [cluster(name, "bridge") for name in ("cl1", "cl3")]
+    for found, port in zip(clusters, ("21443", "13443"), strict=True):
+        found["nodes"].append({"name": f"k3d-{found['name']}-serverlb", "role": "loadbalancer",
+                               "portMappings": {"443/tcp": [{"HostIp": "127.0.0.1", "HostPort": port}]}})
+    machine.fakes.answer("^k3d cluster list", json.dumps(clusters))
+    done = machine.inv("--yes", "--all-copies")
+    assert done.returncode == 1 and f"{machine.tools}: its programs are needed to find the clusters" in done.stderr
+    assert ("  cluster cl1: its ports differ from these settings, so another copy may have created it. If it is "
+            "yours: inv k3d-cluster-delete --n 1\n") in done.stdout
+    changes = machine.changes
+    assert "k3d cluster delete cl3" in changes and "k3d cluster delete cl1" not in changes
+    assert not any(line.startswith("docker network rm") for line in changes), "cl1 is on it"
 
 
 def bare_key(certs: Path) -> None:
@@ -306,9 +378,10 @@ def test_a_root_that_these_tasks_did_not_make_stays_with_its_key_and_the_rest_go
     machine.fill()
     theirs(machine.certs)
     before = {file: file.is_file() and file.read_bytes() for file in machine.certs.iterdir()}
-    done = machine.inv("--yes")
+    done = machine.inv("--yes", "--all-copies")  # what these tasks had put into the store is of former days now
     assert done.returncode == 1
-    assert f"  {machine.certs}/internal-ca.key" in done.stderr and "these tasks make no such root" in done.stderr
+    assert f"  {machine.certs}/internal-ca.key" in done.stderr
+    assert "not created by these tasks. Remove it yourself" in done.stderr
     assert {file: file.is_file() and file.read_bytes() for file in machine.certs.iterdir()} == before
     assert not machine.names.exists() and not machine.anchor.exists()
 

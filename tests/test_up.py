@@ -65,7 +65,7 @@ def commands(world: World, *tools: str) -> list[str]:
 
 
 WITHOUT_A_RESOLVER = """
-No way was found to have this machine resolve the names below k3d.internal:
+No method resolves names below k3d.internal on this machine:
   brew-dnsmasq: for macOS: no other system reads /etc/resolver
   systemd-resolved: {}
   network-manager: """
@@ -83,7 +83,7 @@ def test_on_linux_it_ends_with_the_page_to_open_and_names_the_tasks_for_what_is_
         anchors.mkdir(parents=True)
     said = proved(world)
     assert "✓ root certificate: already exists" in said
-    refused = f"\nThe root is in {anchors} now, and a certificate of it is refused there all the same.\n"
+    refused = f"\nThe root was added to {anchors}, but a certificate that it signed is still rejected.\n"
     assert (refused in said) == store
     assert WITHOUT_A_RESOLVER.format("systemd-resolved does not run here") in said
     assert commands(world, "docker", "k3d") == ["k3d kubeconfig merge cl0"]
@@ -95,7 +95,7 @@ def test_on_macos_the_root_is_trusted_and_names_resolve_before_the_cluster_is_ma
     mac.fakes.answer("^k3d cluster create", exit=1)
     done = mac.inv("up")
     assert "✓ trust in /Library/Keychains/System.keychain: the root is trusted now " in done.stdout
-    assert "✓ this machine's resolver: finds names below k3d.internal, others as before " in done.stdout
+    assert "✓ this machine's resolver: resolves names below k3d.internal, other names as before " in done.stdout
     assert commands(mac, "security", "brew", "k3d") == [
         "security add-trusted-cert", "brew install dnsmasq", "brew services start dnsmasq",
         "brew services restart dnsmasq", "k3d cluster create cl0",

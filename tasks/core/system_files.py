@@ -1,7 +1,7 @@
-"""This machine: which system it is, and the files that these tasks write outside of their own folders.
+"""The files that these tasks write outside their own folders.
 
-Each such file begins with a line that says so and holds a hash of the rest. So they are found again without a list of
-them, and one that somebody has changed since is neither overwritten nor removed.
+Each begins with a marker line that contains a hash of the rest. So they are found again without a list, and a file that
+was edited since is neither overwritten nor removed.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ from tasks.core.well_known import MARKER
 from tasks.core.work_files import work_file
 
 ROOT = Path("/")
-"""Where the system's files begin; tests choose another folder."""
+"""The root of the file system; tests use another folder."""
 
 NOT_OURS = {
     "foreign": "exists but was not created by these tasks",
     "changed": "was changed after these tasks created it",
 }
-"""States of a file in which it is neither overwritten nor removed."""
+"""States in which a file is neither overwritten nor removed."""
 
 
 def seal(text: str) -> str:
-    """The text below a first line by which `state` knows it again."""
+    """The text, below a first line by which `state` recognizes it."""
     return f"{MARKER}, sha256 {short_hash(text)}\n{text}"
 
 
 def state(file: Path) -> str:
-    """`none`, `ours`, `changed` (ours, but somebody has changed it), or `foreign`."""
+    """`none`, `ours`, `changed` (ours, but edited since), or `foreign`."""
     try:
         first, _, rest = file.read_text(encoding="utf-8", errors="replace").partition("\n")
     except (FileNotFoundError, NotADirectoryError):
         return "none"
-    except OSError:  # a folder, or a file that only others may read
+    except OSError:  # a folder, or a file that only another user may read
         return "foreign"
     sealed = re.fullmatch(rf"{re.escape(MARKER)}, sha256 ([0-9a-f]+)", first)
     if not sealed:
@@ -46,7 +46,7 @@ def state(file: Path) -> str:
 
 
 def own_files(*files: Path) -> list[Path]:
-    """Those of the files that these tasks wrote, also where somebody has changed them since."""
+    """The files that these tasks wrote, even if they were edited since."""
     return [file for file in files if state(file) in ("ours", "changed")]
 
 
@@ -55,15 +55,15 @@ def holds(file: Path, text: str) -> bool:
 
 
 def refuse_foreign(*files: Path) -> None:
-    """Exit names the files of these that are not ours to write."""
-    others = [f"{file} {NOT_OURS[found]}." for file in files if (found := state(file)) in NOT_OURS]
-    if others:
-        it = "it" if len(others) == 1 else "them"
-        raise Exit("\n".join([*others, f"Check {it}, move {it} away, then run this task again."]))
+    """Exit with the files that these tasks may not overwrite, if there are any."""
+    foreign = [f"{file} {NOT_OURS[found]}." for file in files if (found := state(file)) in NOT_OURS]
+    if foreign:
+        it = "it" if len(foreign) == 1 else "them"
+        raise Exit("\n".join([*foreign, f"Check {it}, move {it} away, then run this task again."]))
 
 
 def stage(shell: Shell, file: Path, text: str) -> Path:
-    """Write the sealed text to .work/, from where root brings it to its place. Not under --dry."""
+    """Write the sealed text to .work/, from where root installs it. Not under --dry."""
     copy = work_file(f"host{file}")
     if not shell.stages_files:
         shell.note(f"write {copy}")
@@ -74,27 +74,21 @@ def stage(shell: Shell, file: Path, text: str) -> Path:
 
 
 def install(shell: Shell, file: Path, text: str, why: str) -> bool:
-    """Bring the text to this file as root; False when it is there already. Exit when the file is not ours."""
+    """Write the text to this file as root. False if the file already has it. Exit if the file is not ours."""
     refuse_foreign(file)
     if holds(file, text):
         return False
     if not file.parent.is_dir():
         shell.sudo("mkdir", "-p", "-m", "0755", str(file.parent), why=why)
-    # Not cp: sudo keeps a umask of 077, and then the next run could not read what is there.
+    # Not cp, because sudo keeps a umask of 077, and the next run could not read the file.
     shell.sudo("install", "-m", "0644", str(stage(shell, file, text)), str(file), why=why)
     return True
 
 
 def remove(shell: Shell, file: Path, why: str) -> bool:
-    """Remove a file of ours as root; False when there is none. Exit when somebody has changed it."""
+    """Remove our file as root. False if there is none. Exit if it was edited since."""
     if state(file) in ("none", "foreign"):
         return False
     refuse_foreign(file)
     shell.sudo("rm", str(file), why=why)
     return True
-
-
-def remove_if_empty(shell: Shell, file: Path) -> None:
-    """Remove the folder of a file that is gone, or under --dry would be; also where an earlier run has left it."""
-    if file.parent.is_dir() and [*file.parent.iterdir()] in ([], [file]):
-        shell.sudo("rmdir", str(file.parent), why="leave no empty folder")

@@ -1,4 +1,4 @@
-"""How this machine resolves the clusters' names. A module for each way, with the verbs of `Method`."""
+"""How this machine resolves the cluster names. One module for each method, with the functions of `Method`."""
 
 from __future__ import annotations
 
@@ -9,28 +9,36 @@ from invoke import Context, Exit, task
 
 from tasks.core import settings as configuration
 from tasks.core.invoke_patches import PlainTask
+from tasks.core.progress import say
 from tasks.core.settings import Settings
 from tasks.core.shell import Shell
 from tasks.core.sudo import PRINT_SUDO, with_sudo_plan
 from tasks.core.table import Row, show
 from tasks.dns import brew_dnsmasq, network_manager, systemd_resolved
+from tasks.dns.domain_files import DomainFile, Leaving, describe
 from tasks.dns.resolver import addresses, other_names, resolves
 
 
 class Method(Protocol):
-    """A way to have this machine resolve our domains, and only those."""
+    """How this machine can resolve the cluster domains, and only those."""
 
-    def unavailable(self, shell: Shell) -> str:
-        """Why it cannot be used here; empty when it can."""
+    def check_available(self, shell: Shell) -> str:
+        """Why it cannot be used here; empty if it can."""
 
     def install(self, shell: Shell, settings: Settings) -> None:
-        """Set it up for the owned domains, as far as it is not. Exit when that failed."""
+        """Set up what is missing for the owned domains. Exit if that fails."""
 
-    def found(self, shell: Shell) -> list[Path]:
-        """The files of ours that this way has on this machine, also changed ones."""
+    def list_domain_files(self, shell: Shell) -> list[DomainFile]:
+        """Its files for single domains, written by any copy of these tasks, even if they were edited later."""
 
-    def remove(self, shell: Shell) -> None:
-        """Undo it. Exit, before anything is done, when somebody has changed one of the files."""
+    def list_files(self, shell: Shell) -> list[Path]:
+        """Those, and the files that all domains share."""
+
+    def remove(self, shell: Shell, leaving: Leaving) -> None:
+        """Remove the domains of the copy that leaves, and with the last copy also what all domains share.
+
+        Exit before any change if one of the files was edited.
+        """
 
 
 METHODS: dict[str, Method] = {
@@ -40,15 +48,15 @@ METHODS: dict[str, Method] = {
 }
 
 WITHOUT_RESOLVER = """\
-Without any of these: public DNS leads every name below 127.0.0.1.nip.io to this machine, and nothing is installed.
-    Some routers filter such answers, and it needs the Internet. In .env: TLD=127.0.0.1.nip.io, then: inv up"""
+Alternative without installing anything: public DNS resolves every name below 127.0.0.1.nip.io to 127.0.0.1.
+    It needs the Internet, and some routers filter such answers. In .env: TLD=127.0.0.1.nip.io, then: inv up"""
 
 
 @task(klass=PlainTask, help=PRINT_SUDO)
 def dns(context: Context, print_sudo: bool = False) -> None:
     """Make this machine resolve the cluster names
 
-    In the first way that works here, or in that of DNS_METHOD.
+    With the first method that works here, or with DNS_METHOD.
     """
     shell, settings = open_shell(context)
     with_sudo_plan(shell, lambda shell: install(shell, settings), print_sudo)
@@ -58,21 +66,31 @@ def dns(context: Context, print_sudo: bool = False) -> None:
 def dns_verify(context: Context) -> None:
     """Test how this machine resolves the cluster names
 
-    And whether names of others are left alone.
+    And whether other names resolve as before.
     """
     shell, settings = open_shell(context)
     rows = verify(shell, settings)
-    show(rows, "asked", "name")
+    show(rows, "resolver", "name")
     red = [row for row in rows if row.state == "red"]
     if red:
-        raise Exit(f"{len(red)} of {len(rows)} answers are not as they should be. Mend that with: inv dns")
+        raise Exit(f"{len(red)} of {len(rows)} answers are wrong. To fix that: inv dns")
 
 
-@task(klass=PlainTask, help=PRINT_SUDO)
-def dns_remove(context: Context, print_sudo: bool = False) -> None:
-    """Remove the DNS configuration that inv dns created"""
-    shell, _ = open_shell(context)
-    with_sudo_plan(shell, remove, print_sudo)
+@task(klass=PlainTask, help={**PRINT_SUDO, "all-copies": "also the names that other copies of this folder use"})
+def dns_remove(context: Context, print_sudo: bool = False, all_copies: bool = False) -> None:
+    """Remove the DNS configuration that inv dns created
+
+    Names that other copies of this folder use are kept, and listed.
+    """
+    shell, settings = open_shell(context)
+    leaving = Leaving(settings, all_copies)
+    kept = [line for method in METHODS.values()
+            for line in describe(leaving.sort(method.list_domain_files(shell)).kept)]
+    with_sudo_plan(shell, lambda shell: remove(shell, leaving), print_sudo)
+    if kept and not print_sudo:
+        lines = "".join(f"  {line}\n" for line in dict.fromkeys(kept))
+        say(f"Kept, because other copies of this folder use them:\n{lines}"
+            "To remove them too: inv dns-remove --all-copies")
 
 
 def open_shell(context: Context) -> tuple[Shell, Settings]:
@@ -81,55 +99,80 @@ def open_shell(context: Context) -> tuple[Shell, Settings]:
 
 
 def install(shell: Shell, settings: Settings) -> None:
-    """Use the first way that is available and then proves to work; Exit says why each was passed over."""
-    ours = [name for name, method in METHODS.items() if method.found(shell)]
-    if not ours and not settings.dns_method and all(map(resolves, settings.proof_names)):
+    """Use the first method that is available and is then proved to work. Exit with the reason why each was skipped."""
+    own, foreign = find_methods_in_use(shell, settings)
+    if not is_covered(shell, settings) and not settings.dns_method and all(map(resolves, settings.proof_names)):
         with shell.step("", f"names below {', '.join(settings.owned_domains)}") as this:
-            this.skip("resolved already, and not by these tasks")
+            this.skip("already resolved, not by these tasks")
             return
     reasons = []
-    # First what is in use, so that a second run keeps it, also where an earlier one of the list has failed.
-    for name in [settings.dns_method] if settings.dns_method else dict.fromkeys([*ours, *METHODS]):
-        why = METHODS[name].unavailable(shell)
-        if not why:
-            for other in ours:
-                if other != name:  # before the proof, which it would pass for this one
-                    METHODS[other].remove(shell)
-            why = why_not(shell, settings, METHODS[name])
-        if not why:
+    # First what is in use: a second run keeps it, even if a method before it in the list failed in the first run.
+    for name in [settings.dns_method] if settings.dns_method else dict.fromkeys([*own, *foreign, *METHODS]):
+        reason = METHODS[name].check_available(shell)
+        if not reason:
+            for other in own:
+                if other != name:  # removed first, or the names would resolve even if the new method does not work
+                    METHODS[other].remove(shell, Leaving(settings))
+            reason = try_method(shell, settings, METHODS[name])
+        if not reason:
             return
-        reasons.append(f"{name}: {why}")
-    told = "\n".join(f"  {reason}" for reason in reasons)
-    raise Exit(f"No way was found to have this machine resolve the names below {', '.join(settings.owned_domains)}:\n"
-               f"{told}\n{WITHOUT_RESOLVER}")
+        reasons.append(f"{name}: {reason}")
+    lines = "\n".join(f"  {reason}" for reason in reasons)
+    raise Exit(f"No method resolves names below {', '.join(settings.owned_domains)} on this machine:\n"
+               f"{lines}\n{WITHOUT_RESOLVER}")
 
 
-def why_not(shell: Shell, settings: Settings, method: Method) -> str:
-    """Install and prove it; where that fails undo it, and tell why. Empty when it works."""
+def find_methods_in_use(shell: Shell, settings: Settings) -> tuple[list[str], list[str]]:
+    """Those with files that would be removed with this copy, and those with files of other copies."""
+    own, foreign = [], []
+    for name, method in METHODS.items():
+        files = Leaving(settings).sort(method.list_domain_files(shell))
+        if files.changed or (files.is_last and method.list_files(shell)):
+            own.append(name)
+        if files.kept:
+            foreign.append(name)
+    return own, foreign
+
+
+def list_other_copies(shell: Shell) -> set[Path]:
+    """The folders of other copies that have names on this machine and still exist."""
+    return {copy for method in METHODS.values()
+            for file in method.list_domain_files(shell) for copy in file.copies_in_use}
+
+
+def is_covered(shell: Shell, settings: Settings) -> bool:
+    """Whether one of our names resolves because of a file of these tasks, perhaps of another copy."""
+    served = {domain for method in METHODS.values()
+              for file in method.list_domain_files(shell) for domain in file.domains}
+    return any(f".{own}".endswith(f".{domain}") for own in settings.owned_domains for domain in served)
+
+
+def try_method(shell: Shell, settings: Settings, method: Method) -> str:
+    """Install it and prove that it works, else remove it again. Return why it failed; empty if it works."""
     before = other_names(shell, settings)
     try:
         method.install(shell, settings)
         with shell.step("", "this machine's resolver") as this:
-            shell.until("it to find our names", 15, lambda: all(map(resolves, settings.proof_names)), hint="")
-            # After a restart a resolver may need a moment to know its servers again.
-            shell.until(f"other names to be found as before: {', '.join(sorted(before))}", 15,
+            shell.until("it to resolve the cluster names", 15,
+                        lambda: all(map(resolves, settings.proof_names)), hint="")
+            # After a restart, a resolver may need a moment until it knows its servers again.
+            shell.until(f"other names to resolve as before: {', '.join(sorted(before))}", 15,
                         lambda: before <= other_names(shell, settings), hint="")
-            this.outcome = f"finds names below {', '.join(settings.owned_domains)}, others as before"
+            this.outcome = f"resolves names below {', '.join(settings.owned_domains)}, other names as before"
     except Exit as error:
         if shell.root_refused:
             raise
-        if method.found(shell):
-            method.remove(shell)
+        method.remove(shell, Leaving(settings))
         return str(error.message)
     return ""
 
 
-def remove(shell: Shell) -> None:
-    """Undo every way; go on past one that fails, and Exit with what failed at the end."""
+def remove(shell: Shell, leaving: Leaving) -> None:
+    """Remove the files of every method. Continue after a failure, and Exit with all failures at the end."""
     failures = []
     for method in METHODS.values():
         try:
-            method.remove(shell)
+            method.remove(shell, leaving)
         except Exit as error:
             failures.append(str(error.message))
     if failures:
@@ -137,7 +180,7 @@ def remove(shell: Shell) -> None:
 
 
 def verify(shell: Shell, settings: Settings) -> list[Row]:
-    """What the system's resolver says about our names and about others."""
+    """What the system's resolver answers for cluster names and for other names."""
     rows = []
     for name in settings.proof_names:
         got = ", ".join(sorted(addresses(name))) or "no answer"
@@ -146,12 +189,13 @@ def verify(shell: Shell, settings: Settings) -> list[Row]:
 
 
 def verify_others(shell: Shell, settings: Settings) -> list[Row]:
-    """Whether names that are not ours are left alone."""
+    """Whether other names do not resolve to 127.0.0.1."""
     rows = []
-    # Below 127.0.0.1.nip.io public DNS leads every name here, not only ours.
-    beside = [f"not-ours.{settings.tld}"] if any(method.found(shell) for method in METHODS.values()) else []
-    for name in ("example.com", *beside):
+    # Below 127.0.0.1.nip.io, public DNS resolves every name to 127.0.0.1.
+    siblings = [f"not-ours.{settings.tld}"] if any(method.list_files(shell) for method in METHODS.values()) else []
+    for name in ("example.com", *siblings):
         stolen = resolves(name)
         rows.append(Row("this machine", name, "red" if stolen else "green",
-                        "led to this machine, and it is not ours" if stolen else "left alone"))
+                        "resolves to 127.0.0.1, although it is not a cluster name" if stolen
+                        else "does not resolve to 127.0.0.1"))
     return rows

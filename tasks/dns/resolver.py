@@ -1,4 +1,4 @@
-"""Questions: to the resolver that all programs of this machine use, to a server directly, and from a container."""
+"""DNS queries: to the resolver that all programs on this machine use, directly to a server, and from a container."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tasks.core.shell import Shell
 
 
 def addresses(name: str) -> set[str]:
-    """The IPv4 addresses that the system's own resolver gives, as a browser gets them; none when it knows none."""
+    """The IPv4 addresses that the system's resolver returns, as for a browser; empty if there are none."""
     try:
         return {str(entry[4][0]) for entry in socket.getaddrinfo(name, None, socket.AF_INET)}
     except (OSError, UnicodeError):
@@ -17,14 +17,14 @@ def addresses(name: str) -> set[str]:
 
 
 def resolves(name: str) -> bool:
-    """Whether the system's own resolver leads this name to this machine, and nowhere else."""
+    """Whether this name resolves to 127.0.0.1, and to no other address, with the system's resolver."""
     return addresses(name) == {"127.0.0.1"}
 
 
 def ask(name: str, port: int, server: str = "127.0.0.1") -> bool:
-    """Whether the DNS server on that port leads this name to this machine.
+    """Whether this name resolves to 127.0.0.1 with the DNS server on that port.
 
-    Asked over TCP, which is refused at once where there is no server.
+    Over TCP, because the connection is refused at once if there is no server.
     """
     import dns.exception
     import dns.message
@@ -39,17 +39,17 @@ def ask(name: str, port: int, server: str = "127.0.0.1") -> bool:
 
 
 def other_names(shell: Shell, settings: Settings) -> set[str]:
-    """The names that are not ours and are found, by this machine and by a container: compared before and after.
+    """Which other names resolve, on this machine and in a container. Compared before and after a change.
 
-    A name on the Internet, and one beside our base domain. A container is asked only where the image for it is there.
+    One is on the Internet, the other is next to the base domain. A container is used only if its image is present.
     """
     names = ("example.com", f"not-ours.{settings.tld}")
     found = {f"{name} on this machine" for name in names if addresses(name)}
     if not shell.dry and shell.look("docker", "image", "inspect", settings.image_curl).ok:
         for name in names:
-            asked = shell.look("docker", "run", "--rm", "--entrypoint", "curl", settings.image_curl, "--silent",
-                               "--output", "/dev/null", "--noproxy", "*", "--max-time", "5",
-                               "--write-out", "%{time_namelookup}", f"http://{name}/")
-            if asked.stdout.strip("0. \n"):  # no time where no address was found
+            answer = shell.look("docker", "run", "--rm", "--entrypoint", "curl", settings.image_curl, "--silent",
+                                "--output", "/dev/null", "--noproxy", "*", "--max-time", "5",
+                                "--write-out", "%{time_namelookup}", f"http://{name}/")
+            if answer.stdout.strip("0. \n"):  # 0.000000 if no address was found
                 found.add(f"{name} in a container")
     return found

@@ -5,19 +5,21 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import datetime, timezone
+from pathlib import Path
 
-from tasks import trust
+from tasks import dns, trust
 from tasks.ca.load import load_known_roots
 from tasks.ca.probe_leaves import issue_probe_leaves
 from tasks.ca.root import ROOT_EXPIRES_SOON
 from tasks.ca.weaknesses import find_loose_permissions, find_weaknesses
 from tasks.core.ca_bundle import read_ca_bundle
 from tasks.core.problems import Problem
+from tasks.core.settings import Settings
 from tasks.core.well_known import MANAGER
 from tasks.doctor.check import ERROR, WARNING, Checks, Machine
 from tasks.doctor.fixes import RESTRICT_KEY, TRUST
 from tasks.rotation import overlap
-from tasks.trust import public_roots
+from tasks.trust import entries, public_roots
 
 CHECKS = Checks()
 
@@ -86,7 +88,7 @@ def trusted(machine: Machine) -> Iterator[str]:
     with issue_probe_leaves(root, settings) as leaves:
         for store, place in trust.list_places(shell, trust.chosen_kinds(settings)):
             if not store.accepts(shell, place, leaves.permitted):
-                hint = store.missing(shell, root.files.certificate)
+                hint = store.check_tools(shell, root.files.certificate)
                 yield f"{place} rejects a certificate issued by the root. {hint}".strip()
 
 
@@ -102,16 +104,45 @@ def too_much(machine: Machine) -> Iterator[str]:
                 yield f"{place} accepts {leaves.outside.name}"
 
 
-@check("trust-left", WARNING, "The root was replaced or deleted, and is still trusted.", "inv untrust trust")
+@check("trust-left", WARNING, "The root was replaced or deleted, and is still trusted.", "inv untrust --all-copies "
+       "trust; if there are other copies of this folder, they get theirs back with: inv trust")
 def left_behind(machine: Machine) -> Iterator[str]:
-    """No store has a root of these tasks whose files are gone"""
-    shell, at_hand = machine.shell, load_known_roots(machine.settings)
+    """No trust store has a root of this folder whose files are gone"""
+    shell, settings, at_hand = machine.shell, machine.settings, load_known_roots(machine.settings)
     known = {root.label for root in at_hand}
+    texts: dict[str, list[str]] = {}
+    places: dict[str, list[str]] = {}
     for store, place in trust.list_places(shell, list(trust.KINDS)):
-        for entry in store.found(shell, place, at_hand):
+        for entry in store.list_entries(shell, place, at_hand):
             label = re.search(rf"{MANAGER}-[0-9a-f]{{12}}", entry)
             if label and label[0] not in known:
-                yield f"{entry}" + ("" if place in entry else f" in {place}")
+                texts.setdefault(label[0], []).append(store.read_certificate(shell, place, entry))
+                places.setdefault(label[0], []).append(trust.name_entry(place, entry))
+    several = bool(dns.list_other_copies(shell))
+    for name, found in places.items():
+        if not is_of_another_copy(settings, texts[name], several):
+            yield from found
+
+
+def is_of_another_copy(settings: Settings, texts: list[str], several: bool) -> bool:
+    """Whether a root without files here is another copy's, by what the entries of the stores say about it.
+
+    The system's store says where it came from, and a folder that is there is another copy's to look after. The others
+    hold the certificate alone, so one for the same domains may be another copy's where there is one (`several`).
+    """
+    origin = next((file for file in map(entries.find_origin, texts) if file), None)
+    if origin:
+        return origin.parent != settings.cert_folder and (several or is_there(origin.parent))
+    domains = {domain for text in texts for domain in entries.find_domains(text)}
+    return bool(domains) and (several or domains.isdisjoint(settings.owned_domains))
+
+
+def is_there(folder: Path) -> bool:
+    """What another user hides counts as there."""
+    try:
+        return folder.is_dir()
+    except PermissionError:
+        return True
 
 
 @check("ca-elsewhere", WARNING, "CERT_FOLDER is in a folder that is synchronized or shared.",

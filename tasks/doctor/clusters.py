@@ -77,13 +77,16 @@ def browsers_open_https(view: ClusterView) -> Iterator[Problem]:
         yield wrong
 
 
-@check("ports-taken", ERROR, "Another program has started to listen there.",
+@check("ports-taken", ERROR, "Another program, or the cluster of another copy, has started to listen there.",
        "Stop that program, or change the K3D_PORT_ settings and recreate the cluster.", needs=["ports-settings"])
 def taken(view: ClusterView) -> Iterator[str]:
     """The ports of a stopped cluster are free"""
     if view.k3d_cluster.state == "stopped":
-        for port in ports.taken_ports(view.shell, view.cluster, sorted(view.k3d_cluster.addresses)):
-            yield str(port)
+        addresses = sorted(view.k3d_cluster.addresses)
+        taken = ports.taken_ports(view.shell, view.cluster, addresses)
+        yield from map(str, taken)
+        if any(port.cluster for port in taken):
+            yield ports.describe_free_range(view.shell, view.settings, addresses)
 
 
 @check("ports-lan", WARNING, "The cluster was created by the original Taskfile, or with K3D_BIND_ADDRESS=0.0.0.0.",

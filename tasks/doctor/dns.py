@@ -35,7 +35,10 @@ def is_public(machine: Machine) -> bool:
 @check("names-served", ERROR, "Its configuration was changed, its port is in use, or systemd does not start it.", NAMES)
 def served(machine: Machine) -> Iterator[str]:
     """The dnsmasq that these tasks run for systemd-resolved answers, if there is one"""
-    if systemd_resolved.unit() in systemd_resolved.found(machine.shell):
+    domains = {domain for file in systemd_resolved.find_names() for domain in file.domains}
+    # It may be there only for another copy of this folder.
+    used_here = not domains or {*machine.settings.owned_domains} & domains
+    if used_here and systemd_resolved.unit() in systemd_resolved.list_files(machine.shell):
         port = systemd_resolved.choose_port(machine.shell)
         if not all(ask(name, port) for name in machine.settings.proof_names):
             yield f"nothing answers for {machine.settings.proof_names[0]} on 127.0.0.1, port {port}"

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 
 from invoke import Exit
 
-from tasks.core.settings import Cluster
+from tasks.core.progress import say
+from tasks.core.settings import Cluster, Settings
 from tasks.core.shell import Shell
+from tasks.core.well_known import MANAGER
+from tasks.engine.clusters import K3dCluster, list_clusters
+
+EPHEMERAL = 32768
+"""From here on Linux assigns ports itself (net.ipv4.ip_local_port_range), so one may be in use at any time."""
 
 
 @dataclass(frozen=True)
@@ -21,27 +27,55 @@ class TakenPort:
     port: int
     holder: str = ""
     """` by <program or container>`; empty if the system does not report it."""
+    cluster: str = ""
+    """The k3d cluster whose load balancer uses it; empty if something else does."""
+    whose: str = ""
+    """What is known about that cluster."""
 
     def __str__(self) -> str:
+        if self.cluster:
+            return f"{self.address}:{self.port} is taken by cluster {self.cluster} ({self.whose})"
         return f"{self.address}:{self.port} is taken{self.holder}"
 
 
 def check_free_ports(shell: Shell, cluster: Cluster, addresses: Iterable[str], there: bool = False) -> None:
     """For a cluster that will be created, or that exists (`there`) and will be started.
 
-    Exit names each port that is in use, and what uses it if the system reports that.
+    Exit names each port that is in use, what uses it if the system reports that, and a free range of ports if another
+    cluster uses it.
     """
+    addresses = [*addresses]
     taken = taken_ports(shell, cluster, addresses)
-    if taken:
-        lines = "\n".join(f"  {port}" for port in taken)
+    if not taken:
+        if not there:
+            warn_about_stopped_clusters(shell, cluster, addresses)
+        return
+    lines = "\n".join(f"  {port}" for port in taken)
+    of_clusters = list(dict.fromkeys(port.cluster for port in taken if port.cluster))
+    if not of_clusters:
         what, otherwise = (("started", "then run the task again.") if there else
                            ("created", "or change K3D_PORT_START or another K3D_PORT_ key in .env."))
         raise Exit(f"{cluster.name} cannot be {what}:\n{lines}\nStop what uses the port, {otherwise}")
+    stop = " and ".join(f"k3d cluster stop {name}" for name in of_clusters)
+    again = f" and recreate it: inv k3d-cluster-delete --n {cluster.number} k3d-cluster-setup --n {cluster.number}"
+    raise Exit(f"{cluster.name} cannot be {'started' if there else 'created'}:\n{lines}\n"
+               f"{describe_free_range(shell, cluster.settings, addresses)}\n"
+               f"Set that in .env{again if there else ''}. Or stop the other cluster: {stop}")
+
+
+def warn_about_stopped_clusters(shell: Shell, cluster: Cluster, addresses: list[str]) -> None:
+    """Their ports are free now, but not once those clusters are started."""
+    wanted = {str(cluster.http_port), str(cluster.https_port)}
+    names = [found.name for found in list_clusters_or_none(shell)
+             if found.name != cluster.name and wanted & {*published_ports(found)}]
+    if names:
+        say(f"{cluster.name}: cluster {' and '.join(names)} publishes the same ports and is stopped: only one of "
+            f"them can run at a time. {describe_free_range(shell, cluster.settings, addresses)}")
 
 
 def taken_ports(shell: Shell, cluster: Cluster, addresses: Iterable[str]) -> list[TakenPort]:
     """The ports of this cluster that something else uses on one of these addresses."""
-    return [TakenPort(address, port, holder(shell, port))
+    return [identify(shell, cluster.settings, address, port)
             for port in (cluster.http_port, cluster.https_port)
             for address in addresses
             if not address.startswith("<") and is_taken(address, port)]
@@ -60,13 +94,87 @@ def is_taken(address: str, port: int) -> bool:
         return client.connect_ex(("127.0.0.1" if address == "0.0.0.0" else address, port)) == 0
 
 
+def identify(shell: Shell, settings: Settings, address: str, port: int) -> TakenPort:
+    for _, cluster, network in containers(shell, port):
+        if cluster:
+            return TakenPort(address, port, cluster=cluster, whose=describe_cluster(shell, settings, cluster, network))
+    return TakenPort(address, port, holder(shell, port))
+
+
+def containers(shell: Shell, port: int) -> list[tuple[str, str, str]]:
+    """The containers that publish it: name, and for a k3d node also its cluster and network."""
+    listed = shell.look("docker", "ps", "--filter", f"publish={port}", "--format",
+                      '{{.Names}}\t{{.Label "k3d.cluster"}}\t{{.Label "k3d.cluster.network"}}').stdout
+    found = []
+    for line in listed.splitlines():
+        name, cluster, network = [*line.split("\t"), "", ""][:3]
+        if name.strip():
+            found.append((name.strip(), cluster.strip(), network.strip()))
+    return found
+
+
 def holder(shell: Shell, port: int) -> str:
     """` by <program>`, if docker, lsof or ss reports it; otherwise empty."""
-    containers = shell.look("docker", "ps", "--filter", f"publish={port}", "--format", "{{.Names}}").stdout.split()
-    if containers:
-        return f" by the container {', '.join(containers)}"
+    names = [name for name, *_ in containers(shell, port)]
+    if names:
+        return f" by the container {', '.join(names)}"
     listening = shell.look("lsof", "-nP", f"-iTCP:{port}", "-sTCP:LISTEN", "-Fpc").stdout.splitlines()
     if len(listening) >= 2:
         return f" by {listening[1][1:]}, process {listening[0][1:]}"
     sockets = shell.look("ss", "-Hltnp", f"sport = :{port}").stdout
     return f" by {sockets.split('users:')[1].split()[0]}" if "users:" in sockets else ""
+
+
+def describe_cluster(shell: Shell, settings: Settings, name: str, network: str) -> str:
+    """What is known about a k3d cluster: whether these settings name it, and whether these tasks made its network."""
+    if any(name == settings.cluster(number).name for number in settings.numbers):
+        return "named by these settings, but created with other K3D_PORT_ settings or by another copy of these tasks"
+    label = shell.look("docker", "network", "inspect", network, "--format",
+                       '{{index .Labels "app.kubernetes.io/managed-by"}}') if network else None
+    if label and label.ok and label.stdout.strip() == MANAGER:
+        return "created by another copy of these tasks"
+    return "created by another copy of these tasks, or by k3d itself"
+
+
+def describe_free_range(shell: Shell, settings: Settings, addresses: Iterable[str]) -> str:
+    """A range whose ports are all free, also those of stopped clusters; or a sentence that there is none."""
+    published = {int(port) for found in list_clusters_or_none(shell) for port in published_ports(found)}
+    here = [address for address in addresses if not address.startswith("<")]
+    for start in possible_starts(settings):
+        size = len(settings.numbers)
+        chosen = replace(settings, k3d_port_start=start, k3d_port_end=start + size - 1)
+        ports = [chosen.port(number, scheme) for number in chosen.numbers for scheme in ("http", "https")]
+        if not published & {*ports} and not any(is_taken(address, port) for port in ports for address in here):
+            return f"Free range: K3D_PORT_START={start} K3D_PORT_END={start + size - 1}"
+    return ("No range of that size is free. Narrow K3D_PORT_START to K3D_PORT_END, or choose another "
+            "K3D_PORT_PREFIX_ or K3D_PORT_SUFFIX_.")
+
+
+def list_clusters_or_none(shell: Shell) -> list[K3dCluster]:
+    try:
+        return [*list_clusters(shell).values()]
+    except Exit:  # reported by whoever needs them
+        return []
+
+
+def published_ports(cluster: K3dCluster) -> Iterator[str]:
+    for ports in cluster.ports.values():
+        yield from (port for port in ports if port.isdecimal())
+
+
+def possible_starts(settings: Settings) -> list[int]:
+    """Values of K3D_PORT_START with valid ports: first those next to the present range, and below EPHEMERAL."""
+    size, valid = len(settings.numbers), []
+    for start in range(1, 6554):
+        chosen = replace(settings, k3d_port_start=start, k3d_port_end=start + size - 1)
+        ports = [chosen.port(number, scheme) for number in (0, size - 1) for scheme in ("http", "https")]
+        if min(ports) >= 1024 and max(ports) <= 65535 and not overlaps(chosen):
+            longer_or_shorter = len(str(start)) != len(str(settings.k3d_port_start))
+            valid.append((max(ports) >= EPHEMERAL, longer_or_shorter, (start - settings.k3d_port_start) % size != 0,
+                          start <= settings.k3d_port_start, start))
+    return [start for *_, start in sorted(valid)]
+
+
+def overlaps(settings: Settings) -> bool:
+    ports = [settings.port(number, scheme) for number in settings.numbers for scheme in ("http", "https")]
+    return len({*ports}) < len(ports)

@@ -1,8 +1,9 @@
-"""Trust stores of this machine: which exist, and the tasks. A module for each kind, with the verbs of `Store`."""
+"""Trust stores on this machine, and their tasks. One module for each kind, with the functions of `Store`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Protocol
 
@@ -13,39 +14,43 @@ from tasks.ca.probe_leaves import Leaf, ProbeLeaves, issue_probe_leaves
 from tasks.ca.root import RootCA, RootFiles
 from tasks.core import settings as configuration
 from tasks.core.invoke_patches import PlainTask
+from tasks.core.progress import say
 from tasks.core.settings import Settings
 from tasks.core.shell import Shell
 from tasks.core.sudo import PRINT_SUDO, with_sudo_plan
 from tasks.core.table import Row, show
-from tasks.trust import java, linux_system, macos_keychain, nss, windows
+from tasks.trust import entries, java, linux_system, macos_keychain, nss, windows
 
 
 class Store(Protocol):
-    """A kind of trust store. A `place` is one of that kind: a keychain, a folder, a database, a file."""
+    """A kind of trust store. A `place` is one store of that kind: a keychain, a folder, a database, a file."""
 
     ENFORCES_CONSTRAINTS: bool
-    """Whether those who read it refuse what is outside of a root's own name constraint."""
+    """Whether programs that use it enforce the name constraints of a root."""
 
-    def places(self, shell: Shell) -> list[str]:
-        """Those on this machine; none on a system that knows no such kind."""
+    def find_places(self, shell: Shell) -> list[str]:
+        """The stores of this kind on this machine; empty if the system has no such kind."""
 
-    def missing(self, shell: Shell, certificate: Path) -> str:
-        """What is missing here to write to it, and what to do instead; empty when all is there."""
+    def check_tools(self, shell: Shell, certificate: Path) -> str:
+        """Which program is missing to change it, and what to do; empty if nothing is missing."""
 
     def accepts(self, shell: Shell, place: str, leaf: Leaf) -> bool:
-        """Whether a program that reads this place accepts the leaf for its name: a look."""
+        """Whether a program that uses this place accepts the leaf for its name. Changes nothing."""
 
-    def install(self, shell: Shell, place: str, root: RootCA) -> None:
-        """Have it trust the root. Exit when that failed."""
+    def install(self, shell: Shell, place: str, roots: list[RootCA]) -> None:
+        """Add these roots with one update. Exit if that fails."""
 
-    def found(self, shell: Shell, place: str, roots: list[RootCA]) -> list[str]:
-        """The entries in it that these tasks made, for whichever root; `roots` are those that are at hand."""
+    def list_entries(self, shell: Shell, place: str, roots: list[RootCA]) -> list[str]:
+        """The entries that these tasks created, for any root. `roots`: those whose files are present."""
 
-    def entry(self, shell: Shell, place: str, root: RootCA) -> str:
-        """The one of those that holds this very root; empty when there is none."""
+    def find_entry(self, shell: Shell, place: str, root: RootCA) -> str:
+        """The entry with exactly this root; empty if there is none."""
 
-    def remove(self, shell: Shell, place: str, entry: str) -> None:
-        """Take one of those entries out. Exit when that failed."""
+    def read_certificate(self, shell: Shell, place: str, entry: str) -> str:
+        """The certificate of an entry in PEM, perhaps with more text; empty if the store cannot export it."""
+
+    def remove(self, shell: Shell, place: str, entries: list[str]) -> None:
+        """Remove those entries with one update. Exit if that fails."""
 
 
 KINDS: dict[str, tuple[Store, ...]] = {
@@ -56,14 +61,14 @@ KINDS: dict[str, tuple[Store, ...]] = {
 }
 
 
-STORES_HELP = {"stores": f"some of {','.join(KINDS)}; else TRUST_STORES"}
+STORES_HELP = {"stores": f"some of {','.join(KINDS)}; default: TRUST_STORES"}
 
 
 @task(klass=PlainTask, help={**STORES_HELP, **PRINT_SUDO})
 def trust(context: Context, stores: str = "", print_sudo: bool = False) -> None:
     """Install the root CA in this machine's trust stores
 
-    The system's, Firefox' and Chrome's, Java's, and that of Windows below WSL.
+    Those of the system, Firefox, Chrome and Java, and with WSL that of Windows.
     """
     shell, settings = open_shell(context)
     kinds = chosen_kinds(settings, stores)
@@ -84,19 +89,28 @@ def trust_verify(context: Context, stores: str = "") -> None:
         places = list_places(shell, chosen_kinds(settings, stores))
         rows = [verify(shell, store, place, root, leaves) for store, place in places]
     if not rows:
-        raise Exit("There is no such trust store on this machine.")
+        raise Exit("None of the selected trust stores exists on this machine.")
     show(rows, "store", "certificate for")
     red = [row for row in rows if row.state == "red"]
     if red:
-        raise Exit(f"{len(red)} of {len(rows)} trust stores are not as they should be. Mend that with: inv trust")
+        raise Exit(f"{len(red)} of {len(rows)} trust stores are wrong. To fix that: inv trust")
 
 
-@task(klass=PlainTask, help={**STORES_HELP, **PRINT_SUDO})
-def untrust(context: Context, stores: str = "", print_sudo: bool = False) -> None:
-    """Remove the root CA from this machine's trust stores"""
+@task(klass=PlainTask, help={
+    **STORES_HELP, **PRINT_SUDO, "all-copies": "also the roots of other copies of this folder, and former ones"})
+def untrust(context: Context, stores: str = "", print_sudo: bool = False, all_copies: bool = False) -> None:
+    """Remove the root CA from this machine's trust stores
+
+    The roots of other copies of this folder are kept, and listed.
+    """
     shell, settings = open_shell(context)
     kinds = chosen_kinds(settings, stores or ",".join(KINDS))
-    with_sudo_plan(shell, lambda shell: remove(shell, settings, kinds), print_sudo)
+    kept = [] if all_copies or print_sudo else [*describe_foreign_entries(shell, settings, kinds)]
+    with_sudo_plan(shell, lambda shell: remove(shell, settings, kinds, all_copies), print_sudo)
+    if kept:
+        lines = "".join(f"  {line}\n" for line in kept)
+        say(f"Kept, because they belong to other copies of this folder or are former roots of this one:\n{lines}"
+            "To remove them too: inv untrust --all-copies")
 
 
 def open_shell(context: Context) -> tuple[Shell, Settings]:
@@ -105,7 +119,7 @@ def open_shell(context: Context) -> tuple[Shell, Settings]:
 
 
 def chosen_kinds(settings: Settings, stores: str = "") -> list[str]:
-    """The kinds that the user named; Exit when there is no such one."""
+    """The kinds that the user selected. Exit if one does not exist."""
     kinds = [kind.strip() for kind in stores.split(",")] if stores else list(settings.trust_stores)
     unknown = [kind for kind in kinds if kind not in KINDS]
     if unknown:
@@ -116,65 +130,68 @@ def chosen_kinds(settings: Settings, stores: str = "") -> list[str]:
 def list_places(shell: Shell, kinds: list[str]) -> Iterator[tuple[Store, str]]:
     for kind in kinds:
         for store in KINDS[kind]:
-            for place in store.places(shell):
+            for place in store.find_places(shell):
                 yield store, place
 
 
 def install(shell: Shell, settings: Settings, kinds: list[str] | None = None) -> None:
-    """Have each store trust the root that does not do so yet; Exit at the end names those where that failed.
+    """Add the root to each store that does not trust it yet. Exit at the end with the stores for which that failed.
 
-    While the root is renewed, the one before it is trusted too.
+    During a renewal, the former root is added too.
     """
     certificate = RootFiles.of(settings).certificate
-    if shell.dry and not certificate.exists():  # a run would have made it by now
+    if shell.dry and not certificate.exists():  # a real run would have created it
         shell.note(f"trust {certificate} in: {', '.join(chosen_kinds(settings) if kinds is None else kinds)}")
         return
-    failures, two = [], load_retiring(settings) is not None
-    for root in load_roots_to_trust(settings):
-        with issue_probe_leaves(root, settings) as leaves:
-            for store, place in list_places(shell, chosen_kinds(settings) if kinds is None else kinds):
-                try:
-                    install_in(shell, store, place, root, leaves, by_entry=two)
-                except Exit as error:
-                    failures.append(str(error.message))
+    with ExitStack() as stack:
+        roots = [(root, stack.enter_context(issue_probe_leaves(root, settings)))
+                 for root in load_roots_to_trust(settings)]
+        by_entry, failures = load_retiring(settings) is not None, []
+        for store, place in list_places(shell, chosen_kinds(settings) if kinds is None else kinds):
+            try:
+                install_in(shell, store, place, roots, by_entry)
+            except Exit as error:
+                failures.append(str(error.message))
     if failures:
         raise Exit("\n\n".join(failures))
 
 
 def install_in(
-    shell: Shell, store: Store, place: str, root: RootCA, leaves: ProbeLeaves, by_entry: bool = False
+    shell: Shell, store: Store, place: str, roots: list[tuple[RootCA, ProbeLeaves]], by_entry: bool = False
 ) -> None:
-    """Have one store trust a root. `by_entry`: another root of the same key may be why the store accepts its leaf."""
-    which = ", the root before this one" if root.files.retiring else ""
-    with shell.step("", f"trust in {place}{which}") as this:
-        if store.accepts(shell, place, leaves.permitted) and (not by_entry or store.entry(shell, place, root)):
+    """Add the roots to one store. `by_entry`: check entries too, because a root with the same key may be trusted."""
+    with shell.step("", f"trust in {place}" + (", also the former root" if len(roots) > 1 else "")) as this:
+        missing = [(root, leaves) for root, leaves in roots if not (
+            store.accepts(shell, place, leaves.permitted) and (not by_entry or store.find_entry(shell, place, root)))]
+        if not missing:
             this.skip("already there")
             return
-        missing = store.missing(shell, root.files.certificate)
-        if missing:
-            this.warn(f"left out: {missing}")
+        problem = store.check_tools(shell, missing[0][0].files.certificate)
+        if problem:
+            this.warn(f"skipped: {problem}")
             return
-        store.install(shell, place, root)
-        if not shell.dry and not store.accepts(shell, place, leaves.permitted):
-            raise Exit(f"The root is in {place} now, and a certificate of it is refused there all the same.\n"
-                       f"Look at it with: inv trust-verify")
+        store.install(shell, place, [root for root, _ in missing])
+        if not shell.dry and not all(store.accepts(shell, place, leaves.permitted) for _, leaves in missing):
+            raise Exit(f"The root was added to {place}, but a certificate that it signed is still rejected.\n"
+                       f"To see what is accepted: inv trust-verify")
         this.outcome = "the root is trusted now"
 
 
 def verify(shell: Shell, store: Store, place: str, root: RootCA, leaves: ProbeLeaves) -> Row:
     if not store.accepts(shell, place, leaves.permitted):
-        why = store.missing(shell, root.files.certificate) or "a certificate of the root is refused"
-        return Row(place, leaves.permitted.name, "red", why)
+        reason = store.check_tools(shell, root.files.certificate) or "a certificate issued by the root is rejected"
+        return Row(place, leaves.permitted.name, "red", reason, code="root-not-trusted")
     if not store.accepts(shell, place, leaves.outside):
-        return Row(place, leaves.permitted.name, "green", f"accepted; one for {leaves.outside.name} is refused")
+        return Row(place, leaves.permitted.name, "green", f"accepted; one for {leaves.outside.name} is rejected")
     if store.ENFORCES_CONSTRAINTS:
-        return Row(place, leaves.outside.name, "red", "accepted, though the root may not sign for it")
+        return Row(place, leaves.outside.name, "red", "accepted, although the root may not sign for it",
+                   code="constraint-not-enforced")
     return Row(place, leaves.permitted.name, "green",
-               "accepted. Does not look at a root's name constraint, only at the clusters' intermediates'")
+               "accepted (this store ignores name constraints on roots; it enforces those on cluster intermediates)")
 
 
 def trust_rows(shell: Shell, settings: Settings, root: RootCA) -> list[Row]:
-    """For each store whether it trusts the root, for a table of other things."""
+    """Rows for a larger table: whether each store trusts the root."""
     with issue_probe_leaves(root, settings) as leaves:
         return [
             Row("this machine's trust store", place, "green", "trusted")
@@ -184,31 +201,63 @@ def trust_rows(shell: Shell, settings: Settings, root: RootCA) -> list[Row]:
         ]
 
 
-def remove(shell: Shell, settings: Settings, kinds: list[str]) -> None:
-    """Remove all that these tasks have put there, keep going past a failure, and Exit with those at the end."""
-    at_hand = load_known_roots(settings)
-    remove_entries(shell, ((store, place, entry) for store, place in list_places(shell, kinds)
-                           for entry in store.found(shell, place, at_hand)))
+def load_own_roots(settings: Settings) -> list[RootCA]:
+    """The root of this TLD in this CERT_FOLDER, and during a renewal the former one."""
+    own = {RootFiles.of(settings, retiring).certificate for retiring in (False, True)}
+    return [root for root in load_known_roots(settings) if root.files.certificate in own]
+
+
+def sort_entries(shell: Shell, settings: Settings, store: Store, place: str) -> tuple[list[str], list[str]]:
+    """The entries in a place that belong to this copy, and those of other copies or former roots."""
+    own = [entry for root in load_own_roots(settings) if (entry := store.find_entry(shell, place, root))]
+    found = store.list_entries(shell, place, load_known_roots(settings))
+    # An empty database that these tasks created does not belong to one copy.
+    own += [entry for entry in found if entry == nss.MADE]
+    return list(dict.fromkeys(own)), [entry for entry in found if entry not in own]
+
+
+def describe_foreign_entries(shell: Shell, settings: Settings, kinds: list[str]) -> Iterator[str]:
+    """One line for each entry of another copy or a former root."""
+    for store, place in list_places(shell, kinds):
+        for entry in sort_entries(shell, settings, store, place)[1]:
+            yield describe_entry(shell, store, place, entry)
+
+
+def describe_entry(shell: Shell, store: Store, place: str, entry: str) -> str:
+    description = entries.describe(store.read_certificate(shell, place, entry))
+    return name_entry(place, entry) + (f" ({description})" if description else "")
+
+
+def name_entry(place: str, entry: str) -> str:
+    return entry if place in entry else f"{entry} in {place}"
+
+
+def remove(shell: Shell, settings: Settings, kinds: list[str], all_copies: bool = False) -> None:
+    """Remove the roots of this copy, or of all. Continue after a failure, and Exit with all failures at the end."""
+    remove_entries(shell, ((store, place, [*own, *(others if all_copies else [])])
+                           for store, place in list_places(shell, kinds)
+                           for own, others in [sort_entries(shell, settings, store, place)]))
 
 
 def remove_root(shell: Shell, root: RootCA) -> None:
-    """Remove this very root from all stores, of whichever kind, as above."""
-    found = ((store, place, store.entry(shell, place, root)) for store, place in list_places(shell, list(KINDS)))
-    remove_entries(shell, ((store, place, entry) for store, place, entry in found if entry), "old root")
+    """Remove exactly this root from all stores of every kind, as above."""
+    remove_entries(shell, ((store, place, [entry] if (entry := store.find_entry(shell, place, root)) else [])
+                           for store, place in list_places(shell, list(KINDS))), "former root")
 
 
-def remove_entries(shell: Shell, entries: Iterable[tuple[Store, str, str]], what: str = "root") -> None:
+def remove_entries(shell: Shell, found: Iterable[tuple[Store, str, list[str]]], what: str = "root") -> None:
     failures = []
-    for store, place, entry in entries:
+    for store, place, names in found:
         try:
-            remove_from(shell, store, place, entry, what)
+            if names:
+                remove_from(shell, store, place, names, what)
         except Exit as error:
             failures.append(str(error.message))
     if failures:
         raise Exit("\n\n".join(failures))
 
 
-def remove_from(shell: Shell, store: Store, place: str, entry: str, what: str = "root") -> None:
-    with shell.step("", f"{what} in {place}") as this:
-        store.remove(shell, place, entry)
+def remove_from(shell: Shell, store: Store, place: str, names: list[str], what: str = "root") -> None:
+    with shell.step("", f"{what if len(names) == 1 else f'{len(names)} roots'} in {place}") as this:
+        store.remove(shell, place, names)
         this.outcome = "removed"

@@ -1,6 +1,6 @@
-"""Java's own stores: the file cacerts of each JDK.
+"""Java's stores: the file cacerts of each JDK.
 
-Where Linux' distributions generate cacerts from the system's store, theirs is left to that: see linux_system.py.
+Some Linux distributions generate cacerts from the system's store. Those files are not changed: see linux_system.py.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from invoke.runners import Result
 from tasks.ca.probe_leaves import Leaf
 from tasks.ca.root import RootCA
 from tasks.core import system_files
-from tasks.core.setting_types import SOURCE
+from tasks.core.setting_types import PROJECT
 from tasks.core.shell import Shell
 from tasks.core.well_known import MANAGER
 
@@ -37,30 +37,29 @@ GENERATED = (
 )
 
 PASSWORD = "changeit"
-"""Of every cacerts, unless somebody has changed it. It protects nothing: who may write the file may trust a root."""
+"""The default for every cacerts. It protects nothing: anyone who may write the file may add a root."""
 
-VERIFY = SOURCE / "templates" / "trust" / "Accepts.java"
+VERIFY = PROJECT / "templates" / "trust" / "Accepts.java"
 
-
-REFUSED = 3
-"""What that program ends with when Java refuses; anything else says that it did not run."""
+REJECTED = 3
+"""The exit code of that program if Java rejects the certificate. With any other code, it did not run."""
 
 ENFORCES_CONSTRAINTS = False
 
 
-def places(shell: Shell) -> list[str]:
-    """The file of each JDK, each real file once; not one that the system generates, as that follows the system's store.
+def find_places(shell: Shell) -> list[str]:
+    """The file of each JDK, each real file once, without those that the system generates from its own store.
 
-    A JDK elsewhere than below the system's root or the home folder is none of ours.
+    Only JDKs below the root of the file system or the home folder are considered.
     """
-    others = {(system_files.ROOT / file).resolve() for file in GENERATED}
-    files = [home / name for home in homes(shell) for name in CACERTS]
+    generated = {(system_files.ROOT / file).resolve() for file in GENERATED}
+    files = [home / name for home in find_homes(shell) for name in CACERTS]
     stores = {file.resolve(): str(file) for file in files if os.access(file, os.R_OK)}
-    return sorted(place for file, place in stores.items() if file not in others)
+    return sorted(place for file, place in stores.items() if file not in generated)
 
 
-def homes(shell: Shell) -> Iterator[Path]:
-    """The folders of JDKs, some of them twice."""
+def find_homes(shell: Shell) -> Iterator[Path]:
+    """The folders of JDKs; some appear twice."""
     java = shell.find("java")
     named = [Path(os.environ.get("JAVA_HOME") or "/nowhere"), *([Path(java).resolve().parent.parent] if java else [])]
     yield from (home for home in named if any(home.is_relative_to(above) for above in (system_files.ROOT, Path.home())))
@@ -69,54 +68,60 @@ def homes(shell: Shell) -> Iterator[Path]:
             yield from sorted(above.glob(pattern))
 
 
-def missing(shell: Shell, certificate: Path) -> str:
+def check_tools(shell: Shell, certificate: Path) -> str:
     return ""
 
 
 def accepts(shell: Shell, place: str, leaf: Leaf) -> bool:
-    """Whether the JDK of this store takes the leaf for a server of its name, with that store.
+    """Whether the JDK of this store accepts the leaf for a server of its name, with that store.
 
-    Java 11 and later compile the small program that asks. A JRE and Java 8 do not: there the store has to hold an
-    entry of ours that has signed the leaf.
+    Java 11 and later compile the small program that checks it. A JRE and Java 8 do not: then the store must contain
+    the root that signed the leaf, in an entry of ours.
     """
-    asked = shell.look(program(place, "java"), f"-Djavax.net.ssl.trustStore={place}",
-                       str(VERIFY), str(leaf.file), leaf.name)
-    return bool(asked.ok) or (asked.exited != REFUSED and holds_issuer(shell, place, leaf))
+    checked = shell.look(program(place, "java"), f"-Djavax.net.ssl.trustStore={place}",
+                         str(VERIFY), str(leaf.file), leaf.name)
+    return bool(checked.ok) or (checked.exited != REJECTED and holds_issuer(shell, place, leaf))
 
 
 def holds_issuer(shell: Shell, place: str, leaf: Leaf) -> bool:
     from cryptography import x509
     from cryptography.exceptions import InvalidSignature
 
-    certificate = x509.load_pem_x509_certificate(leaf.file.read_bytes())
-    for entry in found(shell, place, []):
-        text = keytool(shell, place, "-exportcert", "-rfc", "-alias", entry).stdout
+    signed = x509.load_pem_x509_certificate(leaf.file.read_bytes())
+    for entry in list_entries(shell, place, []):
+        text = read_certificate(shell, place, entry)
         with suppress(ValueError, TypeError, InvalidSignature):
-            certificate.verify_directly_issued_by(x509.load_pem_x509_certificate(text.encode()))
+            signed.verify_directly_issued_by(x509.load_pem_x509_certificate(text.encode()))
             return True
     return False
 
 
-def install(shell: Shell, place: str, root: RootCA) -> None:
-    change(shell, place, "-importcert", "-noprompt", "-alias", root.label, "-file", str(root.files.certificate),
-           why="trust the root in Java's store")
+def install(shell: Shell, place: str, roots: list[RootCA]) -> None:
+    for root in roots:
+        change(shell, place, "-importcert", "-noprompt", "-alias", root.label, "-file", str(root.files.certificate),
+               why="trust the root in Java's store")
 
 
-def found(shell: Shell, place: str, roots: list[RootCA]) -> list[str]:
+def list_entries(shell: Shell, place: str, roots: list[RootCA]) -> list[str]:
     listed = keytool(shell, place, "-list").stdout.splitlines()
     return [line.split(",")[0] for line in listed if line.startswith(f"{MANAGER}-")]
 
 
-def entry(shell: Shell, place: str, root: RootCA) -> str:
-    return root.label if root.label in found(shell, place, []) else ""
+def find_entry(shell: Shell, place: str, root: RootCA) -> str:
+    return root.label if root.label in list_entries(shell, place, []) else ""
 
 
-def remove(shell: Shell, place: str, entry: str) -> None:
-    change(shell, place, "-delete", "-alias", entry, why="take the root out of Java's store")
+def read_certificate(shell: Shell, place: str, entry: str) -> str:
+    return str(keytool(shell, place, "-exportcert", "-rfc", "-alias", entry).stdout)
+
+
+def remove(shell: Shell, place: str, entries: list[str]) -> None:
+    for entry in entries:
+        change(shell, place, "-delete", "-alias", entry, why="remove the root from Java's store")
 
 
 def change(shell: Shell, place: str, *words: str, why: str) -> None:
-    """As root only where the user may not write the file. Exit tells what to do about another password."""
+    """As root only if the user may not write the file. Exit with advice if the file has another password."""
     command = (program(place, "keytool"), *words, "-keystore", place, "-storepass", PASSWORD)
     try:
         if os.access(place, os.W_OK):
@@ -126,12 +131,12 @@ def change(shell: Shell, place: str, *words: str, why: str) -> None:
     except Exit as error:
         if "password was incorrect" not in str(error.message):
             raise
-        raise Exit(f"{error.message}\n{place} has another password than {PASSWORD}. Change it back with keytool "
-                   "-storepasswd, or leave java out of TRUST_STORES.") from None
+        raise Exit(f"{error.message}\nThe password of {place} is not {PASSWORD}. Change it back with keytool "
+                   "-storepasswd, or remove java from TRUST_STORES.") from None
 
 
 def keytool(shell: Shell, place: str, *words: str) -> Result:
-    """A look into a store."""
+    """A query that does not change the store."""
     return shell.look(program(place, "keytool"), *words, "-keystore", place, "-storepass", PASSWORD)
 
 

@@ -1,7 +1,7 @@
-"""The databases of NSS: Firefox's, one for each profile, and the one that Chrome and its relatives share on Linux.
+"""The databases of NSS: one for each Firefox profile, and one that Chromium browsers share on Linux.
 
-All of it belongs to the user: nothing here needs root. `-f /dev/null` goes with every command: without it certutil
-would ask the terminal for the primary password of a database that has one, and wait.
+They belong to the user, so nothing here needs root. Every command has `-f /dev/null`: without it, certutil would prompt
+for the primary password of a database that has one.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tasks.core.shell import Shell
 from tasks.core.well_known import MANAGER
 from tasks.core.work_files import write_file
 
-# Below the home folder. Chromium takes the second, since version 146, where there is no folder at the first.
+# Below the home folder. Since version 146, Chromium uses the second if the first does not exist.
 # https://source.chromium.org/chromium/chromium/src/+/main:crypto/nss_util_unittest.cc
 CHROMIUM = (
     ".pki/nssdb",
@@ -34,8 +34,7 @@ CHROMIUM = (
     ".var/app/*/data/pki/nssdb",
 )
 
-
-# Where profiles.ini lies, and the profiles: here, or on macOS in Profiles. The second since Firefox 147.
+# The folders of profiles.ini and of the profiles, which are in Profiles on macOS. The second since Firefox 147.
 FIREFOX = (
     ".mozilla/firefox",
     ".config/mozilla/firefox",
@@ -45,10 +44,9 @@ FIREFOX = (
     "Library/Application Support/Firefox",
 )
 
-
 DATABASES = (*CHROMIUM, *(f"{folder}/{profiles}" for folder in FIREFOX for profiles in ("*", "Profiles/*")))
 
-# A browser that has never run has no database yet.
+# A browser that was never started has no database yet.
 BROWSERS = ("google-chrome", "google-chrome-stable", "chromium", "chromium-browser", "brave-browser", "microsoft-edge",
             "vivaldi")
 
@@ -56,17 +54,17 @@ PACKAGES = {"apt-get": "libnss3-tools", "dnf": "nss-tools", "zypper": "mozilla-n
             "brew": "nss"}
 
 FILES = ("cert9.db", "key4.db", "pkcs11.txt")
-"""What a database consists of: certificates, keys, and the modules that NSS loads with it."""
+"""The files of a database: certificates, keys, and the modules that NSS loads with it."""
 
 MADE = f"made-by-{MANAGER}"
-"""The file in a folder that these tasks made, and the entry that stands for that folder."""
+"""A file in each folder that these tasks created, and the entry that stands for that folder."""
 
 ENFORCES_CONSTRAINTS = True
 
 
-def places(shell: Shell) -> list[str]:
-    """Each database once; and Chrome's, where a browser is to find one."""
-    folders = [folder for folder in candidates()
+def find_places(shell: Shell) -> list[str]:
+    """Each database once, and the one of Chrome if such a browser is installed."""
+    folders = [folder for folder in list_candidates()
                if any(os.access(folder / name, os.R_OK) and (folder / name).is_file() for name in (FILES[0], MADE))]
     first, second = (Path.home() / folder for folder in CHROMIUM[:2])
     if (first.is_dir() or not second.is_dir()) and any(map(shell.find, BROWSERS)) and not is_macos(shell):
@@ -74,40 +72,40 @@ def places(shell: Shell) -> list[str]:
     return [*{folder.resolve(): str(folder) for folder in folders}.values()]
 
 
-def candidates() -> Iterator[Path]:
+def list_candidates() -> Iterator[Path]:
     for pattern in DATABASES:
         yield from sorted(Path.home().glob(pattern))
     for folder in FIREFOX:
-        yield from profiles_elsewhere(Path.home() / folder / "profiles.ini")
+        yield from read_profile_paths(Path.home() / folder / "profiles.ini")
 
 
-def profiles_elsewhere(file: Path) -> Iterator[Path]:
-    """The profiles that the user has put into a folder of their own choice: http://kb.mozillazine.org/Profiles.ini_file"""
+def read_profile_paths(file: Path) -> Iterator[Path]:
+    """The profiles in a folder that the user chose: http://kb.mozillazine.org/Profiles.ini_file"""
     import configparser
 
-    listed = configparser.ConfigParser(interpolation=None, strict=False)
+    profiles = configparser.ConfigParser(interpolation=None, strict=False)
     try:
-        listed.read(file, encoding="utf-8")
+        profiles.read(file, encoding="utf-8")
     except (configparser.Error, OSError, UnicodeDecodeError):
         return
-    for section in listed.values():
+    for section in profiles.values():
         path = section.get("Path", "")
         if path.startswith("/") and "\0" not in path:
             yield Path(path)
 
 
-def missing(shell: Shell, certificate: Path) -> str:
+def check_tools(shell: Shell, certificate: Path) -> str:
     if shell.find("certutil"):
         return ""
     packages = [package for manager, package in PACKAGES.items() if shell.find(manager)] or [*PACKAGES.values()]
-    return f"certutil is not installed: it comes with the package {packages[0]}"
+    return f"certutil is not installed. It is in the package {packages[0]}"
 
 
 def accepts(shell: Shell, place: str, leaf: Leaf) -> bool:
-    """Whether NSS takes the leaf for a web server; its name is not compared.
+    """Whether NSS accepts the leaf for a web server. Its name is not compared.
 
-    certutil looks only at what lies in a database, so the leaf goes to a copy. That has no pkcs11.txt: a smart card's
-    module would ask for a PIN.
+    certutil checks only what is in a database, so the leaf is added to a copy. The copy has no pkcs11.txt, because the
+    module of a smart card would prompt for a PIN.
     """
     with tempfile.TemporaryDirectory() as folder:
         for name in FILES[:2]:
@@ -117,61 +115,76 @@ def accepts(shell: Shell, place: str, leaf: Leaf) -> bool:
                 and certutil(shell, folder, "-V", "-u", "V", "-n", leaf.name).ok)
 
 
-def install(shell: Shell, place: str, root: RootCA) -> None:
-    words = ("certutil", "-d", f"sql:{place}", "-A", "-t", "C,,", "-n", root.label, "-i", str(root.files.certificate))
-    if not complete(Path(place)):
-        make(shell, Path(place))
+def install(shell: Shell, place: str, roots: list[RootCA]) -> None:
+    words = [("certutil", "-d", f"sql:{place}", "-A", "-t", "C,,", "-n", root.label, "-i", str(root.files.certificate))
+             for root in roots]
+    if not is_complete(Path(place)):
+        create(shell, Path(place))
     elif "SEC_ERROR_BAD_PASSWORD" in certutil(shell, place, "-K").stderr and not shell.dry:
-        # Without the password certutil would leave the root there, not trusted.
-        raise Exit(f"{place} has a primary password, which only you can type. Run this yourself:\n"
-                   f"  {shlex.join(words)}")
-    shell.change(*words, "-f", "/dev/null")
+        # Without the password, certutil would add the root, but not trust it.
+        raise Exit(f"{place} has a primary password, which only you can enter. Run this yourself:\n"
+                   + "\n".join(f"  {shlex.join(command)}" for command in words))
+    for command in words:
+        shell.change(*command, "-f", "/dev/null")
 
 
-def complete(database: Path) -> bool:
-    """False where there is none, and where a run of these tasks was broken off while it made one."""
+def is_complete(database: Path) -> bool:
+    """False if there is none, or if a run of these tasks was interrupted while it created one."""
     files = FILES if (database / MADE).is_file() else FILES[:1]
     return all((database / name).is_file() for name in files)
 
 
-def make(shell: Shell, database: Path) -> None:
-    """An empty database as Chrome makes it. What is made gets a file that says so."""
+def create(shell: Shell, database: Path) -> None:
+    """An empty database, as Chrome creates it. Each folder that is created is marked with a file."""
     for folder in (database.parent, database):
         if folder == database or not folder.exists():
-            write_file(shell, folder / MADE, "`inv trust` made this; `inv untrust` removes it, unless others use it.\n")
+            write_file(shell, folder / MADE, "Created by `inv trust`. `inv untrust` removes it, if it is unused.\n")
     shell.change("certutil", "-d", f"sql:{database}", "-N", "--empty-password")
 
 
-def found(shell: Shell, place: str, roots: list[RootCA]) -> list[str]:
-    """Our labels; and the database itself, where these tasks made it and nothing else is in it."""
-    listed = certutil(shell, place, "-L").stdout.splitlines()
-    entries = [line for line in listed if line.strip()][2:]  # two are the heading
-    ours = [entry.split()[0] for entry in entries if entry.startswith(f"{MANAGER}-")]
-    return ours + ([MADE] if len(entries) == len(ours) and nobody_uses(shell, Path(place)) else [])
+def list_entries(shell: Shell, place: str, roots: list[RootCA]) -> list[str]:
+    """Our labels; if there are none, the database itself if these tasks created it and it is empty."""
+    ours, others = list_labels(shell, place)
+    return ours or ([MADE] if not others and is_unused(shell, Path(place)) else [])
 
 
-def nobody_uses(shell: Shell, database: Path) -> bool:
-    """Whether these tasks made it, and it holds no key, no module and no file of others."""
+def list_labels(shell: Shell, place: str) -> tuple[list[str], int]:
+    """Our labels in it, and the number of other entries."""
+    lines = [line for line in certutil(shell, place, "-L").stdout.splitlines() if line.strip()][2:]  # 2: the heading
+    ours = [line.split()[0] for line in lines if line.startswith(f"{MANAGER}-")]
+    return ours, len(lines) - len(ours)
+
+
+def is_unused(shell: Shell, database: Path) -> bool:
+    """Whether these tasks created it, and it contains no key, and no module or file that they did not create."""
     if not (database / MADE).is_file() or any(file.name not in (*FILES, MADE) for file in database.iterdir()):
         return False
     modules = (database / FILES[2]).read_text(errors="replace") if (database / FILES[2]).is_file() else ""
     return modules.count("library=") <= 1 and (
-        not complete(database) or "no keys found" in certutil(shell, str(database), "-K").stdout)
+        not is_complete(database) or "no keys found" in certutil(shell, str(database), "-K").stdout)
 
 
-def entry(shell: Shell, place: str, root: RootCA) -> str:
-    return root.label if root.label in found(shell, place, []) else ""
+def find_entry(shell: Shell, place: str, root: RootCA) -> str:
+    return root.label if root.label in list_entries(shell, place, []) else ""
 
 
-def remove(shell: Shell, place: str, entry: str) -> None:
-    if entry != MADE:
-        shell.change("certutil", "-d", f"sql:{place}", "-D", "-n", entry, "-f", "/dev/null")
-        return
-    above = Path(place).parent
-    whole = (above / MADE).is_file() and {file.name for file in above.iterdir()} == {MADE, Path(place).name}
-    shell.change("rm", "-r", str(above) if whole else place)
+def read_certificate(shell: Shell, place: str, entry: str) -> str:
+    return "" if entry == MADE else str(certutil(shell, place, "-L", "-a", "-n", entry).stdout)
+
+
+def remove(shell: Shell, place: str, entries: list[str]) -> None:
+    """With the last entry, remove the database too if these tasks created it."""
+    ours, others = list_labels(shell, place)
+    last = not others and {*ours} <= {*entries} and is_unused(shell, Path(place))
+    for entry in entries:
+        if entry != MADE:
+            shell.change("certutil", "-d", f"sql:{place}", "-D", "-n", entry, "-f", "/dev/null")
+    if last:
+        parent = Path(place).parent
+        is_empty = (parent / MADE).is_file() and {file.name for file in parent.iterdir()} == {MADE, Path(place).name}
+        shell.change("rm", "-r", str(parent) if is_empty else place)
 
 
 def certutil(shell: Shell, database: str, *words: str) -> Result:
-    """A look into a database."""
+    """A query that does not change the database."""
     return shell.look("certutil", "-d", f"sql:{database}", *words, "-f", "/dev/null")

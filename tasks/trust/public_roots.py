@@ -1,6 +1,6 @@
-"""The roots that everybody trusts, to tell them from a company's in one file.
+"""Public roots, to distinguish them from a company's roots in the same file.
 
-A distribution delivers them apart from those that are added to a machine; Python's certifi has those of Mozilla.
+A distribution installs them separately from roots that are added to a machine. Python's certifi contains Mozilla's.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def public_pems(shell: Shell) -> Iterator[bytes]:
     for package in ("certifi", "pip._vendor.certifi"):
         try:
             found = find_spec(package)
-        except ModuleNotFoundError:  # the package that it would lie in
+        except ModuleNotFoundError:  # the package that would contain it
             continue
         if found and found.origin:
             file = Path(found.origin).with_name("cacert.pem")

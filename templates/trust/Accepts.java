@@ -7,7 +7,7 @@ import java.util.List;
 import javax.net.ssl.TrustManagerFactory;
 import javax.net.ssl.X509TrustManager;
 
-/** Whether Java takes a certificate for a server of that name: java Accepts.java FILE NAME. Ends with 3 when it does not. */
+/** Whether Java accepts a certificate for a server of that name: java Accepts.java FILE NAME. Exit code 3 if not. */
 class Accepts {
     public static void main(String[] words) throws Exception {
         try (FileInputStream file = new FileInputStream(words[0])) {
@@ -19,8 +19,8 @@ class Accepts {
             if (!leaf.getSubjectAlternativeNames().contains(List.of(2, words[1]))) { // 2: a DNS name
                 throw new GeneralSecurityException("not for " + words[1] + ": " + leaf.getSubjectAlternativeNames());
             }
-        } catch (GeneralSecurityException | RuntimeException refusal) {
-            System.err.println(refusal.getMessage());
+        } catch (GeneralSecurityException | RuntimeException rejection) {
+            System.err.println(rejection.getMessage());
             System.exit(3);
         }
     }

@@ -1,4 +1,4 @@
-# Ends with 0 when this user's Windows builds a chain of trust for the certificate in the file.
+# Exit code 0 if Windows builds a trusted chain for the certificate in the file, for this user.
 # https://learn.microsoft.com/dotnet/api/system.security.cryptography.x509certificates.x509chain.build
 param([string]$File)
 $leaf = New-Object Security.Cryptography.X509Certificates.X509Certificate2 $File

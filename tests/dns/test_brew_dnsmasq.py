@@ -1,9 +1,8 @@
-"""This machine: names on a pretended Mac, given and taken away again, and the podman machine."""
+"""Names on a simulated Mac: installed, verified and removed again."""
 
 from __future__ import annotations
 
 import getpass
-import hashlib
 import os
 import re
 import shlex
@@ -13,7 +12,6 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-import ca
 import dns.message
 import dns.query
 import pytest
@@ -36,15 +34,30 @@ def mac(project: Project) -> Machine:
 # --- names on macOS ---------------------------------------------------------------------------------------------------
 
 DNSMASQ = seal("""\
-# These names lead to this machine; the rest is asked as before.
-address=/k3d.internal/127.0.0.1
-# Without this line, types other than A would be asked on the Internet.
-local=/k3d.internal/
-# Without these two, dnsmasq answers the whole local network.
+# For all cluster domains. Without these two lines, dnsmasq answers the whole local network.
 listen-address=127.0.0.1
 bind-interfaces
 """)
-RESOLVER = seal("nameserver 127.0.0.1\n")
+
+
+def names(mac: Machine) -> str:
+    """The file with the names of one domain."""
+    return seal(f"""\
+# used by the copy in {mac.project.folder}
+# This name and all names below it resolve to this machine. Other names resolve as before.
+address=/k3d.internal/127.0.0.1
+# Without this line, queries for types other than A would be sent to the Internet.
+local=/k3d.internal/
+""")
+
+
+def names_file(mac: Machine, domain: str = "k3d.internal") -> Path:
+    return mac.ours.with_name(f"dev-cluster-tasks-{domain}.conf")
+
+
+def resolver(mac: Machine) -> str:
+    return seal(f"# used by the copy in {mac.project.folder}\nnameserver 127.0.0.1\n")
+
 
 START, RESTART, STOP = (["brew", "services", verb, "dnsmasq"] for verb in ("start", "restart", "stop"))
 ASK = ["dscacheutil", "-q", "host", "-a", "name", "proof.cl0.k3d.internal"]
@@ -70,8 +83,8 @@ def test_dnsmasq_is_installed_started_configured_and_proved_and_a_second_run_cha
         ["brew", "install", "dnsmasq"], *sudo(START, RESTART, *write_resolver(mac, "k3d.internal"))]
     assert run.commands[-1] == ASK
     assert mac.main.read_text() == HOMEBREWS_OWN + include(mac)
-    assert mac.ours.read_text() == DNSMASQ
-    assert [(file.name, file.read_text()) for file in mac.resolvers.iterdir()] == [("k3d.internal", RESOLVER)]
+    assert (mac.ours.read_text(), names_file(mac).read_text()) == (DNSMASQ, names(mac))
+    assert [(file.name, file.read_text()) for file in mac.resolvers.iterdir()] == [("k3d.internal", resolver(mac))]
     for outcome in ("dnsmasq: installed and started", "dnsmasq's configuration: written, and dnsmasq restarted",
                     "resolver for k3d.internal: macOS resolves its names"):
         assert f"✓ {outcome} " in run.stdout
@@ -151,17 +164,17 @@ def test_without_a_subdomain_each_cluster_has_its_names_and_the_tld_stays_free(m
     run = mac.good("dnsmasq-brew-configure")
     assert run.changes == as_root(RESTART, *write_resolver(mac, "cl0.internal", "cl1.internal"))
     assert {file.name: file.read_text() for file in mac.resolvers.iterdir()} == {
-        "cl0.internal": RESOLVER, "cl1.internal": RESOLVER
+        "cl0.internal": resolver(mac), "cl1.internal": resolver(mac)
     }
-    assert re.findall("^(?:address|local)=.*", mac.ours.read_text(), re.MULTILINE) == [
-        "address=/cl0.internal/127.0.0.1", "local=/cl0.internal/",
-        "address=/cl1.internal/127.0.0.1", "local=/cl1.internal/",
-    ]
+    for domain in ("cl0.internal", "cl1.internal"):
+        assert re.findall("^(?:address|local)=.*", names_file(mac, domain).read_text(), re.MULTILINE) == [
+            f"address=/{domain}/127.0.0.1", f"local=/{domain}/"]
     removed = mac.good("dns-remove")
     told = removed.stdout.partition("\n\n")[0].splitlines()[1:]
     assert as_root(*([*map(str, words)] for words in (
         ["rm", mac.resolvers / "cl0.internal"], ["rm", mac.resolvers / "cl1.internal"], ["rmdir", mac.resolvers], STOP,
-    ))) == [shlex.split(line, comments=True) for line in told] == removed.changes[:-1]
+    ))) == [shlex.split(line, comments=True) for line in told] == [
+        words for words in removed.changes if words[0] == "sudo"]
     assert mac.tree() == before
 
 
@@ -178,10 +191,10 @@ def test_another_tld_takes_the_place_of_the_former_one(mac: Machine) -> None:
     mac.good("dnsmasq-brew-configure")
     mac.project.env(TLD="test")
     run = mac.good("dnsmasq-brew-configure")
-    assert run.changes == as_root(
-        RESTART, mac.put(mac.resolvers / "k3d.test"), ["rm", str(mac.resolvers / "k3d.internal")])
+    assert run.changes == [["rm", str(names_file(mac))], *as_root(
+        RESTART, mac.put(mac.resolvers / "k3d.test"), ["rm", str(mac.resolvers / "k3d.internal")])]
     assert [file.name for file in mac.resolvers.iterdir()] == ["k3d.test"]
-    assert "internal" not in mac.ours.read_text()
+    assert {*mac.ours.parent.iterdir()} == {mac.ours, names_file(mac, "k3d.test")}
 
 
 # --- the task dns, there and back -------------------------------------------------------------------------------------
@@ -199,14 +212,14 @@ def test_what_dns_does_dns_remove_undoes_and_dnsmasq_goes_on_for_others_only(
     run = mac.good("dns")
     assert run.changes == [
         ["brew", "install", "dnsmasq"], *as_root(START, RESTART, *write_resolver(mac, "k3d.internal"))]
-    assert "✓ this machine's resolver: finds names below k3d.internal, others as before " in run.stdout
+    assert "✓ this machine's resolver: resolves names below k3d.internal, other names as before " in run.stdout
     settled = mac.files()
     assert (mac.good("dns").changes, mac.files()) == ([], settled)
 
     removed = mac.good("dns-remove")
     assert removed.changes == [
-        *as_root(["rm", str(mac.resolvers / "k3d.internal")], ["rmdir", str(mac.resolvers)], verb),
-        ["rm", str(mac.ours)],
+        *as_root(["rm", str(mac.resolvers / "k3d.internal")], ["rmdir", str(mac.resolvers)]),
+        ["rm", str(names_file(mac))], *as_root(verb), ["rm", str(mac.ours)],
     ]
     assert mac.tree() == before
     assert mac.good("dns-remove").changes == []
@@ -220,9 +233,10 @@ def test_a_file_of_others_keeps_its_folder_and_dnsmasq(mac: Machine) -> None:
     before = mac.tree()
     mac.good("dns")
     removed = mac.good("dns-remove")
-    assert removed.changes == [*as_root(["rm", str(mac.resolvers / "k3d.internal")], RESTART), ["rm", str(mac.ours)]]
+    assert removed.changes == [*as_root(["rm", str(mac.resolvers / "k3d.internal")]), ["rm", str(names_file(mac))],
+                               *as_root(RESTART), ["rm", str(mac.ours)]]
     assert mac.tree() == before
-    assert "✓ dnsmasq of Homebrew: serves the rest as before " in removed.stdout
+    assert "✓ dnsmasq from Homebrew: still running, for other names " in removed.stdout
 
 
 COMMANDS = {
@@ -252,32 +266,33 @@ def test_where_macos_does_not_resolve_what_was_done_is_undone_and_the_reason_tol
     before = mac.tree()
     run = mac.inv("dns")
     assert (run.exit, mac.tree()) == (1, before)
-    assert "  brew-dnsmasq: macOS does not resolve proof.cl0.k3d.internal, though everything is in place." in run.stderr
-    assert "  systemd-resolved: systemd-resolved does not run here\n" in run.stderr
+    assert ("  brew-dnsmasq: macOS does not resolve proof.cl0.k3d.internal, although everything is configured."
+            in run.stderr)
+    assert "  systemd-resolved: systemd-resolved is not running\n" in run.stderr
 
 
 def test_names_that_are_found_already_are_left_to_whoever_leads_them_here(mac: Machine) -> None:
     run = mac.good("dns", INTERNET="proof.k3d.internal=127.0.0.1")
     assert run.changes == []
-    assert "✓ names below k3d.internal: resolved already, and not by these tasks " in run.stdout
+    assert "✓ names below k3d.internal: already resolved, not by these tasks " in run.stdout
 
 
 def test_the_chosen_method_alone_is_tried_also_where_names_are_found_already(mac: Machine) -> None:
     mac.project.env(DNS_METHOD="network-manager")
     run = mac.inv("dns")
     assert (run.exit, run.changes) == (1, [])
-    assert "  network-manager: NetworkManager does not run here\n" in run.stderr and "brew" not in run.stderr
+    assert "  network-manager: NetworkManager is not running\n" in run.stderr and "brew" not in run.stderr
     mac.project.env(DNS_METHOD="brew-dnsmasq")
     assert mac.good("dns", INTERNET="proof.k3d.internal=127.0.0.1").changes
 
 
 def test_the_printed_scripts_do_roots_part_and_bring_the_files_along(mac: Machine) -> None:
     mac.fakes.answer("^brew list", "dnsmasq 2.92\n")
-    resolver = mac.resolvers / "k3d.internal"
+    file = mac.resolvers / "k3d.internal"
     mkdir, install = write_resolver(mac, "k3d.internal")
     scripts = {
-        "dns": [START, RESTART, mkdir, [*install[:3], "/dev/stdin", str(resolver)]],
-        "dns-remove": [["rm", str(resolver)], ["rmdir", str(mac.resolvers)], STOP],
+        "dns": [START, RESTART, mkdir, [*install[:3], "/dev/stdin", str(file)]],
+        "dns-remove": [["rm", str(file)], ["rmdir", str(mac.resolvers)], STOP],
     }
     for task, commands in scripts.items():
         before = mac.tree()
@@ -288,9 +303,9 @@ def test_the_printed_scripts_do_roots_part_and_bring_the_files_along(mac: Machin
         path = mac.project.environment({"PATH": f"{mac.fakes.bin}:/usr/bin:/bin"})
         subprocess.run(["sh"], input=printed.stdout, text=True, check=True, env=path)
         assert mac.fakes.calls() == commands
-        assert (resolver.read_text() == RESOLVER) if task == "dns" else not mac.resolvers.exists()
-        assert mac.good(task).changes == [["sudo", *(RESTART if task == "dns" else STOP)],
-                                          *([] if task == "dns" else [["rm", str(mac.ours)]])]
+        assert (file.read_text() == resolver(mac)) if task == "dns" else not mac.resolvers.exists()
+        assert mac.good(task).changes == (as_root(RESTART) if task == "dns" else [
+            ["rm", str(names_file(mac))], *as_root(STOP), ["rm", str(mac.ours)]])
 
 
 # --- files of others --------------------------------------------------------------------------------------------------
@@ -313,10 +328,10 @@ def test_files_of_others_are_refused_before_they_are_changed(mac: Machine, task:
     assert mac.good("dns-remove").changes == [] and mac.files() == before
 
 
-@pytest.mark.parametrize("which", ["ours", "resolver"])
+@pytest.mark.parametrize("which", ["shared", "names", "resolver"])
 def test_a_file_that_somebody_has_changed_is_neither_overwritten_nor_removed(mac: Machine, which: str) -> None:
     mac.good("dns")
-    file = mac.ours if which == "ours" else mac.resolvers / "k3d.internal"
+    file = {"shared": mac.ours, "names": names_file(mac), "resolver": mac.resolvers / "k3d.internal"}[which]
     file.write_text(file.read_text() + "# changed\n")
     before = mac.files()
     for task in ("dns", "dnsmasq-brew-configure", "dns-remove"):
@@ -335,9 +350,9 @@ def test_what_the_original_wrote_for_the_whole_tld_is_removed(mac: Machine) -> N
         *as_root(["rm", str(mac.resolvers / "internal")]), ["rm", str(mac.ours.parent / "internal.conf")],
         *as_root(RESTART, mac.put(mac.resolvers / "k3d.internal")),
     ]
-    assert list(mac.ours.parent.iterdir()) == [mac.ours]
+    assert {*mac.ours.parent.iterdir()} == {mac.ours, names_file(mac)}
     assert list(mac.resolvers.iterdir()) == [mac.resolvers / "k3d.internal"]
-    assert "of the original Taskfile, which takes all of .internal\n" in run.stdout
+    assert "of the original Taskfile, which covers all of .internal\n" in run.stdout
 
 
 def test_a_file_for_the_tld_that_holds_more_is_someones_and_stays(mac: Machine) -> None:
@@ -387,10 +402,10 @@ def test_a_mac_that_ignores_the_resolver_ends_in_advice(mac: Machine) -> None:
     mac.fakes.answer("^dscacheutil", "")
     run = mac.inv("dnsmasq-brew-configure")
     assert run.exit == 1
-    assert (mac.resolvers / "k3d.internal").read_text() == RESOLVER
+    assert (mac.resolvers / "k3d.internal").read_text() == resolver(mac)
     assert run.commands.count(ASK) > 2, "asked again for a while, since macOS takes a moment"
     assert run.stderr.splitlines() == [
-        "macOS does not resolve proof.cl0.k3d.internal, though everything is in place. In this order:",
+        "macOS does not resolve proof.cl0.k3d.internal, although everything is configured. Check in this order:",
         "  1. sudo dscacheutil -flushcache; sudo killall -HUP mDNSResponder",
         "  2. scutil --dns: is there a resolver for k3d.internal? A VPN may have its own.",
         "  3. dig @127.0.0.1 proof.cl0.k3d.internal: does dnsmasq answer 127.0.0.1?",
@@ -408,7 +423,7 @@ def test_a_homebrew_that_says_nothing_is_told(mac: Machine) -> None:
     mac.fakes.answer("^brew --prefix", exit=1)
     run = mac.inv("dnsmasq-brew-configure")
     assert run.exit == 1 and not run.changes
-    assert run.stderr == "brew --prefix said nothing. Is Homebrew whole? Try: brew doctor\n"
+    assert run.stderr == "brew --prefix printed nothing. To check the Homebrew installation: brew doctor\n"
 
 
 @pytest.mark.parametrize("task", ["dnsmasq-brew", "dnsmasq-brew-install", "dnsmasq-brew-configure"])
@@ -417,11 +432,11 @@ def test_the_tasks_for_homebrew_say_so_where_it_is_not(project: Project, task: s
     (machine.fakes.bin / "brew").unlink()
     before = machine.files()
     for system, why in (("Darwin", "brew is not installed: https://brew.sh"),
-                        ("Linux", "for macOS: no other system reads /etc/resolver")):
+                        ("Linux", "only on macOS, because no other system reads /etc/resolver")):
         machine.fakes.answer("^uname", f"{system}\n")
         run = machine.inv(task)
         assert run.exit == 1 and run.commands == [["uname", "-s"]]
-        assert run.stderr == f"dnsmasq-brew: {why}.\nFor the way of this machine: inv dns\n"
+        assert run.stderr == f"dnsmasq-brew: {why}.\nFor a method that works on this machine: inv dns\n"
     assert machine.files() == before
 
 
@@ -484,113 +499,3 @@ def test_dnsmasq_answers_for_our_names_and_for_no_others(dnsmasq: int) -> None:
         assert ask("app.cl1.k3d.internal", kind) == ("NOERROR", []), "empty, and nobody else is asked"
     for other in ("host.docker.internal", "metadata.google.internal", "internal", "evilk3d.internal", "example.com"):
         assert ask(other, "A") == ("REFUSED", []), "there is nobody to ask, and no answer of its own"
-
-
-# --- the podman machine -----------------------------------------------------------------------------------------------
-
-ANCHOR = "/etc/pki/ca-trust/source/anchors/dev-clusters-additional-ca.crt"
-UPLOAD = "/tmp/dev-clusters-additional-ca.crt"
-
-
-@pytest.fixture
-def bundle(project: Project) -> Path:
-    """A company's CA, set in .env, in a file with a name that a shell would trip over."""
-    file = project.home / "it's $our company's CA.pem"
-    file.write_bytes(ca.authority(excluded=[]).pem)
-    project.env(ADDITIONAL_CA_BUNDLE_FILE=f'"{file}"')
-    project.fakes.add("podman")
-    return file
-
-
-def checksum(machine: str) -> list[str]:
-    return ["podman", "machine", "ssh", machine, "sha256sum", ANCHOR]
-
-
-def prepare(machine: str, bundle: Path) -> list[list[str]]:
-    """The user of a rootless machine may write to /tmp alone; with sudo both kinds of machine are the same."""
-    ssh = ["podman", "machine", "ssh", machine, "sudo"]
-    return [
-        ["podman", "machine", "cp", str(bundle), f"{machine}:{UPLOAD}"],
-        [*ssh, "install", "-o", "root", "-g", "root", "-m", "0644", UPLOAD, ANCHOR],
-        [*ssh, "update-ca-trust"],
-        [*ssh, "rm", "-f", UPLOAD],
-    ]
-
-
-@pytest.mark.parametrize(
-    ("words", "machine"),
-    [([], "podman-machine-default"), (["--"], "podman-machine-default"), (["--", "My_machine-2.x"], "My_machine-2.x")],
-)
-def test_the_podman_machine_gets_the_bundle_as_root(
-    project: Project, bundle: Path, words: list[str], machine: str
-) -> None:
-    project.fakes.answer("sha256sum", exit=1)
-    done = project.inv("podman-machine-prepare", *words)
-    assert done.returncode == 0, done.stderr
-    assert project.fakes.calls() == [checksum(machine), *prepare(machine, bundle)]
-    assert f"✓ podman machine {machine}: now trusts the CA " in done.stdout
-
-
-def test_a_podman_machine_that_has_the_bundle_is_left_alone_and_one_with_an_older_one_is_not(
-    project: Project, bundle: Path
-) -> None:
-    project.fakes.answer("sha256sum", f"{hashlib.sha256(bundle.read_bytes()).hexdigest()}  {ANCHOR}\n")
-    done = project.inv("podman-machine-prepare")
-    assert done.returncode == 0 and "podman machine podman-machine-default: already trusts the CA " in done.stdout
-    assert project.fakes.calls() == [checksum("podman-machine-default")]
-
-    project.fakes.forget()
-    bundle.write_bytes(bundle.read_bytes() * 2)
-    assert project.inv("podman-machine-prepare").returncode == 0
-    assert project.fakes.calls()[1:] == prepare("podman-machine-default", bundle)
-
-
-@pytest.mark.parametrize(
-    "words", [["-v"], [""], ["a:b; touch pwned"], ["one", "two"]], ids=["option", "empty", "signs", "two"]
-)
-def test_what_is_no_machines_name_is_refused(project: Project, bundle: Path, words: list[str]) -> None:
-    done = project.inv("podman-machine-prepare", "--", *words)
-    assert done.returncode == 1
-    assert done.stderr == f"Give the name of one machine after --, not: {' '.join(words)}\n"
-    assert not project.fakes.calls()
-
-
-def test_without_a_bundle_there_is_nothing_to_bring(project: Project) -> None:
-    project.fakes.add("podman")
-    done = project.inv("podman-machine-prepare")
-    assert done.returncode == 1
-    assert done.stderr == ("ADDITIONAL_CA_BUNDLE_FILE is not set. "
-                           "Set it in .env to the path of your company's CA bundle.\n")
-    assert not project.fakes.calls()
-
-
-def test_a_podman_machine_that_does_not_answer_ends_in_advice(project: Project, bundle: Path) -> None:
-    project.fakes.answer("^podman", stderr="Error: VM is not running\n", exit=125)
-    done = project.inv("podman-machine-prepare", "--", "work")
-    assert done.returncode == 1
-    assert done.stderr.splitlines() == [
-        "podman machine work: podman exited with code 125.",
-        f"  {shlex.join(prepare('work', bundle)[0])}",
-        "  | Error: VM is not running",
-        "If it is not running, start it: podman machine start work",
-    ]
-    assert project.fakes.calls() == [checksum("work"), prepare("work", bundle)[0]]
-
-
-def test_a_rehearsal_for_podman_prints_its_commands_and_runs_none(project: Project, bundle: Path) -> None:
-    project.fakes.answer("sha256sum", exit=1)
-    done = project.inv("--dry", "podman-machine-prepare")
-    assert done.returncode == 0
-    assert [line for line in done.stdout.splitlines() if not line.startswith("#")] == [
-        shlex.join(words) for words in prepare("podman-machine-default", bundle)
-    ]
-    assert project.fakes.calls() == [checksum("podman-machine-default")]
-
-
-def test_without_podman_the_way_to_get_it_is_told(project: Project, bundle: Path) -> None:
-    (project.fakes.bin / "podman").unlink()
-    done = project.inv("podman-machine-prepare", environment={"PATH": str(project.fakes.bin)})
-    assert done.returncode == 1
-    assert done.stderr == (
-        "This task cannot run yet:\n  podman is not installed: brew install podman, or https://podman.io/docs/installation\n"
-    )

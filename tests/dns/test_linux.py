@@ -62,7 +62,8 @@ class Daemons:
                 if verb == "enable":
                     self.read("enabled", f"etc/systemd/system/{unit}")
                 else:
-                    self.read("dnsmasq", "etc/dev-cluster-tasks/dnsmasq.conf")
+                    self.read("dnsmasq", "etc/dev-cluster-tasks/dnsmasq.conf",
+                              "etc/dev-cluster-tasks/dnsmasq.d/*.conf")
             case ["disable", "--now", _]:
                 for daemon in ("enabled", "dnsmasq", "units"):  # systemd drops what is neither wanted nor running
                     self.read(daemon)
@@ -91,8 +92,8 @@ class Daemons:
             found: list[str] = []
             routes = [route for line in self.lines("resolved", "Domains=") for route in line.split()]
             if "resolved" not in deaf and any(f".{name}".endswith(route.replace("~", ".")) for route in routes):
-                asked = [f"127.0.0.1:{port}" for port in self.lines("dnsmasq", "port=")]
-                if self.lines("resolved", "DNS=") == asked:
+                asked = {f"127.0.0.1:{port}" for port in self.lines("dnsmasq", "port=")}
+                if set(self.lines("resolved", "DNS=")) == asked:
                     found = self.dnsmasq("dnsmasq", name)
             manages = self.lines("networkmanager-mode", "dns=") == ["dnsmasq"]
             if manages and "networkmanager" not in deaf:
@@ -217,9 +218,11 @@ def as_root(*commands: list[str]) -> list[list[str]]:
 
 
 UNIT, OWN = f"systemd/system/{SERVICE}", "dev-cluster-tasks/dnsmasq.conf"
-DROP_IN = "systemd/resolved.conf.d/dev-cluster-tasks.conf"
-DELEGATE = "systemd/dns-delegate.d/dev-cluster-tasks.dns-delegate"
-MODE, NAMES = "NetworkManager/conf.d/dev-cluster-tasks.conf", "NetworkManager/dnsmasq.d/dev-cluster-tasks.conf"
+SERVED = "dev-cluster-tasks/dnsmasq.d/dev-cluster-tasks-k3d.internal.conf"
+DROP_IN = "systemd/resolved.conf.d/dev-cluster-tasks-k3d.internal.conf"
+DELEGATE = "systemd/dns-delegate.d/dev-cluster-tasks-k3d.internal.dns-delegate"
+MODE = "NetworkManager/conf.d/dev-cluster-tasks.conf"
+NAMES = "NetworkManager/dnsmasq.d/dev-cluster-tasks-k3d.internal.conf"
 RESTART_RESOLVED = ["systemctl", "restart", "systemd-resolved"]
 DAEMON_RELOAD = ["systemctl", "daemon-reload"]
 RELOADS = [["nmcli", "general", "reload", what] for what in ("conf", "dns-full")]
@@ -238,29 +241,31 @@ def test_systemd_resolved_asks_a_dnsmasq_of_our_own_and_all_of_it_goes_again(
     before, sudo = machine.files(), as_root if user else lambda *commands: [*commands]
     run = machine.good("dns", user=user)
     assert run.changes == sudo(
-        machine.file(UNIT), machine.folder("dev-cluster-tasks"), machine.file(OWN), DAEMON_RELOAD,
+        machine.file(UNIT), machine.folder("dev-cluster-tasks/dnsmasq.d"), machine.file(SERVED), machine.file(OWN),
+        DAEMON_RELOAD,
         ["systemctl", "enable", SERVICE], ["systemctl", "restart", SERVICE],
         machine.folder(str(Path(leads).parent)), machine.file(leads), RESTART_RESOLVED,
     )
     lines = (machine.etc / leads).read_text().splitlines()
-    assert [f"[{section}]", "DNS=127.0.0.1:5399", "Domains=~k3d.internal"] == [
-        line.strip() for line in lines[2:] if line]
+    assert lines[1] == f"# used by the copy in {machine.project.folder}"
+    assert lines[3:] == [f"[{section}]", "DNS=127.0.0.1:5399", "Domains=~k3d.internal"]
     assert f"ExecStart={machine.fakes.bin}/dnsmasq --keep-in-foreground --conf-file={machine.etc / OWN}\n" in (
         machine.etc / UNIT).read_text()
-    assert all((machine.etc / file).stat().st_mode & 0o777 == 0o644 for file in (OWN, UNIT, leads))
-    assert "✓ this machine's resolver: finds names below k3d.internal, others as before " in run.stdout
+    assert all((machine.etc / file).stat().st_mode & 0o777 == 0o644 for file in (OWN, UNIT, SERVED, leads))
+    assert "✓ this machine's resolver: resolves names below k3d.internal, other names as before " in run.stdout
     assert ("The following commands need root; sudo may prompt for your password:" in run.stdout) == bool(user)
 
     settled = machine.files()
     again = machine.good("dns", user=user)
     assert (again.changes, machine.files()) == ([], settled)
-    assert "answers already" in again.stdout and "asks it already" in again.stdout
+    assert "already answers" in again.stdout and "already uses it" in again.stdout
 
     removed = machine.good("dns-remove", user=user)
     assert removed.changes == sudo(
         ["rm", str(machine.etc / leads)], ["rmdir", str((machine.etc / leads).parent)], RESTART_RESOLVED,
-        ["systemctl", "disable", "--now", SERVICE], ["rm", str(machine.etc / OWN)],
-        ["rmdir", str(machine.etc / "dev-cluster-tasks")], ["rm", str(machine.etc / UNIT)], DAEMON_RELOAD,
+        ["systemctl", "disable", "--now", SERVICE], ["rm", str(machine.etc / SERVED)], ["rm", str(machine.etc / OWN)],
+        ["rmdir", str((machine.etc / SERVED).parent)], ["rmdir", str(machine.etc / "dev-cluster-tasks")],
+        ["rm", str(machine.etc / UNIT)], DAEMON_RELOAD,
     )
     assert machine.files() == before
     assert machine.good("dns-remove", user=user).changes == []
@@ -299,28 +304,31 @@ def test_another_tld_takes_the_place_of_the_former_one(machine: Machine, way: st
 def test_without_a_subdomain_each_clusters_own_domain_leads_here_and_never_the_whole_tld(machine: Machine) -> None:
     machine.with_resolved().project.env(K3D_SUBDOMAIN="", K3D_PORT_END="11")
     machine.good("dns")
-    assert "Domains=~cl0.internal ~cl1.internal \n" in (machine.etc / DROP_IN).read_text()
-    assert "=/internal/" not in (machine.etc / OWN).read_text()
+    drop_ins = {file.name: file.read_text() for file in (machine.etc / DROP_IN).parent.iterdir()}
+    assert {*drop_ins} == {f"dev-cluster-tasks-cl{number}.internal.conf" for number in (0, 1)}
+    assert all(text.endswith(f"\nDomains=~cl{number}.internal\n") for number, text in enumerate(
+        drop_ins[name] for name in sorted(drop_ins)))
+    assert not any("=/internal/" in file.read_text() for file in (machine.etc / SERVED).parent.iterdir())
 
 
 # --- the choice -------------------------------------------------------------------------------------------------------
 
 OFFER = """\
-Without any of these: public DNS leads every name below 127.0.0.1.nip.io to this machine, and nothing is installed.
-    Some routers filter such answers, and it needs the Internet. In .env: TLD=127.0.0.1.nip.io, then: inv up
+Alternative without installing anything: public DNS resolves every name below 127.0.0.1.nip.io to 127.0.0.1.
+    It needs the Internet, and some routers filter such answers. In .env: TLD=127.0.0.1.nip.io, then: inv up
 """
 
 
 @pytest.mark.parametrize(("way", "resolv_conf", "dnsmasq", "resolved", "manager"), [
-    ("", "", True, "systemd-resolved does not run here", "NetworkManager does not run here"),
+    ("", "", True, "systemd-resolved is not running", "NetworkManager is not running"),
     ("with_resolved", "nameserver 192.0.2.53\n", True,
-     "/etc/resolv.conf does not lead to systemd-resolved (nameserver 127.0.0.53)", "NetworkManager does not run here"),
+     "/etc/resolv.conf does not point to systemd-resolved (nameserver 127.0.0.53)", "NetworkManager is not running"),
     ("with_resolved", STUB + "nameserver 192.0.2.53\n", True,
-     "/etc/resolv.conf does not lead to systemd-resolved (nameserver 127.0.0.53)", "NetworkManager does not run here"),
-    ("with_resolved", STUB, False, systemd_resolved.DNSMASQ_PACKAGE, "NetworkManager does not run here"),
-    ("with_network_manager", "nameserver 192.0.2.53\n", True, "systemd-resolved does not run here",
+     "/etc/resolv.conf does not point to systemd-resolved (nameserver 127.0.0.53)", "NetworkManager is not running"),
+    ("with_resolved", STUB, False, systemd_resolved.DNSMASQ_PACKAGE, "NetworkManager is not running"),
+    ("with_network_manager", "nameserver 192.0.2.53\n", True, "systemd-resolved is not running",
      "NetworkManager does not write /etc/resolv.conf"),
-    ("with_network_manager", GENERATED, False, "systemd-resolved does not run here", systemd_resolved.DNSMASQ_PACKAGE),
+    ("with_network_manager", GENERATED, False, "systemd-resolved is not running", systemd_resolved.DNSMASQ_PACKAGE),
 ])
 def test_where_no_way_can_be_used_each_says_why_and_public_dns_is_offered_but_not_chosen(
     machine: Machine, way: str, resolv_conf: str, dnsmasq: bool, resolved: str, manager: str
@@ -335,8 +343,8 @@ def test_where_no_way_can_be_used_each_says_why_and_public_dns_is_offered_but_no
     run = machine.inv("dns")
     assert (run.exit, run.changes, machine.files()) == (1, [], before)
     assert run.stderr == (
-        "No way was found to have this machine resolve the names below k3d.internal:\n"
-        "  brew-dnsmasq: for macOS: no other system reads /etc/resolver\n"
+        "No method resolves names below k3d.internal on this machine:\n"
+        "  brew-dnsmasq: only on macOS, because no other system reads /etc/resolver\n"
         f"  systemd-resolved: {resolved}\n"
         f"  network-manager: {manager}\n{OFFER}"
     )
@@ -347,7 +355,7 @@ def test_the_chosen_method_alone_is_tried(machine: Machine) -> None:
     machine.with_network_manager().project.env(DNS_METHOD="systemd-resolved")
     run = machine.inv("dns")
     assert (run.exit, run.changes) == (1, [])
-    assert "  systemd-resolved: systemd-resolved does not run here\nWithout any" in run.stderr
+    assert "  systemd-resolved: systemd-resolved is not running\nAlternative" in run.stderr
     assert "network-manager" not in run.stderr
 
 
@@ -379,13 +387,13 @@ def test_a_newly_chosen_method_replaces_the_former_one_and_is_proved_without_it(
     machine.good("dns")
     machine.project.env(DNS_METHOD=then)
     unproved = machine.inv("dns", DEAF="resolved" if then == "systemd-resolved" else "networkmanager")
-    assert unproved.exit == 1 and "to find our names" in unproved.stderr, unproved.stdout
+    assert unproved.exit == 1 and "to resolve the cluster names" in unproved.stderr, unproved.stdout
 
 
 def test_a_way_that_does_not_prove_itself_is_undone_and_the_next_is_taken_and_kept(machine: Machine) -> None:
     machine.with_both()
     run = machine.good("dns", DEAF="resolved")
-    assert not any((machine.etc / file).exists() for file in (OWN, UNIT, DROP_IN))
+    assert not any((machine.etc / file).exists() for file in (OWN, UNIT, SERVED, DROP_IN))
     assert (machine.etc / NAMES).exists() and not (machine.root / "run/dnsmasq").exists()
     assert "✗ this machine's resolver: failed" in run.stdout
     settled = machine.files()
@@ -396,7 +404,7 @@ def test_names_that_are_found_already_are_left_to_whoever_leads_them_here(machin
     before = machine.with_resolved().files()
     run = machine.good("dns", INTERNET="proof.k3d.internal=127.0.0.1")
     assert (run.changes, machine.files()) == ([], before)
-    assert "✓ names below k3d.internal: resolved already, and not by these tasks " in run.stdout
+    assert "✓ names below k3d.internal: already resolved, not by these tasks " in run.stdout
 
 
 @pytest.mark.parametrize("way", ["with_resolved", "with_network_manager"])
@@ -405,7 +413,7 @@ def test_what_takes_other_names_away_is_undone(machine: Machine, way: str) -> No
     before = machine.files()
     run = machine.inv("dns", LOSES="others")
     assert (run.exit, machine.files()) == (1, before)
-    assert ("timed out after 15 s waiting for other names to be found as before: example.com on this machine"
+    assert ("timed out after 15 s waiting for other names to resolve as before: example.com on this machine"
             in run.stderr)
 
 
@@ -421,7 +429,7 @@ def test_what_takes_other_names_away_from_containers_is_undone(machine: Machine)
                          after="^sudo systemctl restart systemd-resolved")
     run = machine.inv("dns")
     assert (run.exit, machine.files()) == (1, before)
-    assert ("timed out after 15 s waiting for other names to be found as before: example.com in a container, "
+    assert ("timed out after 15 s waiting for other names to resolve as before: example.com in a container, "
             in run.stderr)
 
 
@@ -439,7 +447,7 @@ def test_a_port_that_somebody_else_has_is_left_to_them(machine: Machine) -> None
 def test_verify_shows_each_answer_and_fails_when_one_is_wrong(machine: Machine) -> None:
     machine.with_resolved()
     bare = machine.inv("dns-verify")
-    assert bare.exit == 1 and bare.stderr.strip().endswith("Mend that with: inv dns")
+    assert bare.exit == 1 and bare.stderr.strip().endswith("To fix that: inv dns")
     assert "1 of 2 answers" in bare.stderr and "no answer" in bare.stdout
     machine.good("dns")
     assert "127.0.0.1" in machine.good("dns-verify").stdout
@@ -451,7 +459,7 @@ def test_verify_shows_each_answer_and_fails_when_one_is_wrong(machine: Machine) 
 
 
 @pytest.mark.parametrize(("way", "file"), [
-    ("with_resolved", OWN), ("with_resolved", UNIT), ("with_resolved", DROP_IN),
+    ("with_resolved", OWN), ("with_resolved", UNIT), ("with_resolved", SERVED), ("with_resolved", DROP_IN),
     ("with_network_manager", MODE), ("with_network_manager", NAMES),
 ])
 def test_files_that_are_not_as_we_wrote_them_are_neither_overwritten_nor_removed(
@@ -459,7 +467,7 @@ def test_files_that_are_not_as_we_wrote_them_are_neither_overwritten_nor_removed
 ) -> None:
     getattr(machine, way)()
     path = machine.etc / file
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("# mine\n")
     before = machine.files()
     foreign = machine.inv("dns")
@@ -511,9 +519,10 @@ def test_the_printed_scripts_do_what_the_tasks_do(machine: Machine, way: str) ->
         assert machine.good(task).changes == []
 
 
-@pytest.mark.parametrize("way", ["with_resolved", "with_network_manager"])
-def test_a_rehearsal_prints_what_a_run_then_does(machine: Machine, way: str) -> None:
-    getattr(machine, way)()
+@pytest.mark.parametrize(("way", "subdomain"), [
+    ("with_resolved", "k3d"), ("with_network_manager", "k3d"), ("with_resolved", "")])
+def test_a_rehearsal_prints_what_a_run_then_does(machine: Machine, way: str, subdomain: str) -> None:
+    getattr(machine, way)().project.env(K3D_SUBDOMAIN=subdomain, K3D_PORT_END="11")
     for task in ("dns", "dns-remove"):
         before = machine.files()
         dry = machine.good("--dry", task)
@@ -524,7 +533,7 @@ def test_a_rehearsal_prints_what_a_run_then_does(machine: Machine, way: str) -> 
             shlex.join(words) for words in run.changes]
 
 
-FAILURES = [("with_resolved", "dns", 9), ("with_resolved", "dns-remove", 8),
+FAILURES = [("with_resolved", "dns", 10), ("with_resolved", "dns-remove", 10),
             ("with_network_manager", "dns", 4), ("with_network_manager", "dns-remove", 4)]
 
 
@@ -561,7 +570,9 @@ def test_dnsmasq_accepts_each_file_that_is_written_for_it(
     tmp_path: Path, settings: Settings, dnsmasq: str, template: str
 ) -> None:
     file = tmp_path / "dnsmasq.conf"
-    file.write_text(system_files.seal(render(f"dns/{template}", domains=settings.owned_domains, port=5399)))
+    values = {"domain": "k3d.internal", "used_by": ["# used by the copy in /srv"], "folder": tmp_path / "d"}
+    file.write_text(system_files.seal(render(f"dns/{template}", **values, port=5399)))
+    (tmp_path / "d").mkdir()
     subprocess.run([dnsmasq, "--test", f"--conf-file={file}"], check=True, capture_output=True)
 
 
@@ -573,8 +584,11 @@ def port() -> int:
 @pytest.fixture
 def own_dnsmasq(tmp_path: Path, settings: Settings, dnsmasq: str, port: int) -> Iterator[int]:
     """A dnsmasq with the configuration that is written for it; only its pid file lies elsewhere."""
-    text = render("dns/own.conf", domains=settings.owned_domains, port=port)
+    text = render("dns/own.conf", folder=tmp_path / "names", port=port)
     file = tmp_path / "dnsmasq.conf"
+    (tmp_path / "names").mkdir()
+    for domain in settings.owned_domains:
+        (tmp_path / "names" / f"{domain}.conf").write_text(render("dns/names.conf", domain=domain, used_by=[]))
     file.write_text(text.replace("/run/dev-cluster-tasks-dns/pid", str(tmp_path / "pid")))
     with subprocess.Popen([dnsmasq, "--keep-in-foreground", f"--conf-file={file}"], stderr=subprocess.PIPE) as process:
         try:

@@ -320,7 +320,7 @@ def _(patient: Patient) -> None:
     patient.names[r"\.corp\.example\.$"] = "192.0.2.80"
 
 
-@breaks("names-stolen", "example.com led to this machine, and it is not ours")
+@breaks("names-stolen", "example.com resolves to 127.0.0.1, although it is not a cluster name")
 def _(patient: Patient) -> None:
     patient.names["."] = "127.0.0.1"
 

@@ -91,7 +91,7 @@ def test_every_jdk_takes_the_root_is_proved_and_is_afterwards_as_before(linux: P
 
     refused = inv(linux, "trust-verify", **chosen)
     assert refused.returncode == 1
-    assert refused.stdout.count("a certificate of the root is refused") == len(stores)
+    assert refused.stdout.count("a certificate issued by the root is rejected") == len(stores)
     assert changes(linux) == []
 
     done = inv(linux, "trust", **chosen)
@@ -147,12 +147,12 @@ def test_each_store_is_found_once_and_the_systems_own_is_left_to_the_system(
         (folder / "bin" / "java").touch(mode=0o755)
 
     def found(folder: Path) -> set[Path]:
-        places = java.places(Shell(Context(), {"PATH": str(folder / "bin")}))
+        places = java.find_places(Shell(Context(), {"PATH": str(folder / "bin")}))
         assert len(places) == len(set(places))
         return {Path(place).resolve() for place in places}
 
     assert found(root / "on path") == {store.resolve() for store in stores}
-    assert len(java.places(Shell(Context(), {"PATH": str(root / "on path/bin")}))) == len(stores)
+    assert len(java.find_places(Shell(Context(), {"PATH": str(root / "on path/bin")}))) == len(stores)
     assert found(outside) == {store.resolve() for store in stores if "on path" not in str(store)}
 
 
@@ -226,7 +226,7 @@ def test_root_is_asked_for_only_where_the_user_may_not_write(
     monkeypatch.setattr(os, "geteuid", lambda: 501)
     monkeypatch.setattr(os, "access", lambda file, mode: writable)
     root = ca.root_in(linux.home / ".local-ca-certs" / "internal-ca.crt")
-    java.install(Shell(Context(), {}), str(store), root)
+    java.install(Shell(Context(), {}), str(store), [root])
     program = str(store.parents[2] / "bin" / "keytool") if start else "keytool"
     assert linux.fakes.calls()[-1] == [
         *start, program, "-importcert", "-noprompt", "-alias", root.label, "-file",

@@ -95,7 +95,7 @@ def test_every_database_takes_the_root_is_proved_and_is_afterwards_as_before(lin
 
     refused = nss(linux, "trust-verify")
     assert refused.returncode == 1
-    assert refused.stdout.count("a certificate of the root is refused") == len(databases)
+    assert refused.stdout.count("a certificate issued by the root is rejected") == len(databases)
     assert changes(linux) == []
 
     done = nss(linux, "trust")
@@ -108,7 +108,7 @@ def test_every_database_takes_the_root_is_proved_and_is_afterwards_as_before(lin
     )
     proved = nss(linux, "trust-verify")
     assert proved.returncode == 0, proved.stdout
-    assert proved.stdout.count("accepted; one for proof.example.com is refused") == len(databases)
+    assert proved.stdout.count("accepted; one for proof.example.com is rejected") == len(databases)
 
     linux.fakes.forget()
     state = files(linux.home)
@@ -131,7 +131,7 @@ def test_each_database_of_each_browser_is_found_once(linux: Project, monkeypatch
     (linux.home / "snap/chromium/1234").symlink_to("current")
     (linux.home / ".mozilla/firefox/same").symlink_to("ab12.default-release")
     (linux.home / ".mozilla/firefox/Crash Reports").mkdir()
-    places = [Path(place) for place in nss_module.places(Shell(Context(), {"PATH": str(linux.fakes.bin)}))]
+    places = [Path(place) for place in nss_module.find_places(Shell(Context(), {"PATH": str(linux.fakes.bin)}))]
     assert sorted(place.resolve() for place in places) == sorted(linux.home / folder for folder in FOLDERS)
 
 
@@ -240,10 +240,10 @@ def test_without_certutil_the_package_is_named_and_nothing_is_changed(
     state = files(linux.home)
     done = nss(linux, "trust", PATH=str(linux.fakes.bin))
     assert done.returncode == 0, done.stderr
-    assert f"left out: certutil is not installed: it comes with the package {package} " in done.stdout
+    assert f"skipped: certutil is not installed. It is in the package {package} " in done.stdout
     red = nss(linux, "trust-verify", PATH=str(linux.fakes.bin))
     assert red.returncode == 1
-    assert f"it comes with the package {package}" in " ".join(red.stdout.split())
+    assert f"It is in the package {package}" in " ".join(red.stdout.split())
     assert nss(linux, "untrust", PATH=str(linux.fakes.bin)).returncode == 0
     assert files(linux.home) == state
 
@@ -254,7 +254,7 @@ def test_a_primary_password_is_never_asked_for_and_stops_nothing_else(linux: Pro
     before = content(locked)
     done = nss(linux, "trust")
     assert done.returncode == 1
-    assert f"{locked} has a primary password, which only you can type" in done.stderr
+    assert f"{locked} has a primary password, which only you can enter" in done.stderr
     assert content(locked) == before
     assert "dev-cluster-tasks-" in content(other)
 

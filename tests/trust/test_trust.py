@@ -13,6 +13,7 @@ from pathlib import Path
 import ca
 import pytest
 from conftest import Project
+from cryptography.hazmat.primitives.hashes import SHA1, SHA256
 from machine import ROOT, USER, Machine, Run, as_root
 from pretend import Page, serving
 from recording import Call
@@ -110,44 +111,58 @@ def test_a_keychain_that_takes_the_root_without_trusting_it_is_told(mac: Machine
     mac.fakes.answer("^security verify-cert", exit=1)
     run = mac.inv("cert")
     assert run.exit == 1
-    assert run.stderr == (f"The root is in {KEYCHAIN} now, and a certificate of it is refused there all the same.\n"
-                          "Look at it with: inv trust-verify\n")
+    assert run.stderr == (f"The root was added to {KEYCHAIN}, but a certificate that it signed is still rejected.\n"
+                          "To see what is accepted: inv trust-verify\n")
 
 
 def test_the_keychain_is_proved_with_a_name_that_it_must_refuse(mac: Machine) -> None:
     mac.good("cert", TRUST_STORES="")
     bare = mac.inv("trust-verify")
     assert bare.exit == 1 and bare.stderr == (
-        "1 of 1 trust stores are not as they should be. Mend that with: inv trust\n")
+        "1 of 1 trust stores are wrong. To fix that: inv trust\n")
     mac.good("trust")
     proved = mac.good("trust-verify")
-    assert "accepted; one for proof.example.com is refused" in proved.stdout
+    assert "accepted; one for proof.example.com is rejected" in proved.stdout
     assert proofs(proved) == [proof("proof.cl0.k3d.internal"), proof("proof.example.com")]
     mac.fakes.answer("^security verify-cert")
     loose = mac.inv("trust-verify")
-    assert loose.exit == 1 and "accepted, though the root may not sign for it" in loose.stdout
+    assert loose.exit == 1 and "accepted, although the root may not sign for it" in loose.stdout
 
 
-def test_the_keychain_loses_those_roots_at_hand_that_lie_in_it_and_their_trust_settings_first(mac: Machine) -> None:
-    """Also one of another TLD; entries of others are not even named."""
+def test_the_keychain_loses_this_copys_root_and_its_trust_settings_first_and_others_when_they_are_named(
+    mac: Machine
+) -> None:
+    """Also one of another TLD in the same folder, and one whose folder is another one; entries of others never."""
     mac.good("cert")
     mac.good("cert", TLD="test")
-    mac.good("cert", TLD="example", TRUST_STORES="")
-    files = [mac.certificate.with_name(f"{tld}-ca.crt") for tld in ("internal", "test")]
-    removed: list[list[str]] = []
+    own, other = [mac.certificate.with_name(f"{tld}-ca.crt") for tld in ("internal", "test")]
+    elsewhere = ca.authority("k3d.internal")
     find = ["security", "find-certificate", "-a", "-Z", KEYCHAIN]
-    mac.fakes.answer("^security find-certificate", f'SHA-256 hash: 00\nSHA-1 hash: AB12\nkeychain: "{KEYCHAIN}"\n')
-    for file in files:
-        sha1 = ca.root_in(file).sha1.upper()
-        entry = f"SHA-1 hash: {sha1}\n"
-        mac.fakes.answer(f"^{shlex.join(find)}$", entry, before=f"^security delete-certificate -Z {sha1} ")
-        settings, certificate = (["security", "remove-trusted-cert", "-d", str(file)],
-                                 ["security", "delete-certificate", "-Z", sha1, KEYCHAIN])
-        mac.fakes.answer(f"^security verify-cert .*{file.name}$", exit=1, after=f"^{shlex.join(settings)}$")
-        run = mac.good("untrust")
-        assert find in run.commands and run.changes == as_root(settings, certificate)
-        removed += run.changes
-    assert mac.good("untrust").changes == [] and len(removed) == 4
+    listed = [f"SHA-1 hash: {sha1_of(file)}\n" for file in (own, other)]
+    foreign = ca.authority("corp.example", excluded=[], pathlen=None).pem.decode()
+    mac.fakes.answer("^security find-certificate -a -p", foreign + elsewhere.pem.decode())
+    mac.fakes.answer(f"^{shlex.join(find)}$", "SHA-1 hash: AB12\n" + "".join(listed))
+    mac.fakes.answer("^security verify-cert")
+    run = mac.good("untrust")
+    assert run.changes == as_root(["security", "remove-trusted-cert", "-d", str(own)],
+                                  ["security", "delete-certificate", "-Z", sha1_of(own), KEYCHAIN])
+    label = f"dev-cluster-tasks-{elsewhere.certificate.fingerprint(SHA256()).hex()[:12]}"
+    assert ("Kept, because they belong to other copies of this folder or are former roots of this one:\n"
+            f"  {other} in {KEYCHAIN} (for k3d.test)\n"
+            f"  {label} in {KEYCHAIN} (for k3d.internal)\n"
+            "To remove them too: inv untrust --all-copies\n") in run.stdout
+
+    every = mac.good("untrust", "--all-copies")
+    file, sha1 = mac.project.folder / f".work/{label}.crt", elsewhere.certificate.fingerprint(SHA1()).hex().upper()
+    assert every.changes == as_root(*(command for path, print in (
+        (own, sha1_of(own)), (other, sha1_of(other)), (file, sha1)) for command in (
+        ["security", "remove-trusted-cert", "-d", str(path)],
+        ["security", "delete-certificate", "-Z", print, KEYCHAIN])))
+    assert "Kept" not in every.stdout and not file.exists()
+
+
+def sha1_of(file: Path) -> str:
+    return ca.root_in(file).sha1.upper()
 
 
 def test_a_root_of_others_beside_ours_keeps_its_place_in_the_keychain(mac: Machine) -> None:
@@ -233,7 +248,7 @@ def test_each_family_takes_the_root_up_proves_it_and_is_afterwards_as_before(
     assert run.changes == sudo(linux.put(ours), [*family.update])
     assert f"✓ trust in {anchors}: the root is trusted now " in run.stdout
     assert ours.stat().st_mode & 0o777 == 0o644
-    assert "accepted; one for proof.example.com is refused" in linux.good("trust-verify").stdout
+    assert "accepted; one for proof.example.com is rejected" in linux.good("trust-verify").stdout
     settled = linux.files()
     assert (linux.good("trust", user=user).changes, linux.files()) == ([], settled)
 
@@ -245,7 +260,7 @@ def test_each_family_takes_the_root_up_proves_it_and_is_afterwards_as_before(
 def test_a_system_of_no_known_family_has_no_such_store(linux: Machine) -> None:
     assert linux.good("trust").changes == []
     run = linux.inv("trust-verify")
-    assert run.exit == 1 and run.stderr == "There is no such trust store on this machine.\n"
+    assert run.exit == 1 and run.stderr == "None of the selected trust stores exists on this machine.\n"
 
 
 @pytest.mark.parametrize(("family", "tool", "package"), [
@@ -259,8 +274,8 @@ def test_without_a_program_that_is_needed_nothing_is_changed_and_its_package_is_
     before = linux.tree()
     run = linux.good("trust")
     assert (run.changes, linux.tree()) == ([], before)
-    why = f"{tool} is not installed: it comes with the package {package} "
-    assert f"! trust in {anchors}: left out: {why}" in run.stdout
+    why = f"{tool} is not installed. It is in the package {package} "
+    assert f"! trust in {anchors}: skipped: {why}" in run.stdout
 
 
 def test_a_refusal_of_sudo_ends_with_the_very_commands_that_are_left(linux: Machine) -> None:
@@ -320,17 +335,69 @@ def test_anchors_of_others_stay_whatever_they_are_called(linux: Machine) -> None
     assert sorted(file.name for file in anchors.iterdir()) == ["company.crt", "dev-cluster-tasks-mine.crt"]
 
 
-def test_roots_of_former_days_go_too(linux: Machine) -> None:
-    """Whose files are gone from CERT_FOLDER: ours are known by their first line."""
+def test_roots_of_former_days_and_of_other_copies_are_shown_and_go_with_all_copies_in_one_update(
+    linux: Machine
+) -> None:
+    """Their files are gone from CERT_FOLDER, or lie in another one: ours are known by their first line."""
     anchors = become(linux, DEBIAN)
     before = linux.tree()
     linux.good("trust")
+    former = root_of(linux).label
     for file in linux.certificate.parent.iterdir():
         file.unlink()
+    elsewhere = linux.project.home / "it's our certs"
+    linux.good("cert", CERT_FOLDER=str(elsewhere), TLD="test")
+    other = ca.root_in(elsewhere / "test-ca.crt").label
     linux.good("cert")
-    assert len(list(anchors.iterdir())) == 2
-    linux.good("untrust")
+    both = linux.tree()
+    run = linux.good("untrust")
+    assert {file.stem for file in anchors.iterdir()} == {former, other}
+    lines = {f"  {anchors}/{former}.crt (for k3d.internal, from {linux.certificate})",
+             f"  {anchors}/{other}.crt (for k3d.test, from {elsewhere}/test-ca.crt)"}
+    told = run.stdout.splitlines()
+    assert {*told[-3:-1]} == lines and told[-1] == "To remove them too: inv untrust --all-copies"
+    again = linux.good("untrust")
+    assert again.changes == [] and {*again.stdout.splitlines()[1:3]} == lines
+    linux.good("trust")
+    assert linux.tree() == both
+    every = linux.good("untrust", "--all-copies")
+    assert [words[1] for words in every.changes] == ["rm", "rm", "rm", "update-ca-certificates"]
     assert linux.tree() == before
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_several_roots_of_which_one_cannot_be_removed_go_without_it_and_with_the_next_run(
+    linux: Machine, number: int
+) -> None:
+    anchors = become(linux, DEBIAN)
+    before = linux.tree()
+    for tld in ("internal", "test", "example"):
+        linux.good("cert", TLD=tld, CERT_FOLDER=str(linux.project.home / tld))
+    labels = sorted(anchors.iterdir())
+    fails = f"^sudo rm {labels[number - 1]}" if number < 3 else "^sudo update-ca-certificates"
+    linux.fakes.forget()
+    linux.fakes.answer(fails, stderr="it failed this once\n", exit=1, before=fails)
+    failed = linux.inv("untrust", "--all-copies")
+    assert failed.exit == 1 and "  | it failed this once" in failed.stderr
+    assert len([*anchors.iterdir()]) == (1 if number < 3 else 0)
+    for file in (linux.project.home / "test").iterdir():  # what is left is known by its form
+        file.unlink()
+    linux.good("untrust", "--all-copies")
+    assert linux.tree() == before
+    assert linux.good("untrust", "--all-copies").changes == []
+
+
+def test_two_roots_of_a_renewal_are_taken_up_with_one_update(linux: Machine) -> None:
+    anchors = become(linux, DEBIAN)
+    folder = linux.certificate.parent
+    for ending in ("key", "csr", "crt"):
+        (folder / f"internal-ca.{ending}").rename(folder / f"internal-ca.retiring.{ending}")
+    linux.good("cert", TRUST_STORES="")
+    run = linux.good("trust")
+    assert [words[1] for words in run.changes] == ["install", "install", "update-ca-certificates"]
+    assert f"✓ trust in {anchors}, also the former root: the root is trusted now " in run.stdout
+    removed = linux.good("untrust")
+    assert [words[1] for words in removed.changes] == ["rm", "rm", "update-ca-certificates"]
 
 
 def test_a_root_that_somebody_else_has_put_there_too_is_theirs(linux: Machine) -> None:
@@ -375,7 +442,7 @@ def test_the_stores_are_chosen_by_the_flag_and_else_by_the_setting(linux: Machin
     before = linux.tree()
     linux.project.env(TRUST_STORES="")
     assert linux.good("trust").commands == linux.good("cert").commands == []
-    assert linux.inv("trust-verify").stderr == "There is no such trust store on this machine.\n"
+    assert linux.inv("trust-verify").stderr == "None of the selected trust stores exists on this machine.\n"
     assert linux.good("trust", "--stores", "nss,java").changes == [] and linux.tree() == before
     assert len(linux.good("trust", "--stores", "system").changes) == 2
     linux.project.env(TRUST_STORES="nss")
@@ -436,12 +503,12 @@ def test_windows_takes_the_root_for_its_user_is_asked_for_proof_and_gives_it_bac
     run = wsl.good("trust")
     assert run.changes == [ADD], "no root is needed"
     assert [words for words in run.commands if words[0] == "powershell.exe"][-1] == asked("permitted")
-    assert run.stdout.startswith("Windows may ask in a window of its own: answer Yes. This is the same as, in "
+    assert run.stdout.startswith("Windows may ask for confirmation in a separate window: answer Yes. The same in "
                                  f"PowerShell:\n    {' '.join(ADD[:-1])} '{ADD[-1]}'\n")
     assert f"✓ trust in {WINDOWS}: the root is trusted now " in run.stdout
     assert wsl.good("trust").changes == []
     proved = wsl.good("trust-verify")
-    assert "accepted; one for proof.example.com is refused" in proved.stdout
+    assert "accepted; one for proof.example.com is rejected" in proved.stdout
     shown = [words for words in proved.commands if words[0] == "powershell.exe"]
     assert shown == [asked("permitted"), asked("outside")]
 
@@ -454,14 +521,14 @@ def test_windows_takes_the_root_for_its_user_is_asked_for_proof_and_gives_it_bac
 
 
 @pytest.mark.parametrize(("task", "verb", "hint"), [
-    ("trust", "-addstore", "Was the question refused? Try again with: inv trust\n"),
-    ("untrust", "-delstore", "Was the question refused? Try again with: inv untrust\n"),
+    ("trust", "-addstore", "If you answered No, try again with: inv trust\n"),
+    ("untrust", "-delstore", "If you answered No, try again with: inv untrust\n"),
 ])
 def test_a_no_in_the_window_of_windows_is_told(wsl: Machine, task: str, verb: str, hint: str) -> None:
     wsl.fakes.answer("^certutil.exe -user -store")
     wsl.fakes.answer(f"^certutil.exe -user {verb}", "CertUtil: The operation was canceled by the user.\r\n", exit=1)
     run = wsl.inv(task)
-    assert run.stdout.startswith("Windows may ask in a window of its own: answer Yes.")
+    assert run.stdout.startswith("Windows may ask for confirmation in a separate window: answer Yes.")
     assert run.exit == 1 and run.stderr.endswith(
         f"  | CertUtil: The operation was canceled by the user.\n{hint}")
 
@@ -471,9 +538,9 @@ def test_where_windows_programs_do_not_run_the_line_to_type_there_is_told(wsl: M
     (wsl.fakes.bin / gone).unlink()
     run = wsl.good("trust")
     assert run.changes == []
-    assert f"! trust in {WINDOWS}: left out: no program of Windows runs here " in run.stdout
+    assert f"! trust in {WINDOWS}: skipped: Windows programs cannot run here " in run.stdout
     line_to_type = f"    {' '.join(ADD[:-1])} '{ADD[-1]}'\n"
-    assert re.search(rf"In PowerShell on Windows, type: +[0-9.]+ s\n{re.escape(line_to_type)}", run.stdout)
+    assert re.search(rf"In PowerShell on Windows, run: +[0-9.]+ s\n{re.escape(line_to_type)}", run.stdout)
     red = wsl.inv("trust-verify")
     assert red.exit == 1 and "-addstore Root" in red.stdout
     assert wsl.good("untrust").changes == []
