@@ -17,6 +17,7 @@ import tasks
 from tasks.core.problems import Reason
 from tasks.doctor.all_checks import OF_CLUSTER, OF_MACHINE, OF_RUNNING
 from tasks.probe.connections import ConnectionReason
+from tasks.trace import hops  # noqa: F401 - it defines the reasons of every hop
 
 DOCS = Path(__file__).resolve().parent
 SOURCE = DOCS.parent
@@ -90,6 +91,12 @@ def errors() -> Iterator[str]:
             if check.link:
                 yield f"- More: <{check.link}>\n"
             yield "\n"
+            if check.advice:
+                yield "| code | message | likely cause | fix |\n|---|---|---|---|\n"
+                for reason, advice in check.advice.items():
+                    cells = [cell(text(part)) for part in (str(reason.value), advice.cause, advice.fix)]
+                    yield f"| `{reason.code}` | {' | '.join(cells)} |\n"
+                yield "\n"
     yield from trace_errors()
 
 
@@ -143,7 +150,7 @@ def without_values(node: ast.expr) -> str:
 
 def text(template: str) -> str:
     """A text of a check for any cluster; a command alone is set as code."""
-    sentence = template.format(**PLACEHOLDERS)
+    sentence = re.sub(r"{(\w+)}", lambda found: PLACEHOLDERS.get(found[1], found[1].upper()), template)
     return f"`{sentence}`" if re.fullmatch(r"(inv|kubectl) ([^(,;:]|,\b)+", sentence) else plain(sentence)
 
 

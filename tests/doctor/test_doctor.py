@@ -27,6 +27,7 @@ from tasks.doctor import dns, machine
 from tasks.doctor.all_checks import OF_CLUSTER, OF_MACHINE, OF_RUNNING
 from tasks.doctor.check import Machine
 from tasks.doctor.dns import lan_address
+from tasks.doctor.images import ADVICE, ImageReason
 
 
 @pytest.fixture
@@ -774,11 +775,62 @@ def _(patient: Patient) -> None:
 # --- images -----------------------------------------------------------------------------------------------------------
 
 
-@breaks("images", "shop/shop-1: nginx: x509: certificate signed by unknown authority")
+PULL = ('failed to pull and unpack image "docker.io/library/nginx:1": failed to resolve reference '
+        '"docker.io/library/nginx:1": ')
+HEAD = PULL + 'failed to do request: Head "https://registry-1.docker.io/v2/library/nginx/manifests/1": '
+
+
+def fail_pull(patient: Patient, message: str, image: str = "nginx", reason: str = "ErrImagePull") -> None:
+    patient.find("Pod", "shop-1")["status"]["containerStatuses"] = [
+        {"image": image, "state": {"waiting": {"reason": reason, "message": message}}}]
+
+
+@breaks("images", "shop/shop-1: nginx: the nodes do not trust the registry's certificate: tls: failed to verify "
+        "certificate: x509: certificate signed by unknown authority")
 def _(patient: Patient) -> None:
-    message = "failed to pull\nx509: certificate signed by unknown authority"
-    patient.find("Pod", "shop-1")["status"]["containerStatuses"][0]["state"] = {
-        "waiting": {"reason": "ErrImagePull", "message": message}}
+    fail_pull(patient, f"{HEAD}tls: failed to verify certificate: x509: certificate signed by unknown authority")
+
+
+@breaks("images", "lookup registry.cl1.k3d.internal on 127.0.0.11:53: no such host. Nodes do not know the names of")
+def _(patient: Patient) -> None:
+    fail_pull(patient, f"{PULL}failed to do request: dial tcp: lookup registry.cl1.k3d.internal on 127.0.0.11:53: "
+                       "no such host", "registry.cl1.k3d.internal:11443/web:1")
+
+
+@pytest.mark.parametrize(("message", "code", "fix"), [
+    (f"{HEAD}dial tcp: lookup registry-1.docker.io on 127.0.0.11:53: no such host", "name-not-resolved", "VPN|network"),
+    (f"{HEAD}dial tcp: lookup registry-1.docker.io on 127.0.0.11:53: read udp 172.18.0.2:4->127.0.0.11:53: i/o timeout",
+     "name-not-resolved", "network"),
+    (f"{HEAD}dial tcp 192.0.2.1:443: i/o timeout", "registry-not-reached", "HTTPS_PROXY"),
+    (f"{HEAD}dial tcp 192.0.2.1:443: connect: connection refused", "registry-not-reached", "HTTPS_PROXY"),
+    (f"{HEAD}proxyconnect tcp: dial tcp 192.0.2.1:3128: connect: connection refused", "proxy-not-reached", "^HTTPS_PR"),
+    (f"{HEAD}http: server gave HTTP response to HTTPS client", "http-only", "http://"),
+    (f"{PULL}unexpected status from HEAD request to https://r.example/v2/x/manifests/1: 401 Unauthorized",
+     "access-denied", "imagePullSecrets"),
+    (f"{PULL}pull access denied, repository does not exist or may require authorization: server message: "
+     "insufficient_scope: authorization failed", "access-denied", "imagePullSecrets"),
+    (f"{PULL}unexpected status code https://r.example/v2/x/manifests/1: 429 Too Many Requests - Server message: "
+     "toomanyrequests: You have reached your unauthenticated pull rate limit.", "too-many-pulls", "login"),
+    (f"{PULL}docker.io/library/nginx:1: not found", "image-missing", "k3d image import nginx --cluster cl1"),
+    ("no match for platform in manifest: not found", "other-platform", "arch"),
+    ("failed to extract layer: write /var/lib/x: no space left on device", "disk-full", "docker system df"),
+    ('Container image "nginx" is not present with pull policy of Never', "not-imported", "^k3d image import nginx"),
+    ('Back-off pulling image "nginx": ErrImagePull: ' + f"{PULL}docker.io/library/nginx:1: not found", "image-missing",
+     "import"),
+    ('Back-off pulling image "not found"', "not-pulled", "get events"),
+])
+def test_the_cause_and_the_fix_of_a_failed_pull_are_those_of_the_end_of_its_message(
+    patient: Patient, message: str, code: str, fix: str
+) -> None:
+    fail_pull(patient, message)
+    finding, = (found for found in json.loads(patient.inv("doctor", "--json").stdout) if found["state"] == "yellow")
+    assert (finding["id"], finding["code"]) == ("images", code)
+    assert finding["message"].endswith(message.rsplit(": ", 1)[-1].rstrip("."))
+    assert re.search(fix, finding["fix"]) and "{" not in finding["cause"] + finding["fix"]
+
+
+def test_every_reason_of_a_failed_pull_has_a_cause_and_a_fix() -> None:
+    assert set(ADVICE) == set(ImageReason)
 
 
 @breaks("bugs", "trust-manager 0.25.0: its public CAs include some that browsers have removed")
