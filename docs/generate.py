@@ -94,7 +94,7 @@ def errors() -> Iterator[str]:
             if check.advice:
                 yield "| code | message | likely cause | fix |\n|---|---|---|---|\n"
                 for reason, advice in check.advice.items():
-                    cells = [cell(text(part)) for part in (str(reason.value), advice.cause, advice.fix)]
+                    cells = [cell(without_details(reason)), cell(text(advice.cause)), cell(text(advice.fix))]
                     yield f"| `{reason.code}` | {' | '.join(cells)} |\n"
                 yield "\n"
     yield from trace_errors()
@@ -106,8 +106,7 @@ def trace_errors() -> Iterator[str]:
     yield "| code | message |\n|---|---|\n"
     reasons = [*subclasses_of(Reason)]
     for reason in sorted((entry for kind in reasons for entry in kind), key=lambda reason: (reason.code, reason.value)):
-        message = re.sub(r"{\w+(!r)?}", "…", str(reason.value))
-        yield f"| `{reason.code}` | {cell(message)} |\n"
+        yield f"| `{reason.code}` | {cell(without_details(reason))} |\n"
     yield "\n"
 
 
@@ -123,7 +122,7 @@ def messages(function: Any) -> list[str]:
     found: list[str] = []
     for node in ast.walk(ast.parse(textwrap.dedent(inspect.getsource(function)))):
         if isinstance(node, ast.Yield) and node.value is not None:
-            sentence = without_values(node.value)
+            sentence = reason_of(node.value, function) or without_values(node.value)
             if re.search("[a-z]{3}", sentence):
                 found.append(re.sub(r"\s+", " ", sentence).strip())
         match node:
@@ -132,6 +131,18 @@ def messages(function: Any) -> list[str]:
                 if inspect.isfunction(other) and other.__module__ == function.__module__:
                     found += messages(other)
     return list(dict.fromkeys(found))
+
+
+def reason_of(node: ast.expr, function: Any) -> str:
+    """The sentence of the reason in `problem(SomeReason.MEMBER, ...)`; empty for other expressions."""
+    match node:
+        case ast.Call(func=ast.Name(id="problem"), args=[ast.Attribute(value=ast.Name(id=kind), attr=member), *_]):
+            return without_details(function.__globals__[kind][member])
+    return ""
+
+
+def without_details(reason: Reason) -> str:
+    return re.sub(r"{\w+(!r)?}", "…", str(reason.value))
 
 
 def without_values(node: ast.expr) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from enum import unique
 
 from tasks.core.problems import Problem, Reason, problem
 from tasks.doctor.check import WARNING, Advice, Checks, ClusterView
@@ -19,6 +20,7 @@ LENGTH = 160
 """How much of the end of a message is shown."""
 
 
+@unique
 class ImageReason(Reason):
     NODES_DO_NOT_RESOLVE_IT = ("{pod}: {image}: {error}. Nodes do not know the names of clusters and Services; only "
                                "pods know them")
@@ -30,10 +32,10 @@ class ImageReason(Reason):
     TOO_MANY_PULLS = "{pod}: {image}: the registry limits the number of pulls: {error}"
     ACCESS_DENIED = "{pod}: {image}: the registry denies access: {error}"
     OTHER_PLATFORM = "{pod}: {image}: not for the architecture of the nodes: {error}"
-    DISK_FULL = "{pod}: {image}: {error}"
+    DISK_FULL = "{pod}: {image}: the disk is full: {error}"
     IMAGE_MISSING = "{pod}: {image}: the registry does not have it: {error}"
-    NOT_IMPORTED = "{pod}: {image}: {error}"
-    NAME_INVALID = "{pod}: {image}: {error}"
+    NOT_IMPORTED = "{pod}: {image}: it is not in the cluster: {error}"
+    NAME_INVALID = "{pod}: {image}: the name is invalid: {error}"
     NOT_PULLED = "{pod}: {image}: {error}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -616,7 +617,8 @@ def _(patient: Patient) -> None:
 
 @breaks("ingress-host", "shop/other: shop.example.com is not below cl1.k3d.internal")
 def _(patient: Patient) -> None:
-    patient.objects += [ingress("shop", "other", "shop.example.com"),
+    patient.leaves["shop", "other-cert"] = ca.leaf(patient.leaf_issuer, "shop.example.com").pem
+    patient.objects += [ingress("shop", "other", "shop.example.com", "other-cert"),
                         {**patient.find("Service", "shop"), "metadata": {"namespace": "shop", "name": "other"}},
                         endpoints("shop", "other")]
 
@@ -640,6 +642,75 @@ def _(patient: Patient) -> None:
 def _(patient: Patient) -> None:
     patient.objects += [ingress("copy", "shop", "shop.cl1.k3d.internal"), endpoints("copy", "shop"),
                         {**patient.find("Service", "shop"), "metadata": {"namespace": "copy", "name": "shop"}}]
+
+
+@breaks("ingress-certificate", "shop/shop: api.cl1.k3d.internal is not in the certificate in the secret "
+        "shop/shop-cert, which is for shop.cl1.k3d.internal")
+def _(patient: Patient) -> None:
+    patient.find("Ingress", "shop")["spec"]["tls"][0]["hosts"].append("api.cl1.k3d.internal")
+
+
+@breaks("ingress-certificate", "shop/shop: the secret shop/api-cert for api.cl1.k3d.internal does not exist")
+def _(patient: Patient) -> None:
+    patient.find("Ingress", "shop")["spec"]["tls"].append(
+        {"hosts": ["api.cl1.k3d.internal"], "secretName": "api-cert"})
+
+
+@breaks("ingress-certificate", "shop/shop: tls for api.cl1.k3d.internal has no secretName")
+def _(patient: Patient) -> None:
+    patient.find("Ingress", "shop")["spec"]["tls"].append({"hosts": ["api.cl1.k3d.internal"]})
+
+
+def test_a_certificate_that_is_made_by_hand_or_has_a_wildcard_serves_its_hosts(patient: Patient) -> None:
+    patient.find("Ingress", "shop")["spec"]["tls"] += [
+        {"hosts": ["api.cl1.k3d.internal"], "secretName": "by-hand"}, {"hosts": ["a.web.cl1.k3d.internal"]}]
+    patient.leaves["web", "web-cert"] = ca.leaf(patient.leaf_issuer, "*.web.cl1.k3d.internal").pem
+    patient.world.fakes.answer("^kubectl .*get secret by-hand ", base64.b64encode(
+        ca.leaf(patient.leaf_issuer, "api.cl1.k3d.internal").pem).decode())
+    assert wrong(patient) == {}
+
+
+@breaks("ingress-class", "shop/shop has the class nginx, which does not exist. Traefik serves the class traefik")
+def _(patient: Patient) -> None:
+    patient.find("Ingress", "shop")["spec"]["ingressClassName"] = "nginx"
+
+
+@breaks("ingress-class", "shop/shop has the class nginx, which does not exist")
+def _(patient: Patient) -> None:
+    patient.find("Ingress", "shop")["metadata"]["annotations"]["kubernetes.io/ingress.class"] = "nginx"
+
+
+@breaks("ingress-issuer", "shop/shop names the ClusterIssuer letsencrypt-prod, which does not exist. This cluster has")
+def _(patient: Patient) -> None:
+    patient.find("Ingress", "shop")["metadata"]["annotations"]["cert-manager.io/cluster-issuer"] = "letsencrypt-prod"
+
+
+@breaks("ingress-issuer", "shop/shop names the Issuer own, which does not exist")
+def _(patient: Patient) -> None:
+    """An issuer of another namespace is not meant."""
+    annotations = patient.find("Ingress", "shop")["metadata"]["annotations"]
+    del annotations["cert-manager.io/cluster-issuer"]
+    annotations["cert-manager.io/issuer"] = "own"
+    patient.others.append({"kind": "Issuer", "metadata": {"name": "own", "namespace": "web"}})
+
+
+def test_classes_and_issuers_that_exist_are_no_finding(patient: Patient) -> None:
+    shop = patient.find("Ingress", "shop")
+    shop["spec"]["ingressClassName"] = "traefik"
+    shop["metadata"]["annotations"] = {"cert-manager.io/issuer": "own"}
+    patient.others.append({"kind": "Issuer", "metadata": {"name": "own", "namespace": "shop"}})
+    assert wrong(patient) == {}
+
+
+@breaks("pods-host-network", "shop/shop-1 (Pod) has hostNetwork without dnsPolicy: ClusterFirstWithHostNet")
+def _(patient: Patient) -> None:
+    patient.find("Pod", "shop-1")["spec"] |= {"hostNetwork": True, "dnsPolicy": "ClusterFirst"}
+
+
+@pytest.mark.parametrize("policy", ["ClusterFirstWithHostNet", "None"])
+def test_a_pod_with_host_network_and_a_resolver_is_no_finding(patient: Patient, policy: str) -> None:
+    patient.find("Pod", "shop-1")["spec"] |= {"hostNetwork": True, "dnsPolicy": policy}
+    assert wrong(patient) == {}
 
 
 @breaks("namespace-bundle", "shop has no ConfigMap default-ca-bundle")
@@ -785,8 +856,9 @@ def fail_pull(patient: Patient, message: str, image: str = "nginx", reason: str 
         {"image": image, "state": {"waiting": {"reason": reason, "message": message}}}]
 
 
-@breaks("images", "shop/shop-1: nginx: the nodes do not trust the registry's certificate: tls: failed to verify "
-        "certificate: x509: certificate signed by unknown authority")
+@breaks("images", "shop/shop-1: nginx: the nodes do not trust the registry's certificate: Head "
+        '"https://registry-1.docker.io/v2/library/nginx/manifests/1": tls: failed to verify certificate: x509: '
+        "certificate signed by unknown authority")
 def _(patient: Patient) -> None:
     fail_pull(patient, f"{HEAD}tls: failed to verify certificate: x509: certificate signed by unknown authority")
 
