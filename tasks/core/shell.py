@@ -126,14 +126,14 @@ class Shell:
         if self.dry:
             print("\n".join(f"# {line}" for line in text.splitlines()))
 
-    def change(self, *words: str, hint: str = "") -> Result:
+    def change(self, *words: str, hint: str | Callable[[Result], str] = "") -> Result:
         """A command that changes something: only printed under --dry; Exit tells what failed.
 
-        `hint` says what to do when it fails.
+        `hint` says what to do when it fails, or reads that from the result.
         """
         result: Result = self._run(words, warn=True, hide=not self.context.config.run.echo)
         if not result.ok:
-            fail(words, result, hint)
+            fail(words, result, hint if isinstance(hint, str) else hint(result))
         return result
 
     def announce_sudo(self, commands: Iterable[tuple[str, ...]]) -> None:
