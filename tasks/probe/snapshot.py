@@ -27,7 +27,7 @@ OPTIONAL_KINDS = ("mutatingadmissionpolicies,mutatingadmissionpolicybindings",
 # Kinds that only a trace needs, by the programs that bring them.
 ISSUANCE_KINDS = "certificaterequests,orders.acme.cert-manager.io,challenges.acme.cert-manager.io"
 TRAEFIK_KINDS = "ingressroutes.traefik.io,middlewares.traefik.io,serverstransports.traefik.io"
-GATEWAY_KINDS = "httproutes.gateway.networking.k8s.io,gateways.gateway.networking.k8s.io"
+GATEWAY_KINDS = "httproutes.gateway.networking.k8s.io"
 TRACE_KINDS = (ISSUANCE_KINDS, TRAEFIK_KINDS, GATEWAY_KINDS)
 
 INGRESS_EVENTS = ("--field-selector", "involvedObject.kind=Ingress,type=Warning")

@@ -25,8 +25,8 @@ TRAEFIK_CLASS = {"kind": "IngressClass", "metadata": {"name": "traefik"},
 ISSUER = {"kind": "ClusterIssuer", "metadata": {"name": "root-ca"}, "status": {"conditions": [condition("Ready")]}}
 
 QUERIES = {
-    "clusterissuers,certificates": ("ClusterIssuer", "Certificate"),
-    "issuers,certificaterequests": ("Issuer", "CertificateRequest", "Order", "Challenge"),
+    "clusterissuers,issuers,certificates": ("ClusterIssuer", "Issuer", "Certificate"),
+    "certificaterequests": ("CertificateRequest", "Order", "Challenge"),
     "ingressroutes": ("IngressRoute", "Middleware", "ServersTransport"),
     "httproutes": ("HTTPRoute", "Gateway"),
     "events": ("Event",),
