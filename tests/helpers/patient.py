@@ -48,7 +48,7 @@ class Patient:
         self.processes: list[str] = []
         world.network(there=True)
         world.fakes.add("ip", "ifconfig", "chmod")
-        world.fakes.answer("^docker inspect", "rancher/k3s:v1.36.4-k3s1\n")
+        world.fakes.answer("^docker inspect .*Image", "rancher/k3s:v1.36.4-k3s1\n")
         world.fakes.answer("^kubectl version", "Client Version: v1.37.1\n")
         world.fakes.answer("^helm version", "v3.22.0\n")
         world.fakes.answer("^kubectl .*diff ")
