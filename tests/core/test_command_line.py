@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import pty
+import shutil
 import struct
 import subprocess
 import sys
@@ -191,7 +192,8 @@ def test_the_list_and_a_tasks_flags_are_whole_in_any_terminal(copy: ProcessProje
         text = in_terminal(copy, columns, *words)
         assert expected in " ".join(text.split()) and "Traceback" not in text
         if columns > 45:
-            assert max(map(len, text.splitlines()[2:])) <= columns
+            flags = text[max(text.find("Options:"), 0) :]  # what comes before is the task's own text
+            assert max(map(len, flags.splitlines()[2:])) <= columns
 
 
 def in_terminal(copy: ProcessProject, columns: int, *words: str) -> str:
@@ -241,8 +243,9 @@ def test_a_list_whose_reader_has_gone_ends_quietly(copy: ProcessProject) -> None
 @pytest.mark.process
 def test_the_list_works_from_a_sub_folder_and_with_a_broken_env(copy: ProcessProject) -> None:
     (copy.folder / ".env").write_bytes(b"\xff\xfe not = text\nK3D_PORT_START=abc\n")
-    done = copy.inv("--list", cwd=copy.folder / "templates" / "examples")
-    assert done.returncode == 0
+    done = subprocess.run([sys.executable, "-m", "invoke", "--list"], cwd=copy.folder / "templates" / "examples",
+                          env=copy.environment(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
     assert "k3d-cluster-setup" in done.stdout
 
 
@@ -285,8 +288,11 @@ def test_the_list_imports_nothing_heavy(copy: ProcessProject) -> None:
 
 @pytest.mark.process
 def test_modules_are_compiled_once_unless_python_was_told_otherwise(copy: ProcessProject) -> None:
+    for cache in [*(copy.folder / "tasks").rglob("__pycache__")]:
+        shutil.rmtree(cache)
     for setting, written in (("1", False), ("", True)):
-        copy.inv("--list", environment={"PYTHONDONTWRITEBYTECODE": setting})
+        subprocess.run([sys.executable, "-m", "invoke", "--list"], cwd=copy.folder, capture_output=True, check=True,
+                       env=copy.environment({"PYTHONDONTWRITEBYTECODE": setting}))
         assert any((copy.folder / "tasks").rglob("*.pyc")) == written
 
 
