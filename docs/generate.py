@@ -20,6 +20,7 @@ from tasks import trace
 from tasks.core.problems import Reason
 from tasks.doctor.all_checks import OF_CLUSTER, OF_MACHINE, OF_RUNNING
 from tasks.probe.connections import ConnectionReason
+from tasks.trace import hops  # noqa: F401 - it defines the reasons of every hop
 
 DOCS = Path(__file__).resolve().parent
 SOURCE = DOCS.parent
@@ -93,6 +94,12 @@ def errors() -> Iterator[str]:
             if check.link:
                 yield f"- More: <{check.link}>\n"
             yield "\n"
+            if check.advice:
+                yield "| code | message | likely cause | fix |\n|---|---|---|---|\n"
+                for reason, advice in check.advice.items():
+                    cells = [cell(without_details(reason)), cell(text(advice.cause)), cell(text(advice.fix))]
+                    yield f"| `{reason.code}` | {' | '.join(cells)} |\n"
+                yield "\n"
     yield from trace_errors()
 
 
@@ -102,8 +109,7 @@ def trace_errors() -> Iterator[str]:
     yield "| code | message |\n|---|---|\n"
     reasons = [*subclasses_of(Reason)]
     for reason in sorted((entry for kind in reasons for entry in kind), key=lambda reason: (reason.code, reason.value)):
-        message = re.sub(r"{\w+(!r)?}", "…", str(reason.value))
-        yield f"| `{reason.code}` | {cell(message)} |\n"
+        yield f"| `{reason.code}` | {cell(without_details(reason))} |\n"
     yield "\n"
 
 
@@ -121,7 +127,7 @@ def messages(function: Any) -> list[str]:
     found: list[str] = []
     for node in ast.walk(ast.parse(textwrap.dedent(inspect.getsource(function)))):
         if isinstance(node, ast.Yield) and node.value is not None:
-            sentence = without_values(node.value)
+            sentence = reason_of(node.value, function) or without_values(node.value)
             if re.search("[a-z]{3}", sentence):
                 found.append(re.sub(r"\s+", " ", sentence).strip())
         match node:
@@ -130,6 +136,18 @@ def messages(function: Any) -> list[str]:
                 if inspect.isfunction(other) and other.__module__ == function.__module__:
                     found += messages(other)
     return list(dict.fromkeys(found))
+
+
+def reason_of(node: ast.expr, function: Any) -> str:
+    """The sentence of the reason in `problem(SomeReason.MEMBER, ...)`; empty for other expressions."""
+    match node:
+        case ast.Call(func=ast.Name(id="problem"), args=[ast.Attribute(value=ast.Name(id=kind), attr=member), *_]):
+            return without_details(function.__globals__[kind][member])
+    return ""
+
+
+def without_details(reason: Reason) -> str:
+    return re.sub(r"{\w+(!r)?}", "…", str(reason.value))
 
 
 def without_values(node: ast.expr) -> str:
@@ -148,7 +166,7 @@ def without_values(node: ast.expr) -> str:
 
 def text(template: str) -> str:
     """A text of a check for any cluster; a command alone is set as code."""
-    sentence = template.format(**PLACEHOLDERS)
+    sentence = re.sub(r"{(\w+)}", lambda found: PLACEHOLDERS.get(found[1], found[1].upper()), template)
     return f"`{sentence}`" if re.fullmatch(r"(inv|kubectl) ([^(,;:]|,\b)+", sentence) else plain(sentence)
 
 

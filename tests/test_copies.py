@@ -54,7 +54,7 @@ class Tree(Shell):
             "NetworkManager": self.method != "network-manager"}.get(words[-1], False))
         return Result(stdout=f"{said}\n", exited=0 if good else 1)
 
-    def change(self, *words: str, hint: str = "") -> Result:
+    def change(self, *words: str, hint: object = "") -> Result:
         return self.sudo(*words, why="")
 
     def sudo(self, *words: str, why: str) -> Result:

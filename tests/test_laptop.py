@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -186,6 +187,22 @@ def test_two_copies_work_beside_each_other_whichever_leaves_first(laptop: Laptop
         laptop.inv("uninstall --yes --all-copies")
     finally:
         laptop.run(f"rm -rf {other} /home/dev/other-certs")
+
+
+def test_a_resolver_that_asks_over_tls_only_is_passed_over_within_seconds(
+    laptop: Laptop, before: dict[str, str]
+) -> None:
+    drop_in = "/etc/systemd/resolved.conf.d/tls.conf"
+    laptop.run(f"mkdir -p /etc/systemd/resolved.conf.d && printf '[Resolve]\\nDNSOverTLS=yes\\n' > {drop_in} && "
+               "systemctl restart systemd-resolved")
+    try:
+        started = time.monotonic()
+        said = laptop.inv("dns", check=False)
+        assert time.monotonic() - started < 15
+        assert "systemd-resolved: systemd-resolved sends every query over TLS (DNSOverTLS=yes)" in said
+    finally:
+        laptop.run(f"rm {drop_in}; rmdir --ignore-fail-on-non-empty /etc/systemd/resolved.conf.d; "
+                   "systemctl restart systemd-resolved")
 
 
 def test_without_sudo_it_says_what_is_left_to_do_and_a_script_of_it_does_so(

@@ -66,7 +66,7 @@ def commands(world: World, *tools: str) -> list[str]:
 
 WITHOUT_A_RESOLVER = """
 No method resolves names below k3d.internal on this machine:
-  brew-dnsmasq: for macOS: no other system reads /etc/resolver
+  brew-dnsmasq: only on macOS, because no other system reads /etc/resolver
   systemd-resolved: {}
   network-manager: """
 
@@ -85,7 +85,7 @@ def test_on_linux_it_ends_with_the_page_to_open_and_names_the_tasks_for_what_is_
     assert "✓ root certificate: already exists" in said
     refused = f"\nThe root was added to {anchors}, but a certificate that it signed is still rejected.\n"
     assert (refused in said) == store
-    assert WITHOUT_A_RESOLVER.format("systemd-resolved does not run here") in said
+    assert WITHOUT_A_RESOLVER.format("systemd-resolved is not running") in said
     assert commands(world, "docker", "k3d") == ["k3d kubeconfig merge cl0"]
     yellow = said.partition("\nFor what is yellow, type:\n")[2].partition("\n\n")[0]
     assert yellow.splitlines() == ["  inv dns", *(["  inv trust"] if store else [])]

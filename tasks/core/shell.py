@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -24,6 +25,7 @@ from invoke.runners import Result
 from tasks.core import locks, setting_types
 from tasks.core.console import running_steps, say
 from tasks.core.progress import Step, current_step, side_by_side, step
+from tasks.core.tool_environment import for_tools
 
 LOOK_SECONDS = 60
 
@@ -40,6 +42,18 @@ PROXY_PASSWORD = re.compile(r"(_proxy=(?:\w+://)?).*\\@", re.IGNORECASE)
 
 SUDO_REFUSES = re.compile(r"sudo: (a password is required|a terminal is required|no tty|no password was provided|"
                           r"\d+ incorrect password|(command )?not found)|not in the sudoers file|is not allowed to")
+
+USAGE_ERROR = re.compile(
+    r"unknown (shorthand )?flag\b|unknown command \"|flag needs an argument|required flag\(s\)|"
+    r"invalid argument \".*\" for \"|error: unknown (option|argument)|"
+    r"(unrecognized|unrecognised|invalid|illegal|unknown) option\b|"
+    r"^bash: line \d+: (exec: )?\S+: (not found|cannot execute)", re.MULTILINE)
+"""What kubectl, helm, docker and others report about their arguments. Time changes nothing about it."""
+
+USAGE_EXIT = 64  # EX_USAGE of sysexits.h
+
+waits_for: ContextVar[str] = ContextVar("waits_for", default="")
+"""What the checks at hand wait for; empty outside a wait."""
 
 _interrupted = False
 
@@ -78,8 +92,8 @@ class Shell:
         self.context = context
         users = environment.get("PATH") or os.environ.get("PATH", os.defpath)
         path = os.pathsep.join([str(own_tools()), users, *SBIN])
-        # What they say is looked at, such as why sudo refuses: https://www.gnu.org/software/gettext/manual/ (LANGUAGE)
-        self.environment = {**environment, "LANGUAGE": "en", "PATH": path}
+        self.environment = {**for_tools({**os.environ, **environment}), "PATH": path}
+        """The whole environment of the programs."""
         self.root_refused = False
         """Whether sudo has refused: then nothing more is asked as root."""
         self._announced: set[tuple[str, ...]] = set()
@@ -103,6 +117,8 @@ class Shell:
             result: Result = self._run(words, dry=False, warn=True, hide=True, timeout=seconds)
         except CommandTimedOut as late:
             result = late.result
+        if (what := waits_for.get()) and is_usage_error(result):
+            fail(words, result, f"This was to wait for {what}. {AGAIN}")
         return result
 
     def note(self, text: str) -> None:
@@ -110,14 +126,14 @@ class Shell:
         if self.dry:
             print("\n".join(f"# {line}" for line in text.splitlines()))
 
-    def change(self, *words: str, hint: str = "") -> Result:
+    def change(self, *words: str, hint: str | Callable[[Result], str] = "") -> Result:
         """A command that changes something: only printed under --dry; Exit tells what failed.
 
-        `hint` says what to do when it fails.
+        `hint` says what to do when it fails, or reads that from the result.
         """
         result: Result = self._run(words, warn=True, hide=not self.context.config.run.echo)
         if not result.ok:
-            fail(words, result, hint)
+            fail(words, result, hint if isinstance(hint, str) else hint(result))
         return result
 
     def announce_sudo(self, commands: Iterable[tuple[str, ...]]) -> None:
@@ -160,12 +176,20 @@ class Shell:
 
     def until(self, what: str, seconds: float, ready: Callable[[], bool], pause: float = 0.3,
               hint: str = SLOW) -> None:
-        """Look again and again until it is so; Exit says what was waited for. Under --dry there is nothing to see."""
+        """Look again and again until it is so; Exit says what was waited for. Under --dry there is nothing to see.
+
+        A look that ends with a usage error ends the wait with it.
+        """
         deadline = time.monotonic() + seconds
-        while not self.dry and not ready():
-            if time.monotonic() > deadline:
-                raise Exit(f"{current_step()}: timed out after {seconds:.0f} s waiting for {what}.\n{hint}".rstrip())
-            self.pause(pause)
+        before = waits_for.set(what)
+        try:
+            while not self.dry and not ready():
+                if time.monotonic() > deadline:
+                    message = f"timed out after {seconds:.0f} s waiting for {what}."
+                    raise Exit(f"{current_step()}: {message}\n{hint}".rstrip())
+                self.pause(pause)
+        finally:
+            waits_for.reset(before)
 
     def pause(self, seconds: float) -> None:
         time.sleep(seconds)
@@ -193,7 +217,7 @@ class Shell:
         """
         with tempfile.TemporaryFile() as output:
             process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-                                       env={**os.environ, **self.environment}, start_new_session=True)
+                                       env=self.environment, start_new_session=True)
 
             def said() -> str:
                 text = os.pread(output.fileno(), 10_000, 0).decode(errors="replace")
@@ -212,12 +236,25 @@ class Shell:
         if _interrupted:
             raise KeyboardInterrupt
         result = self.context.run(
-            shlex.join(words), in_stream=False, echo_format=redact(words).replace("{", "{{").replace("}", "}}"),
-            env=self.environment, encoding="utf-8", **options,
+            shell_line(words), in_stream=False, echo_format=redact(words).replace("{", "{{").replace("}", "}}"),
+            env=self.environment, replace_env=True, encoding="utf-8", **options,
         )
         if _interrupted:  # what the command says then is no answer
             raise KeyboardInterrupt
         return result
+
+
+def is_usage_error(result: Result) -> bool:
+    """Whether a program has refused its arguments, or there is no such program."""
+    return not result.ok and (result.exited == USAGE_EXIT or bool(USAGE_ERROR.search(result.stderr)))
+
+
+def shell_line(words: tuple[str, ...]) -> str:
+    """The command for Invoke, which runs a shell, and whose `in_stream=False` leaves a pipe open: nothing ever ends it.
+
+    `exec` has the program itself end when Invoke kills the shell, and passes over functions that a user has exported.
+    """
+    return f"exec {shlex.join(words)} </dev/null"
 
 
 def redact(words: tuple[str, ...]) -> str:

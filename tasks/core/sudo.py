@@ -45,7 +45,7 @@ class SudoPlan(Shell):
     def note(self, text: str) -> None:
         pass
 
-    def change(self, *words: str, hint: str = "") -> Result:
+    def change(self, *words: str, hint: str | Callable[[Result], str] = "") -> Result:
         return Result()
 
     def sudo(self, *words: str, why: str) -> Result:

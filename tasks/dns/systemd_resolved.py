@@ -26,6 +26,9 @@ PORTS = range(5399, 5500)
 
 DNSMASQ_PACKAGE = "dnsmasq is not installed: apt install dnsmasq-base, or dnf, pacman or zypper install dnsmasq"
 
+REQUIRES_TLS = ("systemd-resolved sends every query over TLS (DNSOverTLS=yes), and dnsmasq does not answer over TLS. "
+                "Its value `opportunistic` works")
+
 
 def unit() -> Path:
     return system_files.ROOT / "etc/systemd/system" / SERVICE
@@ -73,7 +76,17 @@ def check_available(shell: Shell) -> str:
         return "systemd-resolved is not running"
     if not points_to_resolved():
         return "/etc/resolv.conf does not point to systemd-resolved (nameserver 127.0.0.53)"
+    if requires_tls(shell):
+        return REQUIRES_TLS
     return "" if shell.find("dnsmasq") else DNSMASQ_PACKAGE
+
+
+def requires_tls(shell: Shell) -> bool:
+    """Whether it sends queries over TLS only. The global setting is that of name servers without a link, as ours is.
+
+    https://www.freedesktop.org/software/systemd/man/latest/resolved.conf.html#DNSOverTLS=
+    """
+    return bool(re.search(r"^\s*Global:\s*yes\b", shell.look("resolvectl", "dnsovertls", seconds=5).stdout))
 
 
 def points_to_resolved() -> bool:

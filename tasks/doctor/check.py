@@ -11,7 +11,7 @@ from invoke import Exit
 
 from tasks.ca.load import load_retiring
 from tasks.ca.root import RootCA, Roots
-from tasks.core.problems import Problem, describe
+from tasks.core.problems import Problem, Reason, describe
 from tasks.core.progress import describe_os_error
 from tasks.core.settings import Cluster, Settings
 from tasks.core.shell import Shell
@@ -90,6 +90,13 @@ class Observation(NamedTuple):
     text: str
 
 
+class Advice(NamedTuple):
+    """The likely cause and the fix of one reason, instead of those of the check."""
+
+    cause: str
+    fix: str
+
+
 @dataclass(frozen=True)
 class Check:
     id: str
@@ -103,6 +110,8 @@ class Check:
     """Checks of the same cluster, or of this machine; if one of them finds an error, this one is skipped."""
     find: Callable[[Any], Iterable[str | Problem | Observation]]
     """Yields what is wrong. A plain sentence has the check's id as its code."""
+    advice: Mapping[Reason, Advice] = field(default_factory=dict)
+    """Of the reasons whose cause and fix differ from those above."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +124,7 @@ class Finding:
     message: str
     subject: Machine | ClusterView
     code: str
+    problem: Problem | None = None
 
     @property
     def is_wrong(self) -> bool:
@@ -122,11 +132,20 @@ class Finding:
 
     @property
     def cause(self) -> str:
-        return self.check.cause.format(**placeholders(self.subject))
+        return self.advice.cause.format(**self.placeholders)
 
     @property
     def fix(self) -> str:
-        return self.check.fix.text.format(**placeholders(self.subject))
+        return self.advice.fix.format(**self.placeholders)
+
+    @property
+    def advice(self) -> Advice:
+        general = Advice(self.check.cause, self.check.fix.text)
+        return self.check.advice.get(self.problem.reason, general) if self.problem else general
+
+    @property
+    def placeholders(self) -> dict[str, object]:
+        return {**(self.problem.details if self.problem else {}), **placeholders(self.subject)}
 
 
 def placeholders(subject: Machine | ClusterView) -> dict[str, str]:
@@ -147,13 +166,14 @@ Finder = TypeVar("Finder", bound=Callable[[Any], Iterable[Any]])
 class Checks(list[Check]):
     """The checks of a file, in order."""
 
-    def check(self, id: str, level: str, cause: str, fix: Fix | str, needs: Iterable[str] = (), link: str = ""
-              ) -> Callable[[Finder], Finder]:
+    def check(self, id: str, level: str, cause: str, fix: Fix | str, needs: Iterable[str] = (), link: str = "",
+              advice: Mapping[Reason, Advice] | None = None) -> Callable[[Finder], Finder]:
         """Make the function below a check; its docstring states what must be true."""
         def add(find: Finder) -> Finder:
             requirement = (find.__doc__ or "").strip()
             chosen_fix = fix if isinstance(fix, Fix) else Fix(fix)
-            self.append(Check(id, requirement, level, cause, chosen_fix, link, tuple(needs), find))
+            self.append(Check(id, requirement, level, cause, chosen_fix, link, tuple(needs), find,
+                              advice or {}))
             return find
         return add
 
@@ -205,4 +225,4 @@ def to_finding(
             code, message = wrong
         case _:
             code, message = check.id, wrong
-    return Finding(check, where, check.level, message, subject, code)
+    return Finding(check, where, check.level, message, subject, code, wrong if isinstance(wrong, Problem) else None)

@@ -9,10 +9,11 @@ from tasks.cluster import changed_settings, create
 from tasks.cluster.changed_settings import ChangedSetting
 from tasks.core import browser_ports
 from tasks.core.problems import Problem
+from tasks.core.well_known import CERT_MANAGER
 from tasks.doctor.check import ERROR, WARNING, Checks, ClusterView
 from tasks.doctor.fixes import CONFIGURE, FREE_DISK, KUBECONFIG, RECREATE, RESTART, SETUP, START
 from tasks.engine import k3s_arguments, loopback_proxy, network, ports
-from tasks.in_cluster import charts
+from tasks.in_cluster import charts, foreign_charts
 from tasks.probe import example_page
 from tasks.probe.requests import http_get, tls_trusting_all
 from tasks.probe.snapshot import kubelet_version, read_condition
@@ -165,6 +166,8 @@ def creation_settings(view: ClusterView) -> Iterator[Problem]:
 def chart_versions(view: ClusterView) -> Iterator[str]:
     """cert-manager and trust-manager have the versions in the settings"""
     for name in charts.CHARTS:
+        if foreign_charts.find_owner(view.snapshot.one("Deployment", name, CERT_MANAGER) or {"metadata": {}}, name):
+            continue  # it is used as it is
         installed, expected = view.snapshot.version(name), charts.chart_version(view.settings, name)
         if installed.removeprefix("v") != expected.removeprefix("v"):
             chosen = view.settings.from_environment(charts.version_key(name))

@@ -135,18 +135,22 @@ def address_reached(shell: Shell, settings: Settings, network: str, target: str)
 def connect(shell: Shell, settings: Settings, containers: list[str]) -> list[str]:
     """Connect the containers that are not on the shared network, and return their names.
 
-    A container refers to a network by its ID: it cannot start if the network was removed and created again.
+    A container refers to a network by its ID: it cannot start if the network was removed and created again. One that
+    another run has created and not started yet has no ID, and gets it when it starts.
     """
     name = settings.k3d_network
     if not containers:
         return []
     network_id = shell.look("docker", "network", "inspect", name, "--format", "{{.Id}}").stdout.strip()
-    listed = shell.look("docker", "inspect", "--format", "{{.Name}}{{range $name, $on := .NetworkSettings.Networks}} "
-                        "{{$name}}={{$on.NetworkID}}{{end}}", *containers).stdout.splitlines()
+    listed = shell.look(
+        "docker", "inspect", "--format", "{{.Name}} {{.State.Status}}"
+        "{{range $name, $on := .NetworkSettings.Networks}} {{$name}}={{$on.NetworkID}}{{end}}", *containers,
+    ).stdout.splitlines()
     connected = []
-    for container, *entries in map(str.split, filter(None, listed)):
+    for container, state, *entries in map(str.split, filter(None, listed)):
         container, network_ids = container.removeprefix("/"), dict(entry.split("=", 1) for entry in entries)
-        if network_id and network_ids.get(name) == network_id:
+        starts_later = state == "created" and name in network_ids
+        if starts_later or (network_id and network_ids.get(name) == network_id):
             continue
         if name in network_ids:
             shell.change("docker", "network", "disconnect", "--force", name, container)

@@ -2,22 +2,41 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from invoke import Exit
+from invoke.runners import Result
 
 from tasks.core.settings import Cluster, Settings
 from tasks.core.shell import Shell
 from tasks.core.templates import render, short_hash
 from tasks.core.well_known import CERT_MANAGER, MANAGER
 from tasks.core.work_files import work_folder, write_file
+from tasks.in_cluster import foreign_charts
 from tasks.tools.required import parse_version, read_version
 
 CHARTS = ("cert-manager", "trust-manager")
 
+FETCH_FAILED = re.compile(
+    r"no such host|dial tcp|i/o timeout|TLS handshake|x509:|proxyconnect|"
+    r"failed to (download|fetch|authorize|do request)|unable to (fetch|locate)|FetchReference|GetDescriptor|"
+    r"could not download|cannot be reached|unexpected EOF|"
+    r"(unauthorized|denied|toomanyrequests): |(response status|status code)[^\n]* [45]\d\d|"
+    r"chart \".*\" .*not found|not a valid chart repository|\S:\S+: not found$|no cached repo|path \".*\" not found",
+    re.IGNORECASE | re.MULTILINE)
+"""What Helm reports if it does not get the chart."""
+
+CLUSTER_FAILED = re.compile(r"cluster unreachable|failed to create resource|Error from server|failed calling webhook|"
+                            r"conflict occurred|cannot patch|admission webhook", re.IGNORECASE)
+"""What it reports if the cluster is the cause, in which the same words may be."""
+
 
 def install(shell: Shell, cluster: Cluster, name: str) -> None:
-    """Install or upgrade a chart, unless this version is installed with these values."""
+    """Install or upgrade a chart, unless this version is installed with these values.
+
+    One that somebody else has installed is used as it is; Exit names whose it is if it will not do.
+    """
     version = chart_version(cluster.settings, name)
     chosen = cluster.settings.from_environment(version_key(name), "CHART_SOURCE")
     with shell.step(cluster.name, f"{name} {version}{chosen}") as this:
@@ -26,15 +45,28 @@ def install(shell: Shell, cluster: Cluster, name: str) -> None:
         if wanted == find_deployed_hash(shell, cluster, name):
             this.skip("already installed")
             return
+        if found := foreign_charts.find(shell, cluster, name):
+            if why := foreign_charts.find_obstacle(shell, cluster, name, found):
+                raise Exit(f"{cluster.name}: {name} {found.version} was not installed by these tasks, but by "
+                           f"{found.owner}, and cannot be used: {why}. Change or remove it there, and run the task "
+                           "again.")
+            this.skip(f"{found.version} of {found.owner} is used as it is")
+            return
         remove_interrupted_release(shell, cluster, name)
         file = write_file(shell, work_folder(cluster) / f"{name}-values.yaml", values)
         shell.change(
             "helm", "upgrade", "--install", name, *chart_arguments(cluster.settings, name), *cluster.helm_target,
             "--namespace", CERT_MANAGER, "--create-namespace", "--values", str(file),
             "--labels", f"{MANAGER}={wanted}", *conflict_arguments(shell),
-            hint="If the chart could not be downloaded, set CHART_SOURCE in .env to a mirror or a folder of charts.",
+            hint=download_hint,
         )
         this.outcome = "installed"
+
+
+def download_hint(result: Result) -> str:
+    """What to do if Helm could not download the chart; empty if it failed for another reason."""
+    failed = FETCH_FAILED.search(result.stderr) and not CLUSTER_FAILED.search(result.stderr)
+    return "Set CHART_SOURCE in .env to a mirror or a folder of charts, if there is one." if failed else ""
 
 
 def conflict_arguments(shell: Shell) -> tuple[str, ...]:
@@ -89,9 +121,12 @@ def mark_for_reinstall(shell: Shell, cluster: Cluster) -> None:
     Their Services are deleted first, because Helm would keep what somebody added to a selector.
     """
     kubectl = (*cluster.kubectl, "-n", CERT_MANAGER)
+    own = [name for name in CHARTS if not foreign_charts.find(shell, cluster, name)]
+    if not own:
+        return
     with shell.step(cluster.name, "charts") as this:
         shell.change(*kubectl, "label", "secrets", "-l", f"owner=helm,{MANAGER}", f"{MANAGER}-")
-        shell.change(*kubectl, "delete", "services", "-l", f"app.kubernetes.io/instance in ({','.join(CHARTS)})")
+        shell.change(*kubectl, "delete", "services", "-l", f"app.kubernetes.io/instance in ({','.join(own)})")
         this.outcome = "marked for reinstallation"
 
 

@@ -18,14 +18,14 @@ ONLY_BUNDLES = ("--field-selector", "metadata.name=default-ca-bundle")
 KUBERNETES_KINDS = "nodes,namespaces,pods,deployments,services,endpointslices,ingresses,configmaps,ingressclasses"
 
 # Kinds of cert-manager, trust-manager and k3s. If one of them is unknown, kubectl returns none of the others either.
-ADDON_KINDS = "clusterissuers,certificates,bundles,helmchartconfigs"
+ADDON_KINDS = "clusterissuers,issuers,certificates,bundles,helmchartconfigs"
 
 # Kinds that not every Kubernetes has, and one of Gateway API: each of these is its own question for the same reason.
 OPTIONAL_KINDS = ("mutatingadmissionpolicies,mutatingadmissionpolicybindings",
                   "validatingadmissionpolicies,validatingadmissionpolicybindings", "gateways")
 
 # Kinds that only a trace needs, by the programs that bring them.
-ISSUANCE_KINDS = "issuers,certificaterequests,orders.acme.cert-manager.io,challenges.acme.cert-manager.io"
+ISSUANCE_KINDS = "certificaterequests,orders.acme.cert-manager.io,challenges.acme.cert-manager.io"
 TRAEFIK_KINDS = "ingressroutes.traefik.io,middlewares.traefik.io,serverstransports.traefik.io"
 GATEWAY_KINDS = "httproutes.gateway.networking.k8s.io,gateways.gateway.networking.k8s.io"
 TRACE_KINDS = (ISSUANCE_KINDS, TRAEFIK_KINDS, GATEWAY_KINDS)

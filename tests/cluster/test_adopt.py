@@ -78,7 +78,7 @@ def test_a_stopped_one_is_started(world: World) -> None:
 
 def test_where_its_pods_do_not_reach_this_host_its_nodes_are_connected_once(world: World) -> None:
     world.fakes.answer("^docker network inspect .*Id", "shared\n")
-    world.fakes.answer("^docker inspect .*NetworkSettings", "/k3d-cl1-server-0 k3d-cl1=own\n")
+    world.fakes.answer("^docker inspect .*NetworkSettings", "/k3d-cl1-server-0 running k3d-cl1=own\n")
     world.fakes.answer("^docker run .* --network container:", exit=7, before="^docker network connect")
     done = world.inv("adopt")
     assert done.returncode == 0, done.stderr
@@ -86,7 +86,8 @@ def test_where_its_pods_do_not_reach_this_host_its_nodes_are_connected_once(worl
     assert f"through this host, {GATEWAY}, on the network dev-clusters " in done.stdout
 
     world.fakes.answer("^docker run .* --network container:", exit=7)
-    world.fakes.answer("^docker inspect .*NetworkSettings", "/k3d-cl1-server-0 dev-clusters=shared k3d-cl1=own\n")
+    world.fakes.answer("^docker inspect .*NetworkSettings",
+                        "/k3d-cl1-server-0 running dev-clusters=shared k3d-cl1=own\n")
     none = world.inv("adopt")
     assert len(connected(world)) == 1
     assert "! cl1 route from its pods to other clusters: does not work in both directions" in none.stdout

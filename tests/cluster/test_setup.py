@@ -119,7 +119,7 @@ def test_a_network_that_was_lost_is_made_as_its_clusters_know_it_and_they_are_co
     elsewhere = world.cluster(2, network="another", subnet="10.9.0.0/16")
     world.cluster_list(elsewhere, world.cluster(1, subnet=known))
     world.fakes.answer("^docker inspect .*Networks",
-                       "/k3d-cl1-server-0 dev-clusters=lost bridge=b\n/k3d-cl1-serverlb bridge=b\n")
+                       "/k3d-cl1-server-0 exited dev-clusters=lost bridge=b\n/k3d-cl1-serverlb exited bridge=b\n")
     world.fakes.answer("^k3d kubeconfig merge", exit=1)
     world.inv("k3d-cluster-setup", "--n", "1")
     assert world.changes()[:-1] == [
@@ -135,13 +135,26 @@ def test_a_run_that_made_a_lost_network_and_was_broken_off_is_gone_on_with(world
     world.fakes.answer("^docker network inspect .*Id", "new\n")
     world.cluster_list(world.cluster(1))
     world.fakes.answer("^docker inspect .*Networks",
-                       "/k3d-cl1-server-0 dev-clusters=new\n/k3d-cl1-serverlb dev-clusters=lost\n")
+                       "/k3d-cl1-server-0 running dev-clusters=new\n/k3d-cl1-serverlb exited dev-clusters=lost\n")
     world.fakes.answer("^k3d kubeconfig merge", exit=1)
     world.inv("k3d-cluster-setup", "--n", "1")
     assert world.changes()[:-1] == [
         ["docker", "network", "disconnect", "--force", "dev-clusters", "k3d-cl1-serverlb"],
         ["docker", "network", "connect", "dev-clusters", "k3d-cl1-serverlb"],
     ]
+
+
+def test_a_container_that_another_run_has_created_and_not_started_yet_is_left_alone(world: World) -> None:
+    world.network(there=True)
+    world.fakes.answer("^docker network inspect .*Id", "new\n")
+    world.cluster_list(world.cluster(1), world.cluster(2))
+    world.fakes.answer("^docker inspect .*Networks",
+                       "/k3d-cl1-server-0 running dev-clusters=new\n/k3d-cl2-serverlb created dev-clusters=\n"
+                       "/k3d-cl2-server-0 created bridge=\n")
+    world.fakes.answer("^k3d kubeconfig merge", exit=1)
+    world.inv("k3d-cluster-setup", "--n", "1")
+    assert [words for words in world.changes() if words[:2] == ["docker", "network"]] == [
+        ["docker", "network", "connect", "dev-clusters", "k3d-cl2-server-0"]]
 
 
 # --- the kubeconfig ---------------------------------------------------------------------------------------------------

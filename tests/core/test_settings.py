@@ -851,8 +851,8 @@ def lines_of(settings: Settings) -> dict[str, list[str]]:
     """The first words of every line of the templates that are no YAML."""
     texts = {
         "ca.ini": ca_config(settings, settings.cert_cn, 1, settings.owned_domains[:1]),
-        "dns/names.conf": render("dns/names.conf", domains=settings.owned_domains[:1]),
-        "resolver": render("dns/resolver"),
+        "dns/names.conf": render("dns/names.conf", domain=settings.owned_domains[0], used_by=["# used by"]),
+        "resolver": render("dns/resolver", used_by=["# used by"]),
         "override": render_rules(settings.cluster(0), "192.0.2.1"),
     }
     return {name: [re.split(r"[ =/]", line)[0] for line in text.splitlines()] for name, text in texts.items()}

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 from conftest import Project
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from invoke import Context
 from pretend import World, world_of
 
-from tasks.core.shell import Shell
+from tasks.core.shell import CommandFailed, Shell
 
 
 @pytest.fixture
@@ -86,10 +86,81 @@ def test_keys_of_env_that_are_not_ours_reach_the_tools_and_the_users_environment
         assert environment["HTTPS_PROXY"] == "http://in-environment"
 
 
+UNWANTED = {
+    "KUBECTL_EXTERNAL_DIFF": "meld", "KUBECTL_INTERACTIVE_DELETE": "true", "HELM_NAMESPACE": "production",
+    "HELM_KUBECONTEXT": "production", "HELM_KUBETOKEN": "of-production", "HELM_KUBEAPISERVER": "https://production",
+    "HELM_DEBUG": "true", "HELM_DRIVER": "configmap", "DOCKER_DEFAULT_PLATFORM": "linux/s390x", "LOG_LEVEL": "trace",
+    "PAGER": "less", "SYSTEMD_PAGER": "less", "LESS": "-X", "BASH_ENV": "/nowhere/functions", "SYSTEMD_COLORS": "1",
+    "LC_ALL": "nl_NL.UTF-8", "CLICOLOR_FORCE": "1",
+}
+CHOSEN = {
+    "DOCKER_CONTEXT": "colima", "DOCKER_CONFIG": "/logins", "HELM_REGISTRY_CONFIG": "/logins",
+    "HELM_CACHE_HOME": "/cache", "HELM_PLUGINS": "/plugins", "KUBECONFIG": "/kube", "K3D_FIX_DNS": "1",
+    "KUBECTL_PORT_FORWARD_WEBSOCKETS": "false", "SSH_AUTH_SOCK": "/agent",
+}
+
+
+@pytest.mark.parametrize("in_file", [False, True])
+def test_what_would_change_the_answers_of_programs_does_not_reach_them_and_what_is_chosen_does(
+    world: World, in_file: bool
+) -> None:
+    users = {**UNWANTED, **CHOSEN, "KUBERC": "/kuberc", "KUBECTL_KUBERC": "true", "DOCKER_CLI_HINTS": "true"}
+    if in_file:
+        world.env(**{key: value for key, value in users.items() if key not in ("K3D_FIX_DNS", "KUBECONFIG")})
+        users = {key: users[key] for key in ("K3D_FIX_DNS", "KUBECONFIG")}
+    world.network(there=True)
+    world.cluster_list(world.cluster(1))
+    done = world.inv("k3d-cluster-configure", "--n", "1", **users)
+    assert done.returncode == 0, done.stderr
+    environments = world.fakes.environments()
+    assert world.fakes.environments("kubectl") and world.fakes.environments("helm")
+    for environment in environments:
+        assert not UNWANTED.keys() & environment.keys()
+        assert CHOSEN.items() <= environment.items()
+        assert (environment["KUBERC"], environment["KUBECTL_KUBERC"], environment["DOCKER_CLI_HINTS"]) == (
+            "off", "false", "false")
+        assert (environment["LC_CTYPE"], environment["LC_MESSAGES"]) == ("nl_NL.UTF-8", "C")
+
+
+@pytest.mark.process
+def test_neither_a_command_nor_one_in_the_background_gets_what_programs_must_not_see(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HELM_NAMESPACE", "production")
+    monkeypatch.setenv("BASH_FUNC_env%%", "() { echo a function of the user; }")
+    shell = Shell(Context(), {})
+    assert "LANGUAGE=en" in shell.look("env").stdout
+    assert "HELM_NAMESPACE" not in shell.look("env").stdout
+    with shell.background("sh", "-c", "env; exec sleep 100") as said:
+        shell.until("it to print", 10, lambda: "LANGUAGE=en" in said())
+        assert "HELM_NAMESPACE" not in said()
+
+
+# --- standard input ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.process
+def test_a_command_that_asks_gets_no_answer_and_ends_at_once() -> None:
+    shell = Shell(Context(), {})
+    started = time.monotonic()
+    assert shell.look("cat", seconds=20).ok
+    assert shell.change("cat").ok
+    assert not shell.look("bash", "-c", "read -p 'Are you sure? '", seconds=20).ok
+    assert time.monotonic() - started < 10
+
+
+@pytest.mark.process
+def test_a_command_that_takes_too_long_is_ended_itself_and_not_only_its_shell() -> None:
+    started = time.monotonic()
+    assert not Shell(Context(), {}).look("sleep", "30.4711", seconds=1).ok
+    assert time.monotonic() - started < 15
+
+
 # --- quoting ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.process
+@settings(deadline=None)
 @given(st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])), max_size=10))
 @example(["it's", '"$HOME"', "$(id)", "`id`", "*", "", "-n", "a\nb", "a\r\nb", "\\", "!", "~", "é", ";", "#"])
 def test_words_arrive_as_they_are_through_a_real_shell(words: list[str]) -> None:
@@ -161,6 +232,42 @@ def test_a_dry_run_prints_word_for_word_what_the_run_then_executes(world: World)
         executed = world.changes()[before:]
         assert len(executed) >= 3
         assert printed(dry.stdout) == Counter(map(shlex.join, executed))
+
+
+# --- waiting ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("said", "code"), [
+    ("error: unknown flag: --request-timeout\nSee 'kubectl get --help' for usage.\n", 1),
+    ("Error: unknown command \"get\" for \"kubectl\"\n", 1),
+    ("unknown shorthand flag: 'x' in -x\n", 125),
+    ("Usage: kubectl-wrapper\n", 64),
+])
+def test_a_check_that_ends_with_a_usage_error_ends_the_wait_at_once_with_that_error(
+    world: World, said: str, code: int
+) -> None:
+    world.network(there=True)
+    world.cluster_list(world.cluster(1))
+    world.fakes.answer("^kubectl .*get helmchartconfigs", stderr=said, exit=code)
+    started = time.monotonic()
+    done = world.inv("k3d-cluster-configure", "--n", "1")
+    assert time.monotonic() - started < 60
+    assert done.returncode == 1
+    assert len([words for words in world.fakes.calls("kubectl") if "helmchartconfigs" in words]) == 1
+    assert f"kubectl exited with code {code}." in done.stderr
+    assert f"  | {said.splitlines()[0]}" in done.stderr
+    assert "This was to wait for k3s' HelmChartConfig." in done.stderr
+    assert "timed out" not in done.stderr
+
+
+@pytest.mark.process
+def test_a_wait_for_a_program_that_is_gone_ends_at_once_and_a_check_that_only_fails_does_not() -> None:
+    shell = Shell(Context(), {})
+    with pytest.raises(CommandFailed, match="exited with code 127"):
+        shell.until("it to answer", 60, lambda: shell.look("no-such-program").ok)
+    assert not shell.look("no-such-program").ok, "outside a wait, a check never fails"
+    waited = iter(range(3))
+    shell.until("it", 60, lambda: not shell.look("bash", "-c", "echo unknown >&2; exit 1").ok and next(waited) == 2)
 
 
 # --- looks that go on -------------------------------------------------------------------------------------------------

@@ -351,6 +351,21 @@ def test_where_no_way_can_be_used_each_says_why_and_public_dns_is_offered_but_no
     assert not (machine.project.folder / ".env").exists()
 
 
+@pytest.mark.parametrize(("globally", "usable"), [("yes", False), ("opportunistic", True), ("no", True)])
+def test_a_resolver_that_asks_over_tls_only_is_passed_over_before_anything_is_changed(
+    machine: Machine, globally: str, usable: bool
+) -> None:
+    machine.with_resolved().fakes.add("resolvectl")
+    machine.fakes.answer("^resolvectl dnsovertls$", f"Global: {globally}\nLink 2 (eth0): yes\n")
+    before = machine.files()
+    run = machine.inv("dns")
+    assert (run.exit == 0) == usable
+    if not usable:
+        assert machine.files() == before
+        assert [words for words in run.changes if words[0] != "resolvectl"] == []
+        assert f"  systemd-resolved: {systemd_resolved.REQUIRES_TLS}\n" in run.stderr
+
+
 def test_the_chosen_method_alone_is_tried(machine: Machine) -> None:
     machine.with_network_manager().project.env(DNS_METHOD="systemd-resolved")
     run = machine.inv("dns")

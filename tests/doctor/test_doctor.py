@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -27,6 +28,7 @@ from tasks.doctor import dns, machine
 from tasks.doctor.all_checks import OF_CLUSTER, OF_MACHINE, OF_RUNNING
 from tasks.doctor.check import Machine
 from tasks.doctor.dns import lan_address
+from tasks.doctor.images import ADVICE, ImageReason
 
 
 @pytest.fixture
@@ -615,7 +617,8 @@ def _(patient: Patient) -> None:
 
 @breaks("ingress-host", "shop/other: shop.example.com is not below cl1.k3d.internal")
 def _(patient: Patient) -> None:
-    patient.objects += [ingress("shop", "other", "shop.example.com"),
+    patient.leaves["shop", "other-cert"] = ca.leaf(patient.leaf_issuer, "shop.example.com").pem
+    patient.objects += [ingress("shop", "other", "shop.example.com", "other-cert"),
                         {**patient.find("Service", "shop"), "metadata": {"namespace": "shop", "name": "other"}},
                         endpoints("shop", "other")]
 
@@ -639,6 +642,75 @@ def _(patient: Patient) -> None:
 def _(patient: Patient) -> None:
     patient.objects += [ingress("copy", "shop", "shop.cl1.k3d.internal"), endpoints("copy", "shop"),
                         {**patient.find("Service", "shop"), "metadata": {"namespace": "copy", "name": "shop"}}]
+
+
+@breaks("ingress-certificate", "shop/shop: api.cl1.k3d.internal is not in the certificate in the secret "
+        "shop/shop-cert, which is for shop.cl1.k3d.internal")
+def _(patient: Patient) -> None:
+    patient.find("Ingress", "shop")["spec"]["tls"][0]["hosts"].append("api.cl1.k3d.internal")
+
+
+@breaks("ingress-certificate", "shop/shop: the secret shop/api-cert for api.cl1.k3d.internal does not exist")
+def _(patient: Patient) -> None:
+    patient.find("Ingress", "shop")["spec"]["tls"].append(
+        {"hosts": ["api.cl1.k3d.internal"], "secretName": "api-cert"})
+
+
+@breaks("ingress-certificate", "shop/shop: tls for api.cl1.k3d.internal has no secretName")
+def _(patient: Patient) -> None:
+    patient.find("Ingress", "shop")["spec"]["tls"].append({"hosts": ["api.cl1.k3d.internal"]})
+
+
+def test_a_certificate_that_is_made_by_hand_or_has_a_wildcard_serves_its_hosts(patient: Patient) -> None:
+    patient.find("Ingress", "shop")["spec"]["tls"] += [
+        {"hosts": ["api.cl1.k3d.internal"], "secretName": "by-hand"}, {"hosts": ["a.web.cl1.k3d.internal"]}]
+    patient.leaves["web", "web-cert"] = ca.leaf(patient.leaf_issuer, "*.web.cl1.k3d.internal").pem
+    patient.world.fakes.answer("^kubectl .*get secret by-hand ", base64.b64encode(
+        ca.leaf(patient.leaf_issuer, "api.cl1.k3d.internal").pem).decode())
+    assert wrong(patient) == {}
+
+
+@breaks("ingress-class", "shop/shop has the class nginx, which does not exist. Traefik serves the class traefik")
+def _(patient: Patient) -> None:
+    patient.find("Ingress", "shop")["spec"]["ingressClassName"] = "nginx"
+
+
+@breaks("ingress-class", "shop/shop has the class nginx, which does not exist")
+def _(patient: Patient) -> None:
+    patient.find("Ingress", "shop")["metadata"]["annotations"]["kubernetes.io/ingress.class"] = "nginx"
+
+
+@breaks("ingress-issuer", "shop/shop names the ClusterIssuer letsencrypt-prod, which does not exist. This cluster has")
+def _(patient: Patient) -> None:
+    patient.find("Ingress", "shop")["metadata"]["annotations"]["cert-manager.io/cluster-issuer"] = "letsencrypt-prod"
+
+
+@breaks("ingress-issuer", "shop/shop names the Issuer own, which does not exist")
+def _(patient: Patient) -> None:
+    """An issuer of another namespace is not meant."""
+    annotations = patient.find("Ingress", "shop")["metadata"]["annotations"]
+    del annotations["cert-manager.io/cluster-issuer"]
+    annotations["cert-manager.io/issuer"] = "own"
+    patient.others.append({"kind": "Issuer", "metadata": {"name": "own", "namespace": "web"}})
+
+
+def test_classes_and_issuers_that_exist_are_no_finding(patient: Patient) -> None:
+    shop = patient.find("Ingress", "shop")
+    shop["spec"]["ingressClassName"] = "traefik"
+    shop["metadata"]["annotations"] = {"cert-manager.io/issuer": "own"}
+    patient.others.append({"kind": "Issuer", "metadata": {"name": "own", "namespace": "shop"}})
+    assert wrong(patient) == {}
+
+
+@breaks("pods-host-network", "shop/shop-1 (Pod) has hostNetwork without dnsPolicy: ClusterFirstWithHostNet")
+def _(patient: Patient) -> None:
+    patient.find("Pod", "shop-1")["spec"] |= {"hostNetwork": True, "dnsPolicy": "ClusterFirst"}
+
+
+@pytest.mark.parametrize("policy", ["ClusterFirstWithHostNet", "None"])
+def test_a_pod_with_host_network_and_a_resolver_is_no_finding(patient: Patient, policy: str) -> None:
+    patient.find("Pod", "shop-1")["spec"] |= {"hostNetwork": True, "dnsPolicy": policy}
+    assert wrong(patient) == {}
 
 
 @breaks("namespace-bundle", "shop has no ConfigMap default-ca-bundle")
@@ -774,11 +846,63 @@ def _(patient: Patient) -> None:
 # --- images -----------------------------------------------------------------------------------------------------------
 
 
-@breaks("images", "shop/shop-1: nginx: x509: certificate signed by unknown authority")
+PULL = ('failed to pull and unpack image "docker.io/library/nginx:1": failed to resolve reference '
+        '"docker.io/library/nginx:1": ')
+HEAD = PULL + 'failed to do request: Head "https://registry-1.docker.io/v2/library/nginx/manifests/1": '
+
+
+def fail_pull(patient: Patient, message: str, image: str = "nginx", reason: str = "ErrImagePull") -> None:
+    patient.find("Pod", "shop-1")["status"]["containerStatuses"] = [
+        {"image": image, "state": {"waiting": {"reason": reason, "message": message}}}]
+
+
+@breaks("images", "shop/shop-1: nginx: the nodes do not trust the registry's certificate: Head "
+        '"https://registry-1.docker.io/v2/library/nginx/manifests/1": tls: failed to verify certificate: x509: '
+        "certificate signed by unknown authority")
 def _(patient: Patient) -> None:
-    message = "failed to pull\nx509: certificate signed by unknown authority"
-    patient.find("Pod", "shop-1")["status"]["containerStatuses"][0]["state"] = {
-        "waiting": {"reason": "ErrImagePull", "message": message}}
+    fail_pull(patient, f"{HEAD}tls: failed to verify certificate: x509: certificate signed by unknown authority")
+
+
+@breaks("images", "lookup registry.cl1.k3d.internal on 127.0.0.11:53: no such host. Nodes do not know the names of")
+def _(patient: Patient) -> None:
+    fail_pull(patient, f"{PULL}failed to do request: dial tcp: lookup registry.cl1.k3d.internal on 127.0.0.11:53: "
+                       "no such host", "registry.cl1.k3d.internal:11443/web:1")
+
+
+@pytest.mark.parametrize(("message", "code", "fix"), [
+    (f"{HEAD}dial tcp: lookup registry-1.docker.io on 127.0.0.11:53: no such host", "name-not-resolved", "VPN|network"),
+    (f"{HEAD}dial tcp: lookup registry-1.docker.io on 127.0.0.11:53: read udp 172.18.0.2:4->127.0.0.11:53: i/o timeout",
+     "name-not-resolved", "network"),
+    (f"{HEAD}dial tcp 192.0.2.1:443: i/o timeout", "registry-not-reached", "HTTPS_PROXY"),
+    (f"{HEAD}dial tcp 192.0.2.1:443: connect: connection refused", "registry-not-reached", "HTTPS_PROXY"),
+    (f"{HEAD}proxyconnect tcp: dial tcp 192.0.2.1:3128: connect: connection refused", "proxy-not-reached", "^HTTPS_PR"),
+    (f"{HEAD}http: server gave HTTP response to HTTPS client", "http-only", "http://"),
+    (f"{PULL}unexpected status from HEAD request to https://r.example/v2/x/manifests/1: 401 Unauthorized",
+     "access-denied", "imagePullSecrets"),
+    (f"{PULL}pull access denied, repository does not exist or may require authorization: server message: "
+     "insufficient_scope: authorization failed", "access-denied", "imagePullSecrets"),
+    (f"{PULL}unexpected status code https://r.example/v2/x/manifests/1: 429 Too Many Requests - Server message: "
+     "toomanyrequests: You have reached your unauthenticated pull rate limit.", "too-many-pulls", "login"),
+    (f"{PULL}docker.io/library/nginx:1: not found", "image-missing", "k3d image import nginx --cluster cl1"),
+    ("no match for platform in manifest: not found", "other-platform", "arch"),
+    ("failed to extract layer: write /var/lib/x: no space left on device", "disk-full", "docker system df"),
+    ('Container image "nginx" is not present with pull policy of Never', "not-imported", "^k3d image import nginx"),
+    ('Back-off pulling image "nginx": ErrImagePull: ' + f"{PULL}docker.io/library/nginx:1: not found", "image-missing",
+     "import"),
+    ('Back-off pulling image "not found"', "not-pulled", "get events"),
+])
+def test_the_cause_and_the_fix_of_a_failed_pull_are_those_of_the_end_of_its_message(
+    patient: Patient, message: str, code: str, fix: str
+) -> None:
+    fail_pull(patient, message)
+    finding, = (found for found in json.loads(patient.inv("doctor", "--json").stdout) if found["state"] == "yellow")
+    assert (finding["id"], finding["code"]) == ("images", code)
+    assert finding["message"].endswith(message.rsplit(": ", 1)[-1].rstrip("."))
+    assert re.search(fix, finding["fix"]) and "{" not in finding["cause"] + finding["fix"]
+
+
+def test_every_reason_of_a_failed_pull_has_a_cause_and_a_fix() -> None:
+    assert set(ADVICE) == set(ImageReason)
 
 
 @breaks("bugs", "trust-manager 0.25.0: its public CAs include some that browsers have removed")

@@ -37,7 +37,7 @@ Patch = tuple[Any, str, Any]
 
 
 class Runner(Local):
-    """Hands commands over as words. That `shlex.join` is undone so by a real shell, too, tests/test_shell.py proves."""
+    """Hands commands over as words. That `shell_line` is undone so by a real shell, too, tests/test_shell.py proves."""
 
     fakes: Fakes
 
@@ -46,7 +46,7 @@ class Runner(Local):
         if self.opts["dry"]:
             return self.result("", "", 0)
         try:
-            done = self.fakes.run(shlex.split(command), self.env, self.opts["timeout"])
+            done = self.fakes.run(shlex.split(command)[1:-1], self.env, self.opts["timeout"])
         except subprocess.TimeoutExpired as late:
             raise CommandTimedOut(self.result("", "", -signal.SIGKILL), timeout=int(late.timeout)) from None
         for name, stream, text in (("stdout", "out", done.stdout), ("stderr", "err", done.stderr)):
@@ -90,7 +90,7 @@ class InProgram(Program):
 @contextmanager
 def background(fakes: Fakes, this: shell.Shell, *words: str) -> Iterator[Callable[[], str]]:
     """Shell.background without a process."""
-    environment = {**os.environ, **this.environment}
+    environment = this.environment
     if not shutil.which(words[0], path=environment["PATH"]):
         raise FileNotFoundError(2, "No such file or directory", words[0])
     answer = fakes.run(words, environment)

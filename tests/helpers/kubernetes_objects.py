@@ -21,8 +21,10 @@ def deployment(
     labels: dict[str, str] | None = None,
 ) -> Object:
     """An available Deployment; its pods have these labels."""
+    release = {"meta.helm.sh/release-name": name, "meta.helm.sh/release-namespace": namespace} if version else {}
     return {"kind": "Deployment",
-            "metadata": {"namespace": namespace, "name": name, "labels": {"app.kubernetes.io/version": version}},
+            "metadata": {"namespace": namespace, "name": name, "annotations": release,
+                         "labels": {"app.kubernetes.io/version": version}},
             "spec": {"replicas": 1, "template": {"metadata": {"labels": labels or {}},
                                                  "spec": {"containers": [{"args": args or []}]}}},
             "status": {"conditions": [condition("Available")]}}

@@ -63,6 +63,8 @@ class Patient:
             {"kind": "Node", "metadata": {"name": "k3d-cl1-server-0"}, "status": {
                 "nodeInfo": {"kubeletVersion": "v1.36.4+k3s1"}, "conditions": [
                     condition("Ready"), condition("DiskPressure", "False"), condition("MemoryPressure", "False")]}},
+            {"kind": "IngressClass", "metadata": {"name": "traefik"}, "spec": {
+                "controller": "traefik.io/ingress-controller"}},
             deployment("kube-system", "coredns"),
             deployment("kube-system", "traefik", args=["--accesslog=true"]),
             service("kube-system", "traefik-internal", 80, 443, self.world.http(1), self.world.https(1)),
@@ -83,7 +85,7 @@ class Patient:
         """What a user has in it."""
         return [
             {"kind": "Namespace", "metadata": {"name": "shop", "labels": {"trust": "enabled"}}},
-            ingress("shop", "shop", "shop.cl1.k3d.internal"),
+            ingress("shop", "shop", "shop.cl1.k3d.internal", "shop-cert"),
             service("shop", "shop", 80),
             endpoints("shop", "shop"),
             pod("shop", "shop-1"),

@@ -136,7 +136,7 @@ def test_charts_of_a_helm_repository_are_named_so_and_a_failure_says_what_may_he
     world.env(CHART_SOURCE="https://charts.example.com/jetstack/")
     said = refused(world)
     assert said.count("  | Error: no such host\n") == 2, "both charts, which are fetched side by side, are told"
-    assert "set CHART_SOURCE in .env to a mirror" in said
+    assert "Set CHART_SOURCE in .env to a mirror" in said
     label = labels(world)
     where = ["--repo", "https://charts.example.com/jetstack", "--version"]
     assert sorted(world.fakes.calls("helm", "upgrade")) == [
@@ -194,6 +194,99 @@ def test_what_a_killed_helm_left_is_removed_once_that_helm_has_ended(world: Worl
     seen = [words for words in world.fakes.calls() if words in (pgrep, delete) or words[:4] == [
         "helm", "upgrade", "--install", "cert-manager"]]
     assert seen[:3] == [pgrep, pgrep, delete] and seen[3][0] == "helm" and len(seen) == 4
+
+
+@pytest.mark.parametrize(("said", "fetching"), [
+    ('Error: failed to perform "FetchReference" on source: quay.io/jetstack/charts/cert-manager:v9: not found', True),
+    ("Error: failed to do request: Head \"https://quay.io/v2/\": dial tcp 192.0.2.1:443: i/o timeout", True),
+    ("Error: UPGRADE FAILED: cannot patch \"cert-manager\" with kind Deployment: field is immutable", False),
+    ("Error: Kubernetes cluster unreachable: Get \"https://0.0.0.0:6443/version\": dial tcp: refused", False),
+    ("Error: Unable to continue with install: ServiceAccount \"cert-manager\" exists and cannot be imported", False),
+])
+def test_only_a_chart_that_could_not_be_downloaded_leads_to_the_setting_for_its_source(
+    world: World, said: str, fetching: bool
+) -> None:
+    world.fakes.answer("^helm upgrade", stderr=f"{said}\n", exit=1)
+    done = world.inv("k3d-cluster-setup", "--n", "1")
+    assert done.returncode == 1 and said in done.stderr
+    assert ("CHART_SOURCE" in done.stderr) == fetching
+
+
+OWNERS = [
+    ({"helm.toolkit.fluxcd.io/name": "certs", "helm.toolkit.fluxcd.io/namespace": "flux-system"},
+     {"meta.helm.sh/release-name": "cert-manager", "meta.helm.sh/release-namespace": "cert-manager"},
+     "Flux (HelmRelease flux-system/certs)"),
+    ({"kustomize.toolkit.fluxcd.io/name": "infra", "kustomize.toolkit.fluxcd.io/namespace": "flux-system"}, {},
+     "Flux (Kustomization flux-system/infra)"),
+    ({}, {"argocd.argoproj.io/tracking-id": "platform:apps/Deployment:cert-manager/cert-manager"},
+     "Argo CD (Application platform)"),
+    ({"argocd.argoproj.io/instance": "platform"}, {}, "Argo CD (Application platform)"),
+    ({"app.kubernetes.io/managed-by": "Helm"},
+     {"meta.helm.sh/release-name": "platform", "meta.helm.sh/release-namespace": "cert-manager"},
+     "Helm (release cert-manager/platform)"),
+    ({"app.kubernetes.io/managed-by": "terraform"}, {}, "terraform"),
+    ({}, {}, "kubectl or another program"),
+]
+
+
+def deployed(
+    world: World, name: str, version: str, labels: dict[str, str], notes: dict[str, str],
+    namespace: str = "cert-manager",
+) -> None:
+    """This Deployment is in the cluster."""
+    found = {"metadata": {"name": name, "namespace": namespace, "annotations": notes,
+                          "labels": {"app.kubernetes.io/name": name, **labels}},
+             "spec": {"template": {"spec": {"containers": [{"image": f"mirror:5000/{name}:{version}@sha256:1"}]}}}}
+    world.fakes.answer(f"^kubectl .*get deployments -A -l app.kubernetes.io/name={name} ",
+                       json.dumps({"items": [found]}))
+
+
+def crds(world: World, **served: bool) -> None:
+    for name, version in (("clusterissuers.cert-manager.io", "v1"), ("bundles.trust.cert-manager.io", "v1alpha1")):
+        versions = [{"name": version, "served": served.get(version, True)}]
+        world.fakes.answer(f"^kubectl .*get crd {name} ", json.dumps({"spec": {"versions": versions}}))
+
+
+@pytest.mark.parametrize(("labels", "notes", "owner"), OWNERS)
+def test_charts_that_somebody_else_has_installed_are_used_as_they_are(
+    world: World, labels: dict[str, str], notes: dict[str, str], owner: str
+) -> None:
+    for name, version in (("cert-manager", "v1.18.2"), ("trust-manager", "v0.18.0")):
+        deployed(world, name, version, labels, notes)
+    crds(world)
+    done = world.inv("k3d-cluster-setup", "--n", "1")
+    assert done.returncode == 0, done.stderr
+    assert f"v1.18.2 of {owner} is used as it is" in done.stdout and f"v0.18.0 of {owner}" in done.stdout
+    assert not world.fakes.calls("helm", "upgrade")
+    assert applied(world, "issuer.yaml") in world.changes()
+    assert applied(world, "root-ca.yaml", "bundle.yaml") in world.changes()
+
+
+@pytest.mark.parametrize(("version", "namespace", "served", "why"), [
+    ("v1.9.1", "cert-manager", True, "1.12.0 or newer is needed"),
+    ("v1.18.2", "platform", True, "it is in the namespace platform, and cert-manager is needed"),
+    ("v1.18.2", "cert-manager", False, "the CRD clusterissuers.cert-manager.io with version v1 is missing"),
+])
+def test_a_chart_of_somebody_else_that_will_not_do_is_reported_with_whose_it_is(
+    world: World, version: str, namespace: str, served: bool, why: str
+) -> None:
+    labels, notes, owner = OWNERS[1]
+    deployed(world, "cert-manager", version, labels, notes, namespace)
+    crds(world, v1=served)
+    done = world.inv("k3d-cluster-setup", "--n", "1")
+    assert done.returncode == 1
+    assert (f"cl1: cert-manager {version} was not installed by these tasks, but by {owner}, and cannot be used: {why}. "
+            "Change or remove it there") in done.stderr
+    assert [words[3] for words in world.fakes.calls("helm", "upgrade")] == ["trust-manager"]
+    assert "CHART_SOURCE" not in done.stderr
+
+
+def test_a_helm_release_of_the_same_name_is_upgraded(world: World) -> None:
+    """As the original Taskfile left it, or an interrupted run."""
+    deployed(world, "cert-manager", "v1.15.0", {"app.kubernetes.io/managed-by": "Helm"}, {
+        "meta.helm.sh/release-name": "cert-manager", "meta.helm.sh/release-namespace": "cert-manager"})
+    assert world.inv("k3d-cluster-setup", "--n", "1").returncode == 0
+    assert "cert-manager" in labels(world)
 
 
 # --- what is already there --------------------------------------------------------------------------------------------
