@@ -45,7 +45,8 @@ def other_names(shell: Shell, settings: Settings) -> set[str]:
     """
     names = ("example.com", f"not-ours.{settings.tld}")
     found = {f"{name} on this machine" for name in names if addresses(name)}
-    if not shell.dry and shell.look("docker", "image", "inspect", settings.image_curl).ok:
+    # A missing program would end the wait in which this is asked.
+    if not shell.dry and shell.find("docker") and shell.look("docker", "image", "inspect", settings.image_curl).ok:
         for name in names:
             answer = shell.look("docker", "run", "--rm", "--entrypoint", "curl", settings.image_curl, "--silent",
                                 "--output", "/dev/null", "--noproxy", "*", "--max-time", "5",

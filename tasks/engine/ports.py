@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from invoke import Exit
 
+from tasks.core.browser_ports import BLOCKED_PORTS
 from tasks.core.progress import say
 from tasks.core.settings import Cluster, Settings
 from tasks.core.shell import Shell
@@ -163,18 +164,19 @@ def published_ports(cluster: K3dCluster) -> Iterator[str]:
 
 
 def possible_starts(settings: Settings) -> list[int]:
-    """Values of K3D_PORT_START with valid ports: first those next to the present range, and below EPHEMERAL."""
+    """Values of K3D_PORT_START with valid ports.
+
+    First those that browsers open and that are below EPHEMERAL, then those next to the present range.
+    """
     size, valid = len(settings.numbers), []
     for start in range(1, 6554):
         chosen = replace(settings, k3d_port_start=start, k3d_port_end=start + size - 1)
-        ports = [chosen.port(number, scheme) for number in (0, size - 1) for scheme in ("http", "https")]
-        if min(ports) >= 1024 and max(ports) <= 65535 and not overlaps(chosen):
-            longer_or_shorter = len(str(start)) != len(str(settings.k3d_port_start))
-            valid.append((max(ports) >= EPHEMERAL, longer_or_shorter, (start - settings.k3d_port_start) % size != 0,
-                          start <= settings.k3d_port_start, start))
+        ends = [chosen.port(number, scheme) for number in (0, size - 1) for scheme in ("http", "https")]
+        if min(ends) < 1024 or max(ends) > 65535:
+            continue
+        ports = {chosen.port(number, scheme) for number in chosen.numbers for scheme in ("http", "https")}
+        if len(ports) == 2 * size:
+            valid.append((bool(BLOCKED_PORTS & ports), max(ports) >= EPHEMERAL,
+                          len(str(start)) != len(str(settings.k3d_port_start)),
+                          (start - settings.k3d_port_start) % size != 0, start <= settings.k3d_port_start, start))
     return [start for *_, start in sorted(valid)]
-
-
-def overlaps(settings: Settings) -> bool:
-    ports = [settings.port(number, scheme) for number in settings.numbers for scheme in ("http", "https")]
-    return len({*ports}) < len(ports)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import ssl
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
 ROOT_OF = "# root of "
 """The start of a line in a file in the system's store: the path of the root follows."""
+
+NAME_CONSTRAINTS = bytes.fromhex("0603551d1e")
+"""Their identifier in a certificate: RFC 5280, 4.2.1.10."""
 
 CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----\n.*?-----END CERTIFICATE-----", re.DOTALL)
 
@@ -45,7 +49,14 @@ def find_domains(text: str) -> tuple[str, ...]:
 
 
 def has_form_of_our_root(pem: str) -> bool:
-    """Whether it looks like a root that a copy of these tasks created."""
+    """Whether it looks like a root that a copy of these tasks created.
+
+    The roots of a whole system are searched for one. Few of them have name constraints, so few are parsed; parsing may
+    also warn about an old root that is no concern of ours.
+    """
+    with suppress(ValueError):
+        if NAME_CONSTRAINTS not in ssl.PEM_cert_to_DER_cert(pem):
+            return False
     certificate = read(pem)
     return certificate is not None and certificate.subject == certificate.issuer and has_our_form(certificate)
 

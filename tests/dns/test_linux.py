@@ -448,6 +448,14 @@ def test_what_takes_other_names_away_from_containers_is_undone(machine: Machine)
             in run.stderr)
 
 
+def test_names_resolve_on_a_machine_without_docker_too(machine: Machine) -> None:
+    machine.with_resolved()
+    machine.fakes.answer("^docker", stderr="bash: line 1: exec: docker: not found\n", exit=127)
+    (machine.fakes.bin / "docker").unlink()
+    machine.good("dns")
+    machine.good("dns-verify")
+
+
 def test_a_port_that_somebody_else_has_is_left_to_them(machine: Machine) -> None:
     machine.with_resolved()
     machine.good("dns", BUSY="5399 5400")

@@ -161,3 +161,10 @@ def test_a_port_is_taken_while_a_program_listens_on_it() -> None:
         server.listen()
         assert real_is_taken("127.0.0.1", port)
     assert not real_is_taken("127.0.0.1", port)
+
+
+def test_a_range_with_a_port_that_browsers_refuse_comes_last(engine: Engine, settings: Settings, listen: Any) -> None:
+    """10080 is one of those."""
+    before = replace(settings, k3d_port_start=20, k3d_port_end=29)
+    engine.cluster("ab1", 11443)
+    assert ports.possible_starts(before).index(10) > ports.possible_starts(before).index(11)

@@ -8,6 +8,7 @@ import shlex
 import shutil
 import ssl
 import subprocess
+import warnings
 from pathlib import Path
 
 import ca
@@ -19,6 +20,7 @@ from pretend import Page, serving
 from recording import Call
 
 from tasks.ca.root import RootCA
+from tasks.trust import entries
 from tasks.trust.linux_system import FAMILIES, Family
 
 KEYCHAIN = "/Library/Keychains/System.keychain"
@@ -634,3 +636,18 @@ def test_the_variables_have_real_clients_trust_the_root_beside_all_that_they_tru
     assert linux.good("trust-env").stdout == run.stdout
     for signed in (OTHERS, company, ours):
         assert bundle.read_bytes().count(signed.pem) == 1
+
+
+# --- what is in a store of others -------------------------------------------------------------------------------------
+
+
+def test_an_old_root_of_the_system_is_no_cause_for_a_warning(tmp_path: Path) -> None:
+    """The bundles of distributions hold roots with serial number 0, of which `cryptography` warns."""
+    file = tmp_path / "old.crt"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                    "-keyout", "/dev/null", "-subj", "/CN=old", "-set_serial", "0", "-out", str(file)],
+                   check=True, capture_output=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert not entries.has_form_of_our_root(file.read_text().strip())
+        assert entries.has_form_of_our_root(ca.authority("k3d.internal").pem.decode().strip())
