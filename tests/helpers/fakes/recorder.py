@@ -22,5 +22,6 @@ sys.stdout.write(answer["stdout"])
 sys.stderr.write(answer["stderr"])
 if answer["holds"]:
     sys.stdout.flush()
+    signal.alarm(600)  # Ends by itself where a test has killed the program that would have ended it.
     signal.pause()
 sys.exit(answer["exit"])
