@@ -1,4 +1,7 @@
-"""Remove what these tasks changed on this machine. It is found by its markers: there is no list of it."""
+"""Remove what these tasks changed on this machine.
+
+Files and roots are found by their markers, clusters by their names and ports; no list of them is kept.
+"""
 
 from __future__ import annotations
 

@@ -86,6 +86,14 @@ def test_every_file_that_a_page_names_is_there(page: Path) -> None:
         assert (SOURCE / path).exists(), path
 
 
+def test_every_file_that_the_code_names_is_there() -> None:
+    files = [file for folder in ("tasks", "tests", "templates", "docs", "benchmarks")
+             for file in (SOURCE / folder).rglob("*") if file.suffix in {".py", ".yaml"}]
+    names = {(by_name(file), name) for file in files
+             for name in re.findall(r"(?<![\w/.-])(?:tasks|tests)/[\w/-]+\.py", file.read_text())}
+    assert [(file, name) for file, name in sorted(names) if not (SOURCE / name).exists()] == []
+
+
 @pytest.mark.parametrize("picture", PICTURES, ids=by_name)
 def test_a_picture_needs_no_network_and_shows_no_strange_path(picture: Path) -> None:
     text = picture.read_text()

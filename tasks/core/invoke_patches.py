@@ -11,7 +11,7 @@ What Invoke 3.0.3 cannot do by its own settings, and is done here:
   sentences are in core/command_line_errors.py.
 
 `inv` reads its own flags before it loads the tasks. What is wrong with those (`inv --config` without a file) is
-therefore still told in Invoke's words. Everything is pinned by tests/test_names.py.
+therefore still told in Invoke's words. tests/core/test_command_line.py holds all of it.
 """
 
 from __future__ import annotations

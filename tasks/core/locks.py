@@ -25,7 +25,7 @@ from tasks.core.well_known import MANAGER
 PAUSE_SECONDS = 0.2
 
 UNKNOWN_SECONDS = 1
-"""So long a holder may take to write down who it is."""
+"""How long a holder may take to write down who it is."""
 
 
 @contextmanager

@@ -14,7 +14,7 @@ SOURCE = Path(__file__).resolve().parents[2]
 """Where the code lies, and the templates."""
 
 PROJECT = SOURCE
-"""Where .env, .work and .tools lie. Asked for as `values.PROJECT`: tests choose a folder of their own."""
+"""Where .env, .work and .tools lie. Read as `setting_types.PROJECT`, because tests set another folder."""
 
 
 def text(value: str) -> str:
@@ -157,7 +157,7 @@ def image(value: str) -> str:
     return value
 
 
-# The keys of trust.KINDS and dns.METHODS, which lie above this module; tests/test_settings.py holds them equal.
+# The keys of trust.KINDS and dns.METHODS, which lie above this module; tests/core/test_settings.py holds them equal.
 STORES = ("system", "nss", "java", "windows")
 METHODS = ("brew-dnsmasq", "systemd-resolved", "network-manager")
 POD_TRUST = ("off", "variables", "system-file")

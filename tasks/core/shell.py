@@ -37,7 +37,7 @@ AGAIN = "Fix the cause and run the task again; tasks are safe to repeat. Use --e
 # Debian leaves these out of a user's PATH; dnsmasq and update-ca-certificates lie there.
 SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 
-# User and password in a proxy's address, before the `@` as k3d wants it: see tasks/proxy.py.
+# User and password in a proxy's address, before the `@` as k3d wants it: see tasks/engine/proxy.py.
 PROXY_PASSWORD = re.compile(r"(_proxy=(?:\w+://)?).*\\@", re.IGNORECASE)
 
 SUDO_REFUSES = re.compile(r"sudo: (a password is required|a terminal is required|no tty|no password was provided|"
@@ -156,7 +156,7 @@ class Shell:
             raise
 
     def step(self, where: str, title: str) -> AbstractContextManager[Step]:
-        """One line of progress: see tasks/progress.py. Under --dry a heading for the commands that follow."""
+        """One line of progress: see tasks/core/progress.py. Under --dry a heading for the commands that follow."""
         return step(where, title, self.dry, bool(self.context.config.run.echo))
 
     def side_by_side(self, jobs: list[Callable[[], Any]]) -> list[Any]:
@@ -176,9 +176,9 @@ class Shell:
 
     def until(self, what: str, seconds: float, ready: Callable[[], bool], pause: float = 0.3,
               hint: str = SLOW) -> None:
-        """Look again and again until it is so; Exit says what was waited for. Under --dry there is nothing to see.
+        """Call `ready` until it returns true; after `seconds`, Exit says what was waited for.
 
-        A look that ends with a usage error ends the wait with it.
+        A program in `ready` that rejects its arguments ends the wait. Under --dry, nothing is called.
         """
         deadline = time.monotonic() + seconds
         before = waits_for.set(what)

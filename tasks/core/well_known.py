@@ -15,8 +15,6 @@ TRAEFIK_SERVICE = "traefik-internal"
 COREDNS_CONFIG = "coredns-custom"
 """The ConfigMap with additions to k3s' CoreDNS, in kube-system."""
 
-KUBE_SYSTEM = "kube-system"
-
 EXAMPLES = "examples"
 """The namespace of the example workloads."""
 

@@ -27,6 +27,7 @@ class Family(NamedTuple):
     bundle: str
 
 
+# The first whose folder exists is used.
 FAMILIES = (
     # Fedora, RHEL: update-ca-trust(8)
     Family("etc/pki/ca-trust/source/anchors", "pem", ("update-ca-trust",),

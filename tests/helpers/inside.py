@@ -37,7 +37,7 @@ Patch = tuple[Any, str, Any]
 
 
 class Runner(Local):
-    """Hands commands over as words. That `shell_line` is undone so by a real shell, too, tests/test_shell.py proves."""
+    """Hands commands over as words. tests/core/test_shell.py proves that a real shell splits them in the same way."""
 
     fakes: Fakes
 

@@ -1,6 +1,6 @@
 """Stands in for a program in a real process: tells the test what words it received, and does what the test answers.
 
-See tests/recording.py, which is asked over TCP.
+See tests/helpers/recording.py, which is asked over TCP.
 """
 
 import json
