@@ -31,8 +31,11 @@ def read_env_file(file: Path, problems: list[str], environment: Mapping[str, str
 
     try:
         content = file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         problems.append(f"{file.name}: cannot be read: {error}")
+        return {}
+    except UnicodeDecodeError as error:
+        problems.append(f"{file.name}: cannot be read: {error}. Save it as UTF-8.")
         return {}
     if "\0" in content:
         problems.append(f"{file.name}: cannot be read: it contains NUL characters. Is it UTF-8?")

@@ -28,6 +28,10 @@ NEEDED = {
 }
 
 
+# https://pkg.go.dev/strconv#ParseBool
+FALSE = {"0", "f", "F", "false", "False", "FALSE"}
+
+
 class K3sArgument(Reason):
     PART_DISABLED = "{flag} leaves out {part} of k3s, which these tasks need: {why}"
     CLUSTER_DOMAIN = "{flag} renames cluster.local, which the rules in CoreDNS lead to"
@@ -76,7 +80,7 @@ def read_yaml(file: Path) -> Any:
     try:
         text = os.path.expandvars(file.expanduser().read_text(encoding="utf-8"))
         return yaml.safe_load(text)
-    except (OSError, ValueError, yaml.YAMLError):
+    except (OSError, RuntimeError, ValueError, yaml.YAMLError):  # RuntimeError: ~somebody who does not exist, [[[[...
         return None
 
 
@@ -87,16 +91,22 @@ def dig(value: Any, *keys: str) -> Any:
     return value
 
 
+def dig_list(value: Any, *keys: str) -> list[Any]:
+    """The list below these keys; an empty one where there is something else, about which k3d will complain."""
+    found = dig(value, *keys)
+    return found if isinstance(found, list) else []
+
+
 def config_arguments(config: Any) -> list[str]:
     """Of a k3d config file: https://k3d.io/stable/usage/configfile/; before v1alpha4 it had two lists of texts."""
     k3s = dig(config, "options", "k3s")
-    entries = [entry for key in ("extraArgs", "extraServerArgs") for entry in dig(k3s, key) or []]
+    entries = [entry for key in ("extraArgs", "extraServerArgs") for entry in dig_list(k3s, key)]
     return [str(dig(entry, "arg") if isinstance(entry, dict) else entry) for entry in entries]
 
 
 def config_mounts(config: Any) -> list[str]:
-    return [*(str(dig(entry, "volume")) for entry in dig(config, "volumes") or []),
-            *(f"{dig(entry, 'source')}:{dig(entry, 'destination')}" for entry in dig(config, "files") or [])]
+    return [*(str(dig(entry, "volume")) for entry in dig_list(config, "volumes")),
+            *(f"{dig(entry, 'source')}:{dig(entry, 'destination')}" for entry in dig_list(config, "files"))]
 
 
 def mounted_arguments(mounts: Iterable[str]) -> Iterator[str]:
@@ -114,7 +124,7 @@ def mounted_arguments(mounts: Iterable[str]) -> Iterator[str]:
             content = read_yaml(file)
             for key, value in content.items() if isinstance(content, dict) else ():
                 values = value if isinstance(value, list) else [value]
-                yield from (f"--{key.rstrip('+')}={str(one).lower() if isinstance(one, bool) else one}"
+                yield from (f"--{str(key).rstrip('+')}={str(one).lower() if isinstance(one, bool) else one}"
                             for one in values)
 
 
@@ -154,7 +164,7 @@ def find_problem(flags: Flags) -> Problem | None:
     for part, why in NEEDED.items():
         if part in flags.get("disable", []):
             return problem(K3sArgument.PART_DISABLED, flag=f"--disable={part}", part=part, why=why)
-    if "disable-helm-controller" in flags and "false" not in flags["disable-helm-controller"]:
+    if "disable-helm-controller" in flags and not FALSE.intersection(flags["disable-helm-controller"]):
         return problem(K3sArgument.PART_DISABLED, flag="--disable-helm-controller", part="the Helm controller",
                        why="it installs Traefik")
     for domain in flags.get("cluster-domain", []):

@@ -1,4 +1,4 @@
-"""A proxy on 127.0.0.1 or localhost: in a node these names mean the node itself."""
+"""A proxy that nodes cannot use: on 127.0.0.1 or localhost, which in a node mean the node itself, or no URL at all."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from tasks.engine.proxy import PROXIES, chosen_proxies
 
 
 class ProxyReason(Reason):
+    MALFORMED = "{key} is not the URL of a proxy, such as http://proxy.example.com:3128"
     LOOPBACK = "{keys}: {address} in a node is the node itself, so it would reach no proxy and pull no image."
 
 
@@ -22,6 +23,9 @@ def require_reachable(shell: Shell, settings: Settings) -> None:
     """Exit when a proxy is named by an address of this machine that means another machine to a node."""
     addresses: dict[str, list[str]] = {}
     for key, value in chosen_proxies(settings).items():
+        if not is_complete(value):
+            raise ProblemExit(problem(ProxyReason.MALFORMED, key=key),
+                              "It has a host, and a port from 1 to 65535 or none. No cluster was created.")
         if is_loopback(split_address(value)[1]):
             addresses.setdefault(without_user(value), []).append(key)
     for address, keys in addresses.items():
@@ -62,6 +66,16 @@ def split_address(value: str) -> tuple[str, str, int]:
     found = re.fullmatch(r"\[(.*?)\](?::(\d+))?|([^:]*)(?::(\d+))?", rest)
     host, port = (found[1] or found[3] or "", found[2] or found[4]) if found else (rest, "")
     return scheme, host, int(port or (443 if scheme == "https" else 80))
+
+
+def is_complete(value: str) -> bool:
+    _, host, port = split_address(value)
+    if not 0 < port < 65536:
+        return False
+    try:
+        return bool(re.fullmatch(r"[\w.-]+", host) or ipaddress.ip_address(host.partition("%")[0]))
+    except ValueError:
+        return False
 
 
 def without_user(value: str) -> str:

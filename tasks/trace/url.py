@@ -46,7 +46,7 @@ def parse_url(settings: Settings, text: str) -> ClusterUrl:
         raise Exit(f"{text!r} does not start with http:// or https://. {example}")
     try:
         parts = urlsplit(text)
-        given = parts.port or {"http": 80, "https": 443}[parts.scheme]
+        given = {"http": 80, "https": 443}[parts.scheme] if parts.port is None else parts.port
     except ValueError as error:
         raise Exit(f"{text!r} is not a valid URL: {error}. {example}") from None
     host = (parts.hostname or "").removesuffix(".")

@@ -106,14 +106,33 @@ def test_other_parts_that_would_be_waited_for_in_vain_are_refused_too(world: Wor
     ["--k3s-arg", "--disable=metrics-server@server:*"],
     ["--k3s-arg", "--disable-network-policy@server:*"],
     ["--k3s-arg", "--disable-helm-controller=false@server:*"],
+    ["--k3s-arg", "--disable-helm-controller=False@server:*"],
+    ["--k3s-arg", "--disable-helm-controller=0@server:*"],
     ["--k3s-arg", "--kubelet-arg=config=/traefik@server:*"],
     ["--k3s-node-label", "disable=traefik@server:*"],
     ["--config", "/not/there.yaml"],
+    ["--config", "~nobody-of-this-name/there.yaml"],
     ["--k3s-arg"],
 ])
 def test_what_does_no_harm_goes_to_k3d(world: World, words: list[str]) -> None:
     world.inv("k3d-cluster-setup", "--n", "1", "--", *words)
     assert world.fakes.calls("k3d", "cluster", "create")[0][-len(words):] == words
+
+
+@pytest.mark.parametrize("content", [
+    "options: {k3s: {extraArgs: 5}}", "options: 5", "volumes: 5", "files: true", "volumes: [5]", "[" * 3000,
+])
+def test_a_config_file_of_another_shape_is_left_to_k3d(world: World, tmp_path: Path, content: str) -> None:
+    file = tmp_path / "k3d.yaml"
+    file.write_text(content)
+    world.inv("k3d-cluster-setup", "--n", "1", "--", "--config", str(file))
+    assert world.fakes.calls("k3d", "cluster", "create")
+
+
+def test_a_key_of_k3s_own_configuration_may_be_a_number(world: World, tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("1: a\n")
+    world.inv("k3d-cluster-setup", "--n", "1", "--", "--volume", f"{tmp_path}:/etc/rancher/k3s")
+    assert world.fakes.calls("k3d", "cluster", "create")
 
 
 @pytest.mark.parametrize("task", ["k3d-cluster-setup", "k3d-cluster-configure"])

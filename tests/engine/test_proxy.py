@@ -184,6 +184,16 @@ def test_a_proxy_elsewhere_is_none_on_loopback(proxy: str) -> None:
     assert not is_loopback(split_address(proxy)[1])
 
 
+@pytest.mark.parametrize("proxy", [
+    "http://[::1", "http://proxy.example.com:abc", "://", "http://", "http://proxy.example.com:99999", "http://p:0",
+])
+def test_a_proxy_that_is_no_url_is_told_before_a_cluster_is_made(world: World, proxy: str) -> None:
+    done = world.inv("k3d-cluster-setup", "--n", "1", HTTPS_PROXY=proxy)
+    assert done.returncode == 1 and "HTTPS_PROXY is not the URL of a proxy" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not world.fakes.calls("k3d", "cluster", "create")
+
+
 def test_a_dry_run_tells_it_too(world: World) -> None:
     done = world.inv("--dry", "k3d-cluster-setup", "--n", "1", HTTPS_PROXY="http://127.0.0.1:3128")
     assert "in a node is the node itself" in done.stderr and "<gateway of dev-clusters>" in done.stderr
