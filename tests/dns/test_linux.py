@@ -29,7 +29,7 @@ from tasks.core.settings import Settings, load
 from tasks.core.shell import Shell
 from tasks.core.templates import render
 from tasks.dns import systemd_resolved
-from tasks.dns.resolver import ask
+from tasks.dns.resolver import ask, other_names
 
 
 class Daemons:
@@ -448,12 +448,13 @@ def test_what_takes_other_names_away_from_containers_is_undone(machine: Machine)
             in run.stderr)
 
 
-def test_names_resolve_on_a_machine_without_docker_too(machine: Machine) -> None:
-    machine.with_resolved()
-    machine.fakes.answer("^docker", stderr="bash: line 1: exec: docker: not found\n", exit=127)
-    (machine.fakes.bin / "docker").unlink()
-    machine.good("dns")
-    machine.good("dns-verify")
+def test_no_container_is_asked_for_names_on_a_machine_without_docker(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program that is missing ends the wait in which other names are asked for."""
+    monkeypatch.setattr(Shell, "find", lambda self, program: "")
+    monkeypatch.setattr(Shell, "look", lambda self, *words, **options: pytest.fail(" ".join(words)))
+    other_names(Shell(Context(), {}), settings)
 
 
 def test_a_port_that_somebody_else_has_is_left_to_them(machine: Machine) -> None:
