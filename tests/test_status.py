@@ -11,7 +11,7 @@ import ca
 import pytest
 from conftest import Project
 from kubernetes_objects import condition
-from patient import Patient
+from patient import Patient, stop_engine
 from pretend import world_of
 
 
@@ -44,17 +44,6 @@ def test_every_entry_is_ok_where_everything_works(patient: Patient) -> None:
     assert (cluster["is"], cluster["domain"], cluster["k3s"]) == ("running", "cl1.k3d.internal", "v1.36.4+k3s1")
     assert (cluster["cert-manager"], cluster["trust-manager"]) == ("v1.21.2", "v0.26.0")
     assert cluster["until"] and cluster["expiring"] == []
-
-
-def engine_stopped(patient: Patient) -> None:
-    tell, answer = patient.tell, patient.world.fakes.answer
-
-    def tell_without_engine() -> None:
-        tell()
-        answer("^docker version", stderr="Cannot connect to the Docker daemon\n", exit=1)
-        answer("^k3d cluster list", stderr="Cannot connect\n", exit=1)
-
-    patient.tell = tell_without_engine  # type: ignore[method-assign]
 
 
 def root_missing(patient: Patient) -> None:
@@ -110,7 +99,7 @@ def test_a_failure_has_its_code_and_nothing_else_changes(
 
 
 def test_without_an_engine_the_clusters_are_not_listed(patient: Patient) -> None:
-    engine_stopped(patient)
+    stop_engine(patient)
     assert codes(patient) == {"engine": ("red", "engine-not-answering")}
     done = patient.inv("status")
     assert "The clusters cannot be listed. To find out why: inv doctor" in done.stdout

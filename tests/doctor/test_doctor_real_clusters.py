@@ -15,7 +15,7 @@ from typing import Any
 
 import ca
 import pytest
-from real_clusters import Clusters, why_not
+from real_clusters import Clusters, one_cluster, why_not
 
 pytestmark = [pytest.mark.cluster, pytest.mark.skipif(why_not() != "", reason=why_not() or "-")]
 
@@ -26,17 +26,8 @@ ALWAYS = {"names", "bugs"}
 @pytest.fixture(scope="module")
 def clusters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clusters]:
     """One cluster with its examples."""
-    made = Clusters(tmp_path_factory.mktemp("clusters"), "dcd", 28)
-    made.remove()
-    with (made.folder / ".env").open("a") as env:
-        env.write("TRUST_STORES=\nK3D_PORT_END=29\n")
-    try:
-        for words in (["cert"], ["k3d-cluster-setup", "--n", "0"], ["k3d-cluster-examples", "--n", "0"]):
-            done = made.inv(*words)
-            assert done.returncode == 0, done.stdout + done.stderr
+    with one_cluster(tmp_path_factory.mktemp("clusters"), "dcd", 28, "k3d-cluster-examples") as made:
         yield made
-    finally:
-        made.remove()
 
 
 def doctor(clusters: Clusters, *words: str) -> dict[str, str]:

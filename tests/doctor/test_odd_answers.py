@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from conftest import Project
-from patient import Patient
+from patient import Patient, stop_engine
 from pretend import pages_of, world_of
 
 
@@ -94,14 +94,7 @@ def test_an_image_that_cannot_be_pulled_is_told_without_a_message_and_of_an_init
 
 
 def test_without_an_engine_status_shows_this_machine_and_says_that_clusters_cannot_be_seen(patient: Patient) -> None:
-    tell, answer = patient.tell, patient.world.fakes.answer
-
-    def tell_of_none() -> None:
-        tell()
-        answer("^docker version", stderr="Cannot connect to the Docker daemon\n", exit=1)
-        answer("^k3d cluster list", stderr="\033[31mFATA\033[0m[0000] Cannot connect\n", exit=1)
-
-    patient.tell = tell_of_none  # type: ignore[method-assign]
+    stop_engine(patient)
     done = patient.inv("status")
     assert (done.returncode, done.stderr) == (1, "")
     assert re.search("✗  engine .*its engine does not answer .*start Docker", done.stdout)

@@ -144,3 +144,15 @@ class Patient:
     def known(self, name: str) -> Iterator[str]:
         """What this machine's resolver knows: these names alone."""
         yield from [address for pattern, address in self.names.items() if re.search(pattern, name)][:1]
+
+
+def stop_engine(patient: Patient) -> None:
+    """Docker and k3d are there, and no engine answers them."""
+    tell, answer = patient.tell, patient.world.fakes.answer
+
+    def tell_without_engine() -> None:
+        tell()
+        answer("^docker version", stderr="Cannot connect to the Docker daemon\n", exit=1)
+        answer("^k3d cluster list", stderr="\033[31mFATA\033[0m[0000] Cannot connect\n", exit=1)
+
+    patient.tell = tell_without_engine  # type: ignore[method-assign]

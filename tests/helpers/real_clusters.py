@@ -9,6 +9,8 @@ import json
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from conftest import ProcessProject
@@ -84,3 +86,19 @@ class Clusters(ProcessProject):
         for name in self.existing():
             subprocess.run(["k3d", "cluster", "delete", name], capture_output=True)
         subprocess.run(["docker", "network", "rm", self.prefix], capture_output=True)
+
+
+@contextmanager
+def one_cluster(folder: Path, prefix: str, start: int, *tasks: str, settings: str = "") -> Iterator[Clusters]:
+    """Cluster 0 after its setup and these tasks, until the end; lines of .env may be added to its settings."""
+    made = Clusters(folder, prefix, start)
+    made.remove()
+    with (made.folder / ".env").open("a") as env:
+        env.write(f"TRUST_STORES=\nK3D_PORT_END={start + 1}\n{settings}")
+    try:
+        for words in (["cert"], *([task, "--n", "0"] for task in ("k3d-cluster-setup", *tasks))):
+            done = made.inv(*words)
+            assert done.returncode == 0, done.stdout + done.stderr
+        yield made
+    finally:
+        made.remove()

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 import yaml
-from real_clusters import Clusters, why_not
+from real_clusters import Clusters, one_cluster, why_not
 
 from tasks.in_cluster import pod_trust
 
@@ -41,18 +41,11 @@ RESTRICTED: dict[str, Any] = {
 @pytest.fixture(scope="module")
 def clusters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clusters]:
     """One cluster in which nothing gives trust to pods, with the examples, and these images."""
-    made = Clusters(tmp_path_factory.mktemp("clusters"), "ptt", 18)
-    made.remove()
-    with (made.folder / ".env").open("a") as env:
-        env.write("TRUST_STORES=\nK3D_PORT_END=19\nPOD_TRUST=off\n")
-    try:
-        inv(made, "cert")
-        inv(made, "k3d-cluster-setup", "--n", "0", "k3d-cluster-examples", "--n", "0")
+    folder = tmp_path_factory.mktemp("clusters")
+    with one_cluster(folder, "ptt", 18, "k3d-cluster-examples", settings="POD_TRUST=off\n") as made:
         images = [image for image in (RUNTIMES, STATIC, MORE) if image]
         subprocess.run(["k3d", "image", "import", *images, "-c", "ptt0"], check=True, capture_output=True)
         yield made
-    finally:
-        made.remove()
 
 
 def inv(clusters: Clusters, *words: str) -> str:

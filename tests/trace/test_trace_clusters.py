@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from real_clusters import Clusters, why_not
+from real_clusters import Clusters, one_cluster, why_not
 
 pytestmark = [pytest.mark.cluster, pytest.mark.skipif(why_not() != "", reason=why_not() or "-")]
 
@@ -23,14 +23,7 @@ SERVE_HTTPS = ("cd /tmp && openssl req -x509 -newkey rsa:2048 -nodes -keyout key
 @pytest.fixture(scope="module")
 def clusters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clusters]:
     """One cluster, and in the namespace web a Deployment that serves HTTP, and one that serves HTTPS."""
-    made = Clusters(tmp_path_factory.mktemp("clusters"), "dch", 32)
-    made.remove()
-    with (made.folder / ".env").open("a") as env:
-        env.write("TRUST_STORES=\nK3D_PORT_END=33\n")
-    try:
-        for words in (["cert"], ["k3d-cluster-setup", "--n", "0"]):
-            done = made.inv(*words)
-            assert done.returncode == 0, done.stdout + done.stderr
+    with one_cluster(tmp_path_factory.mktemp("clusters"), "dch", 32) as made:
         # Hosts outside the domain are refused; what is older than the refusal is what these tests are about.
         made.kubectl(0, "delete", "validatingadmissionpolicybinding", "hosts-of-root-ca")
         made.kubectl(0, "create", "namespace", "web")
@@ -42,8 +35,6 @@ def clusters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clusters]:
         for name in ("shop", "secure"):
             made.kubectl(0, "-n", "web", "rollout", "status", f"deployment/{name}", "--timeout=120s")
         yield made
-    finally:
-        made.remove()
 
 
 def apply(clusters: Clusters, *objects: dict[str, Any]) -> None:
