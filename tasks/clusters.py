@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from invoke import Context, Exit, task
 
+from tasks import front_door
 from tasks.ca.load import load_roots
 from tasks.cluster import selection
 from tasks.cluster.adopt import (
@@ -23,7 +24,6 @@ from tasks.core.invoke_patches import ClusterTask, PlainTask
 from tasks.core.progress import per_cluster, say
 from tasks.core.shell import Shell, words_after_dashes
 from tasks.core.table import JSON_HELP, print_json, print_table
-from tasks.engine import network
 from tasks.engine.clusters import list_clusters, own_clusters
 from tasks.rotation import overlap
 from tasks.tools.required import require
@@ -47,6 +47,7 @@ def adopt(context: Context, n: str = "") -> None:
                    "with --n.")
     for cluster in adopted:
         ensure_route_to_others(shell, cluster)
+    front_door.refresh(shell, settings)
     print_next_steps(shell, adopted)
 
 
@@ -71,6 +72,7 @@ def k3d_cluster_setup(context: Context, n: str = "") -> None:
     roots = load_roots(clusters[0].settings)
     setup(shell, clusters, roots, words_after_dashes())
     overlap.finish(shell, clusters[0].settings)
+    front_door.refresh(shell, clusters[0].settings)
 
 
 @task(klass=ClusterTask, help={**ALL_HELP, "reinstall": "let Helm install its charts again over the existing objects"})
@@ -80,6 +82,7 @@ def k3d_cluster_configure(context: Context, n: str = "", all: bool = False, rein
     roots = load_roots(clusters[0].settings)
     per_cluster(clusters, lambda cluster: configure(shell, cluster, roots, reinstall), at_once=not shell.dry)
     overlap.finish(shell, clusters[0].settings)
+    front_door.refresh(shell, clusters[0].settings)
 
 
 @task(klass=PlainTask, help=JSON_HELP)
@@ -115,6 +118,7 @@ def k3d_cluster_start(context: Context, n: str = "", all: bool = False) -> None:
     """Start cluster N and repair what a restart breaks"""
     shell, clusters = open_clusters(context, n, "docker", "k3d", "kubectl", every=all)
     start_all(shell, clusters)
+    front_door.refresh(shell, clusters[0].settings)
 
 
 @task(klass=ClusterTask, help=ALL_HELP)
@@ -126,17 +130,18 @@ def k3d_cluster_restart(context: Context, n: str = "", all: bool = False) -> Non
         require_existing(cluster, found)
     per_cluster(clusters, lambda cluster: stop(shell, cluster), at_once=not shell.dry)
     start_all(shell, clusters)
+    front_door.refresh(shell, clusters[0].settings)
 
 
 @task(klass=ClusterTask, help=ALL_HELP)
 def k3d_cluster_delete(context: Context, n: str = "", all: bool = False) -> None:
     """Delete cluster N and everything that belongs to it
 
-    Its kubeconfig entry is removed too, and after the last cluster the network.
+    Its kubeconfig entry is removed too, and after the last cluster the front door and the network.
     """
     shell, clusters = open_clusters(context, n, "docker", "k3d", "kubectl", every=all)
     settings, names = clusters[0].settings, [cluster.name for cluster in clusters]
     per_cluster(clusters, lambda cluster: delete(shell, cluster), at_once=not shell.dry)
     others = [found for found in list_clusters(shell).values() if found.name not in names]
     if not any(settings.k3d_network in found.networks for found in others):
-        network.remove(shell, settings)
+        front_door.remove_with_network(shell, settings)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from invoke import Exit
 
@@ -57,6 +57,20 @@ class K3dCluster:
         if self.nodes_running == 0:
             return "stopped"
         return "running" if self.nodes_running == self.nodes else "partly running"
+
+
+class LoadBalancer(NamedTuple):
+    """Where the HTTP and HTTPS of a cluster is reached on the clusters' network."""
+
+    host: str
+    """The name of a container in the engine's DNS."""
+    http: int
+    https: int
+
+
+def balancer_of(cluster: Cluster) -> LoadBalancer:
+    """The same whether the cluster exists or not."""
+    return LoadBalancer(f"k3d-{cluster.name}-serverlb", 80, 443)
 
 
 REGISTRIES_LABEL = f"{MANAGER}.registries"
