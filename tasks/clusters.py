@@ -25,6 +25,9 @@ from tasks.core.progress import per_cluster, say
 from tasks.core.shell import Shell, words_after_dashes
 from tasks.core.table import JSON_HELP, print_json, print_table
 from tasks.engine.clusters import list_clusters, own_clusters
+from tasks.front_door.container import is_in_use
+from tasks.front_door.files import page_url
+from tasks.probe.example_page import url_of
 from tasks.rotation import overlap
 from tasks.tools.required import require
 
@@ -93,15 +96,20 @@ def k3d_cluster_list(context: Context, json: bool = False) -> None:
     require(shell, "docker", "k3d")
     found = list_clusters(shell)
     clusters = own_clusters(settings, found)
+    with_front_door = is_in_use(shell, settings)
     rows = [{"name": cluster.name, "state": found[cluster.name].state, "domain": cluster.domain,
-             "http": cluster.http_port, "https": cluster.https_port, "context": cluster.context}
+             "http": cluster.http_port, "https": cluster.https_port, "context": cluster.context,
+             "url": url_of(cluster, "https", f"<name>.{cluster.domain}", front_door=with_front_door)}
             for cluster in clusters]
     if json:
         print_json(rows)
     elif rows:
-        print_table([key.upper() for key in rows[0]], [[str(value) for value in row.values()] for row in rows])
+        columns = [key for key in rows[0] if key != "url" or with_front_door]  # with ports, the URL repeats the rest
+        print_table([key.upper() for key in columns], [[str(row[key]) for key in columns] for row in rows])
         for line in describe_blocked(clusters):
             say(line)
+        if with_front_door:
+            say(f"The front door lists their pages: {page_url(settings)}")
     else:
         print("There are no clusters. Create one with: inv k3d-cluster-setup --n 1")
 

@@ -32,7 +32,7 @@ class AnswerReason(Reason):
 def check_answer(trace: TraceContext) -> HopResult:
     """The application answers, with any status."""
     url = trace.url
-    answer = request_from_host(url.cluster, url.scheme, url.host, url.path)
+    answer = request_from_host(url.cluster, url.scheme, url.host, url.path, url.front_door)
     if answer.error:
         raise HopFailure(url.path, "", AnswerReason.NO_ANSWER, error=answer.error)
     if why := explain_untrusted_backend(trace, answer):

@@ -71,7 +71,7 @@ class TraceContext:
 
     @cached_property
     def served(self) -> ServedCertificate:
-        return fetch_certificate(self.cluster, self.url.host)
+        return fetch_certificate(self.cluster, self.url.host, self.url.front_door)
 
     def find_certificate(self) -> Object | None:
         """The Certificate that issues the secret of the route."""

@@ -18,6 +18,7 @@ from tasks.probe.requests import ExamplesMissing, request_from_pod
 from tasks.trace.answer import check_answer, explain_proxy_answer
 from tasks.trace.certificate import check_certificate, check_name_constraints
 from tasks.trace.context import HopFailure, HopResult, TraceContext
+from tasks.trace.front_door import check_front_door
 from tasks.trace.ingress import check_ingress
 from tasks.trace.machine import check_host_name, check_load_balancer, check_port, check_resolver
 from tasks.trace.pods import check_pod_trust
@@ -29,6 +30,7 @@ HOPS: dict[str, Callable[[TraceContext], HopResult]] = {
     "host name": check_host_name,
     "resolver": check_resolver,
     "port": check_port,
+    "front door": check_front_door,
     "load balancer": check_load_balancer,
     "Traefik": check_traefik,
     "Ingress": check_ingress,
@@ -54,7 +56,7 @@ def trace_hops(shell: Shell, url: ClusterUrl) -> list[Row]:
     """
     context, rows, skip = TraceContext(shell, url), [], False
     for name, hop in HOPS.items():
-        if url.scheme == "http" and hop in HTTPS_HOPS:
+        if (url.scheme == "http" and hop in HTTPS_HOPS) or (hop is check_front_door and not url.front_door):
             continue
         if skip:
             rows.append(skip_row(name))
@@ -80,14 +82,15 @@ def skip_row(name: str) -> Row:
 def trace_from_pod(context: TraceContext, source: Cluster) -> Row:
     """Request the same URL from a pod of this cluster."""
     where, url = f"pod in {source.name}", context.url
-    route = "through " + ("traefik-internal" if source == url.cluster else "this host")
+    route = "through " + (
+        "traefik-internal" if source == url.cluster else f"{'the front door of ' if url.front_door else ''}this host")
     try:
         answer, = request_from_pod(context.shell, source, url.url)
     except ExamplesMissing:
         missing = explain_missing_examples(source)
         return Row(where, route, "grey", describe(missing), code=missing.code)
     if answer.error:
-        why, command = explain_failure(source, url.cluster, answer)
+        why, command = explain_failure(source, url.cluster, answer, url.front_door)
         return Row(where, route, "red", describe(why), command, why.code)
     if wrong := explain_proxy_answer(context, answer):
         return Row(where, route, "red", describe(wrong), code=wrong.code)
