@@ -114,11 +114,11 @@ def trace_errors() -> Iterator[str]:
 
 
 def subclasses_of(kind: type[Reason]) -> Iterator[type[Reason]]:
-    """Those of trace, some of whose modules are imported late, and of the connections from pods, tested last."""
+    """Those of trace, some of whose modules are imported late, of the front door, and of the connections from pods."""
     for module in pkgutil.iter_modules(trace.__path__):
         importlib.import_module(f"{trace.__name__}.{module.name}")
     for subclass in kind.__subclasses__():
-        if subclass.__module__.startswith("tasks.trace.") or subclass is ConnectionReason:
+        if subclass.__module__.startswith(("tasks.trace.", "tasks.front_door.")) or subclass is ConnectionReason:
             yield subclass
 
 
