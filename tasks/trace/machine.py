@@ -53,7 +53,7 @@ def check_port(trace: TraceContext) -> HopResult:
 
 
 def explain_closed_port(trace: TraceContext, at: str, error: str) -> HopFailure:
-    cluster, name = trace.k3d_cluster, trace.cluster.name
+    cluster, name = trace.existing, trace.cluster.name
     if cluster.running:
         return HopFailure(at, trace.inv_command("restart"), MachineReason.PORT_CLOSED, error=error, cluster=name)
     reason = (MachineReason.CLUSTER_NOT_RUNNING if cluster.balancer_running
@@ -64,7 +64,7 @@ def explain_closed_port(trace: TraceContext, at: str, error: str) -> HopFailure:
 
 def check_load_balancer(trace: TraceContext) -> HopResult:
     """The load balancer of the cluster is running and publishes the port."""
-    at, url, cluster = trace.k3d_cluster.balancer, trace.url, trace.k3d_cluster
+    at, url, cluster = trace.existing.balancer, trace.url, trace.existing
     published = cluster.ports.get({"http": "80/tcp", "https": "443/tcp"}[url.scheme], set())
     if not cluster.balancer_running:
         raise HopFailure(at, "", MachineReason.PORT_HELD_BY_OTHERS, port=url.port, start=trace.inv_command("start"),
