@@ -20,6 +20,7 @@ from tasks import trace
 from tasks.core.problems import Reason
 from tasks.doctor.all_checks import OF_CLUSTER, OF_MACHINE, OF_RUNNING
 from tasks.probe.connections import ConnectionReason
+from tasks.providers import k3d
 from tasks.trace import hops  # noqa: F401 - it defines the reasons of every hop
 
 DOCS = Path(__file__).resolve().parent
@@ -28,7 +29,8 @@ SOURCE = DOCS.parent
 BEGIN = "<!-- Begin of the generated part. Write it again with: python -m docs.generate -->\n"
 END = "<!-- End of the generated part. -->\n"
 
-PLACEHOLDERS = {"n": "N", "name": "clN", "context": "k3d-clN", "subnet": "SUBNET"}
+PLACEHOLDERS = {"n": "N", "name": "clN", "context": "k3d-clN", "subnet": "SUBNET",
+                "logs": k3d.log_command("clN"), "load": k3d.load_command("clN", "IMAGE")}
 
 
 # --- settings: from .default.env --------------------------------------------------------------------------------------

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from invoke import Context, Exit, task
 
+from tasks import providers
 from tasks.core import settings as configuration
 from tasks.core.invoke_patches import PlainTask
 from tasks.core.progress import say
 from tasks.core.settings import Cluster
 from tasks.core.shell import Shell
 from tasks.core.table import JSON_HELP, SIGNS, Cell, print_json, print_table
-from tasks.engine.clusters import list_clusters, own_clusters
+from tasks.engine.clusters import own_clusters
 from tasks.front_door.container import is_in_use
 from tasks.probe.connections import HOST, Connection, Connections, all_connections, probe
 from tasks.tools.required import require
@@ -30,8 +31,8 @@ def matrix(context: Context, json: bool = False) -> None:
     """
     settings = configuration.load()
     shell = Shell(context, settings.environment)
-    require(shell, "docker", "k3d", "kubectl")
-    existing = list_clusters(shell)
+    require(shell, *providers.needed_tools(settings, "kubectl"))
+    existing = providers.list_clusters(shell, settings)
     clusters = [cluster for cluster in own_clusters(settings, existing) if existing[cluster.name].state != "stopped"]
     if not clusters:
         raise Exit("No cluster is running. Create one with: inv k3d-cluster-setup --n 1\n"

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from invoke import Context, Exit, task
 
-from tasks import dns, front_door, trust
+from tasks import dns, front_door, providers, trust
 from tasks.ca.constraints import has_our_form
 from tasks.ca.load import read_certificate
 from tasks.ca.root import RootFiles
@@ -29,7 +29,7 @@ from tasks.core.shell import Shell
 from tasks.core.sudo import PRINT_SUDO, with_sudo_plan
 from tasks.dns.domain_files import Leaving, describe
 from tasks.engine import network
-from tasks.engine.clusters import K3dCluster, list_clusters
+from tasks.engine.clusters import ExistingCluster
 from tasks.front_door import container
 
 
@@ -129,14 +129,13 @@ def find_clusters(shell: Shell, settings: Settings) -> Iterator[Removal]:
     if not shell.find("docker"):
         return
     yield from find_front_door(shell, settings)
-    if not shell.find("k3d"):
-        nodes = shell.look("docker", "ps", "--all", "--filter", "label=app=k3d", "--format", '{{.Label "k3d.cluster"}}')
-        for name in sorted({name for name in nodes.stdout.split() if is_ours(settings, name)}):
+    if missing := [tool for tool in providers.needed_tools(settings) if not shell.find(tool)]:
+        for name in find_names_by_label(shell, settings):
             yield Removal(f"cluster {name}", do_nothing,
-                          "k3d is needed to delete it, and not installed: inv tools --install")
+                          f"{' and '.join(missing)} is needed to delete it, and not installed: inv tools --install")
         return
     try:
-        existing = list_clusters(shell)
+        existing = providers.list_clusters(shell, settings)
     except Exit as error:
         yield Removal("clusters", do_nothing, f"cannot be listed ({error.message})")
         return
@@ -165,7 +164,15 @@ def find_front_door(shell: Shell, settings: Settings) -> Iterator[Removal]:
         yield Removal(f"front door {found.name}, created by the copy in {found.copy}", do_nothing, foreign=True)
 
 
-def has_other_ports(settings: Settings, number: int, found: K3dCluster) -> bool:
+def find_names_by_label(shell: Shell, settings: Settings) -> list[str]:
+    """The clusters with our names, by the containers of their nodes."""
+    names = [name for provider in providers.chosen(settings) for name in shell.look(
+        "docker", "ps", "--all", "--filter", f"label={provider.CLUSTER_LABEL}",
+        "--format", f'{{{{.Label "{provider.CLUSTER_LABEL}"}}}}').stdout.split()]
+    return sorted({name for name in names if is_ours(settings, name)})
+
+
+def has_other_ports(settings: Settings, number: int, found: ExistingCluster) -> bool:
     """Whether a cluster with one of our names has other ports. Perhaps a copy with the same prefix created it."""
     published = {*found.ports.get("80/tcp", ()), *found.ports.get("443/tcp", ())}
     return bool(published) and not published & {str(settings.port(number, scheme)) for scheme in ("http", "https")}
@@ -179,9 +186,10 @@ def list_contexts(shell: Shell, settings: Settings) -> list[str]:
     """The clusters with an entry in a kubeconfig of these settings."""
     folder = settings.k3d_kubeconfig_target_dir
     files = sorted(folder.iterdir()) if folder and folder.is_dir() else [settings.kubeconfig_file]
-    return [name.removeprefix("k3d-") for file in files if file.is_file() for name in shell.look(
-        "kubectl", "--kubeconfig", str(file), "config", "get-contexts", "-o", "name").stdout.split()
-        if name.startswith("k3d-")]
+    names = [name for file in files if file.is_file() for name in shell.look(
+        "kubectl", "--kubeconfig", str(file), "config", "get-contexts", "-o", "name").stdout.split()]
+    return [name.removeprefix(f"{provider}-") for name in names for provider in providers.PROVIDERS
+            if name.startswith(f"{provider}-")]
 
 
 def find_names(shell: Shell, settings: Settings, all_copies: bool) -> Iterator[Removal]:

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from invoke import Context, Exit, task
 
-from tasks import dns, front_door, trust
+from tasks import dns, front_door, providers, trust
 from tasks.ca.create import ensure_root
 from tasks.ca.load import load_roots
 from tasks.cluster.examples import install_and_check
-from tasks.cluster.selection import N_HELP, open_clusters
+from tasks.cluster.selection import N_HELP, TO_CONFIGURE, open_clusters
 from tasks.cluster.setup import setup
 from tasks.core import settings as configuration
 from tasks.core.invoke_patches import ClusterTask
 from tasks.core.progress import say
-from tasks.core.settings import Settings
+from tasks.core.settings import Settings, cluster_numbers
 from tasks.core.shell import Shell, words_after_dashes
 from tasks.core.sudo import with_sudo_plan
-from tasks.engine import k3s_arguments
 from tasks.in_cluster import charts
 from tasks.probe.example_page import example_url
 from tasks.rotation import overlap
@@ -27,10 +26,10 @@ from tasks.tools.install import offer_install
 def up(context: Context, n: str = "0", yes: bool = False) -> None:
     """Set everything up: CA, trust, DNS, cluster, examples"""
     settings = configuration.load()
-    k3s_arguments.check_words(words_after_dashes())
+    providers.check_words(map(settings.cluster, cluster_numbers(n)), words_after_dashes())
     charts.check_source(settings)
     offer_install(Shell(context, settings.environment), settings, yes)
-    shell, clusters = open_clusters(context, n)
+    shell, clusters = open_clusters(context, n, *TO_CONFIGURE)
     with_front_door = front_door.offer(shell, settings, yes)
     ensure_root(shell, settings)
     with_sudo_plan(shell, lambda shell: prepare(shell, settings))

@@ -228,7 +228,7 @@ def test_where_the_engine_does_not_answer_clusters_and_the_tools_for_them_are_le
 def test_without_k3d_the_clusters_that_docker_runs_are_left_and_said(machine: Machine) -> None:
     machine.fill()
     (machine.fakes.bin / "k3d").unlink()
-    machine.fakes.answer("^docker ps --all --filter label=app=k3d", "cl3\ncl1\ncl1\ncl1-of-others\nx1\n")
+    machine.fakes.answer("^docker ps --all --filter label=k3d.cluster", "cl3\ncl1\ncl1\ncl1-of-others\nx1\n")
     done = machine.inv("--yes", PATH=str(machine.fakes.bin))
     assert done.returncode == 1
     why = "k3d is needed to delete it, and not installed: inv tools --install"

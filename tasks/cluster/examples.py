@@ -8,7 +8,7 @@ from functools import partial
 
 from invoke import Exit
 
-from tasks import front_door, trust
+from tasks import front_door, providers, trust
 from tasks.ca.load import load_root, load_roots
 from tasks.core.progress import per_cluster
 from tasks.core.settings import Cluster
@@ -16,7 +16,7 @@ from tasks.core.shell import Shell
 from tasks.core.table import Row, show
 from tasks.core.well_known import ISSUER
 from tasks.dns.resolver import resolves
-from tasks.engine.clusters import list_clusters, own_clusters
+from tasks.engine.clusters import own_clusters
 from tasks.in_cluster import bundle, pod_trust
 from tasks.in_cluster.apply import apply, render_manifest
 from tasks.probe.connections import Connection, ConnectionReason, all_connections, probe
@@ -85,7 +85,7 @@ def remove_overridden_client(shell: Shell, cluster: Cluster) -> None:
 
 def check(shell: Shell, clusters: list[Cluster], through_front_door: bool) -> list[Row]:
     """Check every connection from and to these clusters, pods without the bundle, and this machine."""
-    found = list_clusters(shell)
+    found = providers.list_clusters(shell, clusters[0].settings)
     others = [cluster for cluster in own_clusters(clusters[0].settings, found)
               if found[cluster.name].running and cluster not in clusters]
     connections = [connection for connection in all_connections([*clusters, *others], through_front_door)

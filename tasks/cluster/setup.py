@@ -6,8 +6,9 @@ from collections.abc import Iterable
 
 from invoke import Exit
 
-from tasks import in_cluster
+from tasks import in_cluster, providers
 from tasks.ca.root import Roots
+from tasks.cluster import kubeconfig
 from tasks.cluster.changed_settings import (
     require_needed_parts,
     require_published_ports,
@@ -17,21 +18,21 @@ from tasks.cluster.create import ensure_running, require_complete
 from tasks.core.progress import per_cluster
 from tasks.core.settings import Cluster, Settings
 from tasks.core.shell import Shell
-from tasks.engine import k3s_arguments, kubeconfig, network
-from tasks.engine.clusters import K3dCluster, list_clusters
+from tasks.engine import network
+from tasks.engine.clusters import ExistingCluster
 from tasks.in_cluster import charts
 
 
 def setup(shell: Shell, clusters: list[Cluster], roots: Roots, extra: list[str]) -> None:
     """Create missing clusters, start stopped ones, configure all of them; several in parallel."""
     settings = clusters[0].settings
-    k3s_arguments.check_words(extra)
+    providers.check_words(clusters, extra)
     charts.check_source(settings)
-    ensure_network(shell, settings, list_clusters(shell).values())
+    ensure_network(shell, settings, providers.list_clusters(shell, settings).values())
 
     def setup_one(cluster: Cluster) -> None:
         with shell.one_at_a_time("cluster", cluster.name):
-            ensure_running(shell, cluster, list_clusters(shell).get(cluster.name), extra)
+            ensure_running(shell, cluster, providers.list_clusters(shell, settings), extra)
             kubeconfig.merge(shell, cluster)
             in_cluster.configure(shell, cluster, roots)
 
@@ -42,7 +43,7 @@ def configure(shell: Shell, cluster: Cluster, roots: Roots, reinstall: bool = Fa
     """Configure a running cluster. Exit if it is not running."""
     settings = cluster.settings
     with shell.one_at_a_time("cluster", cluster.name):
-        clusters = list_clusters(shell)
+        clusters = providers.list_clusters(shell, settings)
         require_running(shell, cluster, clusters.get(cluster.name))
         charts.check_source(settings)
         ensure_network(shell, settings, clusters.values())  # a cluster of the original Taskfile has its own network
@@ -50,7 +51,7 @@ def configure(shell: Shell, cluster: Cluster, roots: Roots, reinstall: bool = Fa
         in_cluster.configure(shell, cluster, roots, reinstall)
 
 
-def require_running(shell: Shell, cluster: Cluster, found: K3dCluster | None) -> None:
+def require_running(shell: Shell, cluster: Cluster, found: ExistingCluster | None) -> None:
     state = ""
     if not shell.dry and (found is None or not found.running):
         state = "does not exist" if found is None else f"is {found.state}"
@@ -63,7 +64,7 @@ def require_running(shell: Shell, cluster: Cluster, found: K3dCluster | None) ->
         warn_about_changed_settings(shell, cluster, found)
 
 
-def ensure_network(shell: Shell, settings: Settings, found: Iterable[K3dCluster]) -> None:
+def ensure_network(shell: Shell, settings: Settings, found: Iterable[ExistingCluster]) -> None:
     """Create the shared network if it is missing, with the subnet that its clusters were created with."""
     clusters = [cluster for cluster in found if cluster.network == settings.k3d_network]
     with shell.one_at_a_time("network", settings.k3d_network):

@@ -16,6 +16,7 @@ from invoke.terminals import pty_size
 from invoke.util import helpline
 
 from tasks.core.invoke_patches import reader_gone
+from tasks.core.progress import describe_os_error
 
 OTHERS = "Other tasks"
 """The group of tasks that tasks/__init__.py does not list, such as those of a collection that was added."""
@@ -67,6 +68,8 @@ def list_tasks(self: Program) -> None:
         sys.stdout.flush()
     except BrokenPipeError:
         raise reader_gone() from None
+    except OSError as error:
+        raise Exit(describe_os_error(error)) from None
 
 
 Program.list_tasks = list_tasks  # type: ignore[method-assign]

@@ -33,6 +33,6 @@ def run_all_checks(machine: Machine) -> list[Finding]:
     findings = run_checks(machine.shell, OF_MACHINE, THIS_MACHINE, machine, {})
     known = {finding.check.id: finding.state for finding in findings}
     of_clusters = machine.shell.side_by_side([
-        partial(run_checks, machine.shell, Checks([*OF_CLUSTER, *(OF_RUNNING if view.k3d_cluster.running else [])]),
+        partial(run_checks, machine.shell, Checks([*OF_CLUSTER, *(OF_RUNNING if view.existing.running else [])]),
                 view.cluster.name, view, known) for view in machine.views])
     return [*findings, *(finding for findings_of_cluster in of_clusters for finding in findings_of_cluster)]

@@ -7,12 +7,11 @@ from invoke import Exit
 from tasks import dns, front_door, trust
 from tasks.ca.load import load_roots
 from tasks.ca.root import RootFiles
-from tasks.cluster import lifecycle, setup
+from tasks.cluster import kubeconfig, lifecycle, setup
 from tasks.core.progress import describe_os_error, say
 from tasks.core.sudo import with_sudo_plan
 from tasks.core.well_known import KUBE_SYSTEM
 from tasks.doctor.check import ClusterView, Finding, Fix, Machine
-from tasks.engine import kubeconfig
 from tasks.tools import install
 
 

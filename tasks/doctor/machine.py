@@ -11,6 +11,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import NamedTuple
 
+from tasks import providers
 from tasks.core import system_files
 from tasks.core.operating_system import is_macos
 from tasks.core.problems import Problem
@@ -18,7 +19,7 @@ from tasks.core.settings import ENVIRONMENT
 from tasks.core.shell import Shell
 from tasks.doctor.check import ERROR, WARNING, Checks, Machine, count
 from tasks.doctor.fixes import FREE_DISK, INSTALL_TOOLS, START_ALL
-from tasks.engine import k3s_arguments, network
+from tasks.engine import network
 from tasks.tools import required
 
 CHECKS = Checks()
@@ -34,7 +35,7 @@ INOTIFY_PER_CLUSTER, INOTIFY_OF_OTHERS = 20, 64
 
 @check("tools", ERROR, "A tool is missing or too old.", INSTALL_TOOLS)
 def needed_tools(machine: Machine) -> Iterator[Problem]:
-    """docker, k3d, helm, kubectl and openssl are installed and recent enough"""
+    """Docker, the programs that make clusters, helm, kubectl and openssl are installed and recent enough"""
     for tool in required.VERSION_COMMANDS:
         if tool != "docker" or not machine.shell.find("docker"):  # the next check is about its engine
             wrong = required.find_problem(machine.shell, tool)
@@ -119,7 +120,7 @@ def inotify(machine: Machine) -> Iterator[str]:
 def shared_network(machine: Machine) -> Iterator[str]:
     """The Docker network that the clusters share exists"""
     name = machine.settings.k3d_network
-    on_it = [view.cluster.name for view in machine.views if view.k3d_cluster.network == name]
+    on_it = [view.cluster.name for view in machine.views if view.existing.network == name]
     if on_it and not network.find_gateway(machine.shell, machine.settings):
         yield f"there is no network {name}, and {', '.join(on_it)} cannot start without it"
 
@@ -139,9 +140,10 @@ def overlap(machine: Machine) -> Iterator[str]:
 
 def list_networks(machine: Machine) -> list[ipaddress.IPv4Network]:
     """The clusters' Docker network, and those of pods and Services: of the existing clusters, else of a new one."""
-    flags: list[k3s_arguments.Flags] = [k3s_arguments.of_cluster(view.k3d_cluster) for view in machine.views]
+    inner = [network for view in machine.views for network in view.existing.inner_networks] or [
+        network for provider in providers.chosen(machine.settings) for network in provider.INNER_NETWORKS]
     networks: dict[ipaddress.IPv4Network, None] = {}
-    for text in [*machine.subnets, *(subnet for one in flags or [{}] for subnet in k3s_arguments.networks(one))]:
+    for text in [*machine.subnets, *inner]:
         with suppress(ValueError):  # IPv6
             networks[ipaddress.IPv4Network(text, strict=False)] = None
     return [*networks]

@@ -43,10 +43,10 @@ def ensure(shell: Shell, settings: Settings, known_subnet: str, containers: list
 
 
 def subnet_options(subnet: str) -> tuple[str, ...]:
-    """For `docker network create`. k3d needs the gateway, and Docker reports it only if it was specified."""
+    """For `docker network create`. The gateway is needed, and Docker reports it only if it was specified."""
     try:
         return ("--subnet", subnet, "--gateway", str(next(ipaddress.IPv4Network(subnet).hosts())))
-    except ValueError:  # no subnet, or k3d's label has no IPv4 subnet
+    except ValueError:  # no subnet is known, or no IPv4 subnet
         return ()
 
 

@@ -6,6 +6,7 @@ import sys
 
 from invoke import Context, Exit, task
 
+from tasks import providers
 from tasks.core import settings as configuration
 from tasks.core.invoke_patches import PlainTask
 from tasks.core.problems import Problem, describe, problem
@@ -13,7 +14,7 @@ from tasks.core.progress import confirm, say
 from tasks.core.settings import Settings
 from tasks.core.shell import CommandFailed, Shell
 from tasks.engine import network
-from tasks.engine.clusters import K3dCluster, list_clusters, own_clusters
+from tasks.engine.clusters import ExistingCluster, own_clusters
 from tasks.front_door import container, files, links, obstacles, proof
 from tasks.front_door.container import Container, Plan, find_faults, make_plan
 from tasks.tools.required import require
@@ -32,7 +33,7 @@ def front_door(context: Context) -> None:
     """
     settings = configuration.load()
     shell = Shell(context, settings.environment)
-    require(shell, "docker", "k3d", "kubectl")
+    require(shell, *providers.needed_tools(settings, "kubectl"))
     ensure(shell, settings)
 
 
@@ -52,7 +53,7 @@ def front_door_remove(context: Context) -> None:
 def ensure(shell: Shell, settings: Settings) -> None:
     """Create it, or renew what has changed, and prove by requests that it works. Exit if it does not."""
     with shell.one_at_a_time("front door", settings.k3d_network), shell.step("", "front door") as this:
-        clusters = list_clusters(shell)
+        clusters = providers.list_clusters(shell, settings)
         plan = make_plan(shell, settings)
         if not plan.network_id and not shell.dry:
             raise obstacles.refuse(problem(obstacles.ObstacleReason.NETWORK_MISSING, network=settings.k3d_network))
@@ -77,7 +78,7 @@ def ensure(shell: Shell, settings: Settings) -> None:
             this.warn(f"{this.outcome}\n    {describe(unreachable)}\n{network.firewall_hint(shell, settings)}")
 
 
-def connect_balancers(shell: Shell, settings: Settings, clusters: dict[str, K3dCluster]) -> None:
+def connect_balancers(shell: Shell, settings: Settings, clusters: dict[str, ExistingCluster]) -> None:
     """Connect the load balancers of clusters with a network of their own, such as those of the original."""
     own = [clusters[cluster.name] for cluster in own_clusters(settings, clusters)]
     network.connect(shell, settings, [

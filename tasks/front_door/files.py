@@ -7,12 +7,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from tasks import providers
 from tasks.core.settings import Settings
 from tasks.core.shell import Shell
 from tasks.core.templates import render
 from tasks.core.well_known import MANAGER
 from tasks.core.work_files import work_file, write_file
-from tasks.engine.clusters import balancer_of
 from tasks.front_door.links import Links
 
 FOLDER = "/usr/local/etc/haproxy"
@@ -58,7 +58,7 @@ def is_same_page(one: str, other: str) -> bool:
 
 def list_clusters(settings: Settings, links: Links) -> list[dict[str, Any]]:
     """Every cluster that the settings leave room for, whether it exists or not."""
-    return [{"number": cluster.number, "domain": cluster.domain, "balancer": balancer_of(cluster),
+    return [{"number": cluster.number, "domain": cluster.domain, "balancer": providers.of(cluster).balancer(cluster),
              "links": links.get(cluster.name, [])} for cluster in map(settings.cluster, settings.numbers)]
 
 

@@ -23,7 +23,8 @@ class ObstacleReason(Reason):
     OF_ANOTHER_COPY = ("the front door of the network {network} belongs to the copy of these tasks in {folder}, which "
                        "has other settings")
     PORT_OF_ANOTHER_COPY = "{address}:{port} is taken by the front door of the copy of these tasks in {folder}"
-    PORT_TAKEN = "{taken}"
+    PORT_TAKEN = "{address}:{port} is taken{holder}"
+    NOT_OPENED = "the engine cannot open the ports: {error}"
     PRIVILEGED_PORT = "the engine may not open ports below 1024: {error}"
 
 
@@ -34,6 +35,7 @@ REMEDIES = {
                                     "before you create clusters.",
     ObstacleReason.PORT_OF_ANOTHER_COPY: "Remove it there with inv front-door-remove, then run here: inv front-door",
     ObstacleReason.PORT_TAKEN: "Stop what uses the port, then run: inv front-door",
+    ObstacleReason.NOT_OPENED: "Stop what uses the port, then run: inv front-door",
     ObstacleReason.PRIVILEGED_PORT:
         "With a rootless engine: sudo sysctl -w net.ipv4.ip_unprivileged_port_start=80, and to make it permanent, add "
         "that key to a file in /etc/sysctl.d/. Then run: inv front-door",
@@ -61,18 +63,18 @@ def find_taken_port(shell: Shell, settings: Settings, addresses: tuple[str, ...]
         port = settings.front_door_port(scheme)
         for address in addresses:
             if not address.startswith("<") and ports.is_taken(address, port):
-                return describe_holder(shell, settings, address, port)
+                return describe_holder(shell, address, port)
     return None
 
 
-def describe_holder(shell: Shell, settings: Settings, address: str, port: int) -> Problem:
+def describe_holder(shell: Shell, address: str, port: int) -> Problem:
     label = f'{{{{.Label "{COPY_LABEL}"}}}}'
     other = shell.look("docker", "ps", "--filter", f"publish={port}", "--filter", f"label={COPY_LABEL}", "--format",
                        label).stdout.strip()
     if other:
         return problem(ObstacleReason.PORT_OF_ANOTHER_COPY, address=address, port=port,
                        folder=copies.text_to_path(other.splitlines()[0]))
-    return problem(ObstacleReason.PORT_TAKEN, taken=ports.identify(shell, settings, address, port))
+    return problem(ObstacleReason.PORT_TAKEN, address=address, port=port, holder=ports.holder(shell, port))
 
 
 def explain_failed_start(shell: Shell, plan: Plan, error: CommandFailed) -> Problem | None:
@@ -81,5 +83,5 @@ def explain_failed_start(shell: Shell, plan: Plan, error: CommandFailed) -> Prob
     if PRIVILEGED.search(said):
         return problem(ObstacleReason.PRIVILEGED_PORT, error=said)
     if IN_USE.search(said):  # by something that has started since the check, or that the check cannot see
-        return find_taken_port(shell, plan.settings, plan.addresses) or problem(ObstacleReason.PORT_TAKEN, taken=said)
+        return find_taken_port(shell, plan.settings, plan.addresses) or problem(ObstacleReason.NOT_OPENED, error=said)
     return None

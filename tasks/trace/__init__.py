@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from invoke import Context, Exit, task
 
+from tasks import providers
 from tasks.core import settings as configuration
 from tasks.core.browser_ports import BLOCKED_PORTS, describe_blocked
 from tasks.core.invoke_patches import PlainTask
@@ -32,7 +33,7 @@ def trace(context: Context, url: str = "", json: bool = False) -> None:
     settings = configuration.load()
     shell = Shell(context, settings.environment)
     parsed = parse_url(settings, url, lambda: is_in_use(shell, settings))
-    require(shell, "docker", "k3d", "kubectl")
+    require(shell, *providers.needed_tools(settings, "kubectl"))
     rows = trace_hops(shell, parsed)
     if json:
         print_json(rows)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from functools import cached_property
 from typing import NamedTuple
 
+from tasks import providers
 from tasks.ca.load import load_root
 from tasks.ca.root import RootCA
 from tasks.core.problems import Problem, Reason, describe, problem
 from tasks.core.shell import Shell
-from tasks.engine.clusters import K3dCluster, list_clusters
+from tasks.engine.clusters import ExistingCluster
 from tasks.probe.routes import Route, find_route
 from tasks.probe.snapshot import ClusterSnapshot, Object, take_snapshot
 from tasks.probe.tls import ServedCertificate, fetch_certificate
@@ -47,10 +48,10 @@ class TraceContext:
 
     def __init__(self, shell: Shell, url: ClusterUrl) -> None:
         self.shell, self.url, self.cluster = shell, url, url.cluster
-        self.clusters = list_clusters(shell)
+        self.clusters = providers.list_clusters(shell, url.cluster.settings)
 
     @property
-    def k3d_cluster(self) -> K3dCluster:
+    def existing(self) -> ExistingCluster:
         return self.clusters[self.cluster.name]
 
     @cached_property

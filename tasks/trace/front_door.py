@@ -16,4 +16,4 @@ def check_front_door(trace: TraceContext) -> HopResult:
         raise HopFailure(at, "", why)
     if url.scheme == "https" and (why := proof.find_cluster_problem(trace.cluster, url.host)):
         raise HopFailure(at, state.CREATE, why)
-    return HopResult(at, f"leads to {trace.k3d_cluster.balancer}")
+    return HopResult(at, f"leads to {trace.existing.balancer}")

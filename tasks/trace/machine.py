@@ -55,7 +55,7 @@ def check_port(trace: TraceContext) -> HopResult:
 
 
 def explain_closed_port(trace: TraceContext, at: str, error: str) -> HopFailure:
-    cluster, name = trace.k3d_cluster, trace.cluster.name
+    cluster, name = trace.existing, trace.cluster.name
     if trace.url.front_door:
         return HopFailure(at, "inv front-door", MachineReason.FRONT_DOOR_CLOSED, error=error)
     if cluster.running:
@@ -68,7 +68,7 @@ def explain_closed_port(trace: TraceContext, at: str, error: str) -> HopFailure:
 
 def check_load_balancer(trace: TraceContext) -> HopResult:
     """The load balancer of the cluster is running and publishes the port."""
-    at, url, cluster = trace.k3d_cluster.balancer, trace.url, trace.k3d_cluster
+    at, url, cluster = trace.existing.balancer, trace.url, trace.existing
     if url.front_door:
         return check_behind_front_door(trace)
     published = cluster.ports.get({"http": "80/tcp", "https": "443/tcp"}[url.scheme], set())
@@ -83,7 +83,7 @@ def check_load_balancer(trace: TraceContext) -> HopResult:
 
 def check_behind_front_door(trace: TraceContext) -> HopResult:
     """The load balancer is running. The front door reaches it on the clusters' network, not by a published port."""
-    at, cluster = trace.k3d_cluster.balancer, trace.k3d_cluster
+    at, cluster = trace.existing.balancer, trace.existing
     if not cluster.balancer_running:
         raise HopFailure(at, trace.inv_command("start"), MachineReason.BALANCER_STOPPED, cluster=trace.cluster.name,
                          state=cluster.state)

@@ -28,9 +28,9 @@ class TraefikReason(Reason):
 def check_traefik(trace: TraceContext) -> HopResult:
     """Traefik is available, through its Services for this machine and for pods."""
     at = "kube-system/traefik"
-    if not trace.k3d_cluster.running:  # its API would only time out
+    if not trace.existing.running:  # its API would only time out
         raise HopFailure(at, trace.inv_command("start"), TraefikReason.CLUSTER_NOT_RUNNING, cluster=trace.cluster.name,
-                         state=trace.k3d_cluster.state)
+                         state=trace.existing.state)
     snapshot = trace.snapshot
     if snapshot.error:
         raise HopFailure(at, trace.inv_command("restart"), TraefikReason.API_NOT_ANSWERING, cluster=trace.cluster.name,

@@ -250,7 +250,7 @@ def test_ports_that_differ_from_the_settings_are_an_error_that_names_both_and_no
 
 @pytest.mark.parametrize(("stopped", "message"), [
     (True, "cl1 is stopped. Bring it up with: inv k3d-cluster-setup --n 1\n"),
-    (False, "cl1 was only partly created (k3d cluster create was interrupted). "
+    (False, "cl1 was only partly created (its creation was interrupted). "
             "Create it again with: inv k3d-cluster-setup --n 1\n"),
 ])
 def test_configure_says_how_to_bring_up_a_cluster_that_is_stopped_or_partly_created(

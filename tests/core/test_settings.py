@@ -616,7 +616,7 @@ def test_a_ca_bundle_in_another_form_is_named_and_the_command_that_is_printed_co
         (b"-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n", "CERTIFICATE REQUEST"),
         (b"-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n", "X509 CRL"),
         (b"\xfe\xed\xfe\xed\0\0\0\2", "a Java key store"),
-        (COMPANY.key_pem(), "a private key"),
+        pytest.param(COMPANY.key_pem(), "a private key", id="a private key"),  # another key in each worker
     ],
 )
 def test_a_file_without_certificates_is_called_what_it_is(folder: Path, content: bytes, called: str) -> None:

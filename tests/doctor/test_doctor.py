@@ -344,7 +344,7 @@ def _(patient: Patient) -> None:
 # --- a cluster from outside -------------------------------------------------------------------------------------------
 
 
-@breaks("partly-created", "the cluster was only partly created (k3d cluster create was interrupted)")
+@breaks("partly-created", "the cluster was only partly created (its creation was interrupted)")
 def _(patient: Patient) -> None:
     marker = patient.world.project.folder / ".work/cl1/partly-created"
     marker.parent.mkdir(parents=True)
