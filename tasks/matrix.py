@@ -16,9 +16,9 @@ from tasks.front_door.container import is_in_use
 from tasks.probe.connections import HOST, Connection, Connections, all_connections, probe
 from tasks.tools.required import require
 
-LEGEND = (f"Each cell shows HTTP, then HTTPS{{forms}}: {SIGNS['green']} the page of that cluster was returned, "
+LEGEND = (f"Each cell shows HTTP, then HTTPS: {SIGNS['green']} the page of that cluster was returned, "
           f"{SIGNS['red']} it was not, {SIGNS['grey']} skipped.\n")
-FORMS = ", with the cluster's ports; then both through the front door"
+FRONT_DOOR_LEGEND = "First with the cluster's ports, then both again through the front door.\n"
 
 
 @task(klass=PlainTask, help=JSON_HELP)
@@ -53,8 +53,8 @@ def print_matrix(rows: Connections, clusters: list[Cluster]) -> None:
                 [[source.name if source else HOST, *(format_cell(rows, source, target) for target in clusters)]
                  for source in (None, *clusters)])
     own = [rows[Connection(cluster, cluster, "http")] for cluster in clusters]
-    forms = FORMS if any(connection.front_door for connection in rows) else ""
-    say(LEGEND.format(forms=forms) + "".join(f"{row.source}: {row.note}\n" for row in own if row.state == "grey"))
+    forms = FRONT_DOOR_LEGEND if any(connection.front_door for connection in rows) else ""
+    say(LEGEND + forms + "".join(f"{row.source}: {row.note}\n" for row in own if row.state == "grey"))
 
 
 def format_cell(rows: Connections, source: Cluster | None, target: Cluster) -> list[Cell]:

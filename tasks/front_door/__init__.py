@@ -25,9 +25,9 @@ SECONDS = 15
 
 @task(klass=PlainTask)
 def front_door(context: Context) -> None:
-    """Put one address without ports in front of all clusters
+    """Make the URLs of all clusters work without ports
 
-    A container on this machine's ports 80 and 443, or on FRONT_DOOR_HTTP_PORT and FRONT_DOOR_HTTPS_PORT. It routes
+    By a container on this machine's ports 80 and 443, or on FRONT_DOOR_HTTP_PORT and FRONT_DOOR_HTTPS_PORT. It routes
     every connection to the cluster whose name is requested, and lists the clusters at http://<base domain>/. URLs with
     ports keep working. Created again only if something has changed.
     """

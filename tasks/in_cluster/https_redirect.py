@@ -17,9 +17,11 @@ def configure(shell: Shell, cluster: Cluster) -> None:
         # k3s registers Traefik's types a moment after its API answers.
         shell.until("Traefik's Middlewares", cluster.settings.timeout_ready, lambda: shell.look(
             *cluster.kubectl, "-n", KUBE_SYSTEM, "get", "middlewares.traefik.io").ok, pause=1)
-        values = {
-            "from_front_door": url_of(cluster, "http", "([^/:]+)", "/(.*)", front_door=True),
-            "to_front_door": url_of(cluster, "https", "${1}", "/${2}", front_door=True),
-        }
-        manifest = render_manifest(cluster, "in_cluster/https-redirect.yaml", **values)
+        manifest = render_manifest(cluster, "in_cluster/https-redirect.yaml", **front_door_urls(cluster))
         this.outcome = "applied" if apply(shell, cluster, manifest) else "already there"
+
+
+def front_door_urls(cluster: Cluster) -> dict[str, str]:
+    """The form of URLs through the front door, before and after the redirect, for a regular expression."""
+    return {"from_front_door": url_of(cluster, "http", "([^/:]+)", "/(.*)", front_door=True),
+            "to_front_door": url_of(cluster, "https", "${1}", "/${2}", front_door=True)}
