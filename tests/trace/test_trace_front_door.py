@@ -32,7 +32,8 @@ def rows(app: App, door: FrontDoor, scheme: str = "https") -> dict[str, tuple[st
     """State, place, note and command of each hop."""
     port = door.https if scheme == "https" else door.http
     done = app.run("--json", f"{scheme}://{HOST}:{port}/")
-    return {row["source"]: (row["state"], row["target"], row["note"], row["command"]) for row in json.loads(done.stdout)}
+    return {row["source"]: (row["state"], row["target"], row["note"], row["command"])
+            for row in json.loads(done.stdout)}
 
 
 def test_a_url_through_it_has_one_hop_more(app: App, door: FrontDoor) -> None:
