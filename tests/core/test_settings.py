@@ -112,6 +112,7 @@ def test_the_defaults_are_those_of_the_original_and_pinned_versions(bare: Path) 
         k3d_switch_context=False,
         k3d_registry_config=None,
         pod_trust="variables",
+        oidc_issuer_port=True,
         trust_stores=("system", "nss", "java", "windows"),
         dns_method="",
         k3s_image="docker.io/rancher/k3s:v1.36.4-k3s1",
@@ -121,6 +122,8 @@ def test_the_defaults_are_those_of_the_original_and_pinned_versions(bare: Path) 
         image_nginx="docker.io/library/nginx:1.29-alpine",
         image_curl="docker.io/curlimages/curl:8.17.0",
         image_netshoot="docker.io/nicolaka/netshoot:v0.14",
+        image_keycloak="quay.io/keycloak/keycloak:26.4.5",
+        image_oauth2_proxy="quay.io/oauth2-proxy/oauth2-proxy:v7.15.6",
         k3d_version="v5.8.3",
         k3d_source="https://github.com/k3d-io/k3d/releases/download",
         helm_version="v4.3.1",
@@ -319,8 +322,10 @@ REFUSED = [
     *(("K3D_NETWORK", value, NETWORK) for value in ("", "a", "a b", "-a", "a/b")),
     *(("K3D_NETWORK", value, OWN_NETWORK) for value in ("bridge", "host", "none")),
     *(("K3D_NETWORK_SUBNET", value, SUBNET) for value in ("172.30.0.0", "172.30.0.1/16", "fd00::/8", "x/16")),
-    *(("K3D_SWITCH_CONTEXT", value, "true or false") for value in ("", "yes", "1")),
-    *((key, value, IMAGE) for key in ("K3S_IMAGE", "IMAGE_NGINX", "IMAGE_CURL", "IMAGE_NETSHOOT")
+    *((key, value, "true or false") for key in ("K3D_SWITCH_CONTEXT", "OIDC_ISSUER_PORT")
+      for value in ("", "yes", "1")),
+    *((key, value, IMAGE) for key in ("K3S_IMAGE", "IMAGE_NGINX", "IMAGE_CURL", "IMAGE_NETSHOOT", "IMAGE_KEYCLOAK",
+                                      "IMAGE_OAUTH2_PROXY")
       for value in ("", "a b", "-a", "rancher/k3s:v1.36.4+k3s1", "a'b", "é")),
     *((key, value, "https://...") for key in ("K3D_SOURCE", "HELM_SOURCE", "KUBECTL_SOURCE")
       for value in ("", "http://mirror", "https://", "mirror/k3d")),
@@ -805,6 +810,8 @@ chosen_values = st.fixed_dictionaries({
     "IMAGE_NGINX": image,
     "IMAGE_CURL": image,
     "IMAGE_NETSHOOT": image,
+    "IMAGE_KEYCLOAK": image,
+    "IMAGE_OAUTH2_PROXY": image,
 })
 
 
