@@ -24,8 +24,8 @@ class KeycloakReason(Reason):
     HOSTNAME_IS_NOT_ASKED = "{owner} has KC_HOSTNAME={hostname}, but browsers and pods reach it by {urls}"
 
 
-@CHECKS.check("keycloak-hostname", WARNING, "Keycloak calls itself the issuer of KC_HOSTNAME, whichever URL it is asked "
-              "by, and clients refuse an issuer that is not the URL that they ask.",
+@CHECKS.check("keycloak-hostname", WARNING, "Keycloak calls itself the issuer of KC_HOSTNAME, whichever URL it is "
+              "asked by, and clients refuse an issuer that is not the URL that they ask.",
               "Set KC_HOSTNAME to one of these URLs, with scheme and port, and use the same one in every application.",
               needs=["api"], link="https://www.keycloak.org/server/hostname")
 def hostnames(view: ClusterView) -> Iterator[Problem]:
