@@ -1,8 +1,8 @@
 """A real browser signs in: at the Keycloak of one cluster, for the application of the other, with the padlock.
 
-It is Debian's Chromium, driven by playwright. It trusts the root because `inv trust` has put it into the NSS database of
-its home folder, and has no option that ignores a certificate. With OIDC_PICTURES set, the pictures of docs/oidc.md are
-made, of clusters named as the defaults are.
+It is this machine's Chromium, driven by playwright. It trusts the root because `inv trust` has put it into the NSS
+database of its home folder, and no option makes it ignore a certificate. With OIDC_PICTURES set, it makes the pictures
+of docs/oidc.md, in clusters named as the defaults are.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +21,7 @@ from real_clusters import Clusters, why_not
 from real_oidc import INSTALL, run, two_clusters
 
 from tasks.cluster import oidc
+from tasks.dns.resolver import resolves
 from tasks.probe.login import read_issuer
 
 if TYPE_CHECKING:
@@ -72,10 +72,7 @@ def opened(home: Path, host: str) -> Iterator[Page]:
     """
     from playwright.sync_api import sync_playwright
 
-    try:
-        told = [] if socket.gethostbyname(host) == "127.0.0.1" else [host]
-    except OSError:
-        told = [f"--host-resolver-rules=MAP *.{host.partition('.')[2].partition('.')[2]} 127.0.0.1"]
+    told = [] if resolves(host) else ["--host-resolver-rules=MAP *.internal 127.0.0.1"]
     root = ["--no-sandbox"] if os.geteuid() == 0 else []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=BROWSER, args=[*told, *root, "--disable-gpu"],

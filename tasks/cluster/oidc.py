@@ -103,13 +103,27 @@ def install_and_check(shell: Shell, clusters: list[Cluster]) -> None:
 
 
 def install_keycloak(shell: Shell, cluster: Cluster) -> None:
-    realm = render("examples/oidc/realm.json", realm=REALM, user=USER, password=PASSWORD,
-                   redirect_uris=[*list_redirect_uris(cluster)])
-    manifest = render_manifest(
-        cluster, "examples/oidc/keycloak.yaml", namespace=NAMESPACE, realm=realm, realm_hash=short_hash(realm),
-        keycloak_url=base_url(cluster, keycloak_host(cluster)), host=keycloak_host(cluster))
+    manifest = render_manifest(cluster, "examples/oidc/keycloak.yaml", **template_values(cluster, cluster))
     title = "Keycloak, which takes a minute to start once its image is pulled"
     apply_and_wait(shell, cluster, title, "IMAGE_KEYCLOAK", manifest, "keycloak")
+
+
+def install_app(shell: Shell, cluster: Cluster, first: Cluster) -> None:
+    roots = load_roots(cluster.settings, missing_ok=shell.dry)
+    sources_hash = bundle.load_bundle_sources(cluster.settings, roots)["sources_hash"]
+    manifest = render_manifest(cluster, "examples/oidc/app.yaml", **template_values(cluster, first),
+                               sources_hash=sources_hash)
+    apply_and_wait(shell, cluster, "application behind oauth2-proxy", "IMAGE_OAUTH2_PROXY", manifest, "app")
+
+
+def template_values(cluster: Cluster, first: Cluster) -> dict[str, str]:
+    """What the templates ask for, in a cluster whose issuer is in the first one."""
+    realm = render("examples/oidc/realm.json", realm=REALM, user=USER, password=PASSWORD,
+                   redirect_uris=[*list_redirect_uris(cluster)])
+    issuer = issuer_url(first)
+    return {"namespace": NAMESPACE, "realm": realm, "realm_hash": short_hash(realm), "issuer": issuer,
+            "document": f"{issuer}{DOCUMENT}", "keycloak_url": base_url(first, keycloak_host(first)),
+            "keycloak_host": keycloak_host(first), "app_url": app_url(cluster), "app_host": app_host(cluster)}
 
 
 def list_redirect_uris(cluster: Cluster) -> Iterator[str]:
@@ -117,16 +131,6 @@ def list_redirect_uris(cluster: Cluster) -> Iterator[str]:
     for other in map(cluster.settings.cluster, cluster.settings.numbers):
         yield f"https://{app_host(other)}:{other.https_port}/oauth2/callback"
         yield f"https://{app_host(other)}/oauth2/callback"
-
-
-def install_app(shell: Shell, cluster: Cluster, first: Cluster) -> None:
-    roots = load_roots(cluster.settings, missing_ok=shell.dry)
-    issuer = issuer_url(first)
-    manifest = render_manifest(
-        cluster, "examples/oidc/app.yaml", namespace=NAMESPACE, issuer=issuer, document=f"{issuer}{DOCUMENT}",
-        app_url=app_url(cluster), host=app_host(cluster),
-        sources_hash=bundle.load_bundle_sources(cluster.settings, roots)["sources_hash"])
-    apply_and_wait(shell, cluster, "application behind oauth2-proxy", "IMAGE_OAUTH2_PROXY", manifest, "app")
 
 
 def apply_and_wait(shell: Shell, cluster: Cluster, title: str, image: str, manifest: Manifest, name: str) -> None:

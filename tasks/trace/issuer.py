@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 from tasks.core.problems import Reason
 from tasks.probe.browser import Page
 from tasks.probe.issuer import DOCUMENT, judge_document
-from tasks.probe.login import read_message
+from tasks.probe.login import LoginReason, read_message
 from tasks.probe.requests import request_from_host
 from tasks.trace.context import HopFailure, HopResult, TraceContext, unknown
 
@@ -21,8 +21,6 @@ SIGN_IN = "/oauth2/start"
 class IssuerHopReason(Reason):
     ISSUER_NOT_TRACED = "not traced: {error}"
     ISSUER_UNKNOWN = "not known: only the path of a Keycloak realm tells its issuer"
-    ISSUER_REFUSES = "the issuer refuses what the application asks for: {message}"
-    ISSUER_WITHOUT_ANSWER = "{error}"
 
 
 def find_login(trace: TraceContext) -> str:
@@ -42,10 +40,10 @@ def check_issuer(trace: TraceContext) -> HopResult:
         return unknown(url.host, IssuerHopReason.ISSUER_UNKNOWN)
     document = request_from_host(trace.cluster, url.scheme, url.host, f"{urlsplit(issuer).path}{DOCUMENT}")
     if document.error:
-        raise HopFailure(issuer, "", IssuerHopReason.ISSUER_WITHOUT_ANSWER, error=document.error)
+        raise HopFailure(issuer, "", LoginReason.NO_ANSWER, url=issuer, error=document.error)
     if wrong := judge_document(issuer, document.status, document.body):
         raise HopFailure(issuer, "", wrong)
     if trace.answer.status >= 400:
-        raise HopFailure(issuer, "", IssuerHopReason.ISSUER_REFUSES,
+        raise HopFailure(issuer, "", LoginReason.LOGIN_REFUSED,
                          message=read_message(Page(url.url, trace.answer.status, trace.answer.body)))
     return HopResult(issuer, "issuer of this URL, and takes the application's request")

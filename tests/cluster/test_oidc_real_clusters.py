@@ -157,7 +157,7 @@ def test_an_application_that_the_issuer_does_not_know_is_named_by_the_table_and_
                "value": f"--redirect-url={app(clusters, 1)}/other"}]
     clusters.kubectl(1, "-n", oidc.NAMESPACE, "patch", "deployment/app", "--type=json", "-p", json.dumps(change))
     wait_for(lambda: check(clusters), {"login-refused": ["a browser"]})
-    assert traced_red(clusters) == {"issuer": "issuer-refuses"}
+    assert traced_red(clusters) == {"issuer": "login-refused"}
     run(clusters, *INSTALL)
 
 

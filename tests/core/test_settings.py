@@ -26,6 +26,7 @@ from pretend import World, world_of
 from tasks import dns, trust
 from tasks.ca.intermediate import Intermediate
 from tasks.ca.openssl import ca_config
+from tasks.cluster import oidc
 from tasks.core import setting_types
 from tasks.core.setting_types import PROJECT
 from tasks.core.settings import READERS, Settings, load
@@ -820,7 +821,7 @@ def documents(settings: Settings, digest: str) -> dict[str, list[Any]]:
     cluster, pem = settings.cluster(0), COMPANY.pem.decode()
     values = {"rules": render_rules(cluster, "192.0.2.1"), "rules_hash": digest, "root_pem": pem, "company_pem": pem,
               "sources_hash": digest, "intermediate": Intermediate(pem, pem), "host": example_host(cluster),
-              "pod_trust": False, **pod_trust.policy_values(settings, "v1")}
+              "pod_trust": False, **oidc.template_values(cluster, cluster), **pod_trust.policy_values(settings, "v1")}
     return {
         template: list(yaml.load_all(render_manifest(cluster, template, **values).text,
                                      getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
@@ -849,6 +850,7 @@ def test_no_value_breaks_out_of_a_manifest(bare: Path, chosen: dict[str, str], d
     for template, document, expected in (
         ("nginx", 1, settings.image_nginx), ("curl", 0, settings.image_curl),
         ("curl-no-bundle", 0, settings.image_curl), ("netshoot", 0, settings.image_netshoot),
+        ("oidc/keycloak", 2, settings.image_keycloak), ("oidc/app", 2, settings.image_nginx),
     ):
         container = found[f"examples/{template}.yaml"][document]["spec"]["template"]["spec"]["containers"][0]
         assert container["image"] == expected

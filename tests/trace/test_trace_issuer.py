@@ -85,7 +85,7 @@ def test_an_issuer_that_calls_itself_otherwise_is_red(app: ProtectedApp) -> None
 
 def test_an_issuer_that_refuses_the_application_is_quoted(app: ProtectedApp) -> None:
     app.login_page = 400, ERROR
-    assert red(app) == ("issuer", "issuer-refuses",
+    assert red(app) == ("issuer", "login-refused",
                         "the issuer refuses what the application asks for: Client not found")
 
 
