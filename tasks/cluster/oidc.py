@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 
+from invoke import Exit
+
 from tasks.ca.load import load_roots
 from tasks.cluster import examples
 from tasks.core.problems import Problem, ProblemExit, Reason, describe, problem
@@ -25,6 +27,7 @@ from tasks.probe.issuer import DOCUMENT, IssuerReason, judge_document
 from tasks.probe.login import LoginReason, sign_in
 from tasks.probe.objects import list_objects
 from tasks.probe.requests import request_from_pod
+from tasks.probe.services import explain_unready_pods
 from tasks.probe.tls import explain_missing_port
 
 NAMESPACE = "oidc-example"
@@ -104,7 +107,7 @@ def install_and_check(shell: Shell, clusters: list[Cluster]) -> None:
 
 def install_keycloak(shell: Shell, cluster: Cluster) -> None:
     manifest = render_manifest(cluster, "examples/oidc/keycloak.yaml", **template_values(cluster, cluster))
-    title = "Keycloak, which takes a minute to start once its image is pulled"
+    title = "Keycloak (a minute, once its image is pulled)"
     apply_and_wait(shell, cluster, title, "IMAGE_KEYCLOAK", manifest, "keycloak")
 
 
@@ -138,8 +141,13 @@ def apply_and_wait(shell: Shell, cluster: Cluster, title: str, image: str, manif
     with (shell.one_at_a_time("cluster", cluster.name),
           shell.step(cluster.name, f"{title}{cluster.settings.from_environment(image)}") as this):
         this.outcome = "applied" if apply(shell, cluster, manifest) else "already installed"
-        shell.wait(f"{name} to start", seconds, *cluster.kubectl, "-n", NAMESPACE, "rollout", "status",
-                   f"deployment/{name}", f"--timeout={seconds}s")
+        try:
+            shell.wait(f"{name} to start", seconds, *cluster.kubectl, "-n", NAMESPACE, "rollout", "status",
+                       f"deployment/{name}", f"--timeout={seconds}s")
+        except Exit as error:
+            options = ("--field-selector", f"metadata.namespace={NAMESPACE}", "-l", f"app={name}")
+            reason = explain_unready_pods(list_objects(shell, cluster, "pods", *options))
+            raise Exit(f"{error.message}\n{reason}".rstrip()) from None
         examples.wait_for_certificate(shell, cluster, NAMESPACE, f"{name}-cert")
 
 

@@ -68,7 +68,7 @@ def without_query(page: Page) -> str:
 
 def read_message(page: Page) -> str:
     """What Keycloak's page says is wrong; for other pages its status."""
-    found = re.search(r'id="(?:kc-error-message|input-error)".*?>\s*([^<>\s][^<>]*)<', page.body, re.DOTALL)
+    found = re.search(r'id="(?:kc-error-message|input-error-username)".*?>\s*([^<>\s][^<>]*)<', page.body, re.DOTALL)
     return html.unescape(found[1]).strip().rstrip(".") if found else f"HTTP {page.status}"
 
 

@@ -266,6 +266,18 @@ def test_what_is_wrong_is_named_in_red(login: Login, broken: Callable[[Login], N
     assert all(says in line for line in failed[1:]), failed
 
 
+def test_what_keeps_keycloak_from_starting_is_told_with_the_time_that_it_was_given(login: Login) -> None:
+    answer, state = login.world.fakes.answer, {"reason": "ImagePullBackOff", "message": "Back-off pulling image"}
+    answer("^kubectl .*rollout status deployment/keycloak", stderr="error: timed out waiting for the condition", exit=1)
+    pod = {"metadata": {"name": "keycloak-1"}, "status": {"containerStatuses": [{"state": {"waiting": state}}]}}
+    answer("^kubectl .*get pods -A --field-selector metadata.namespace=oidc-example -l app=keycloak",
+           json.dumps({"items": [pod]}))
+    done = install(login)
+    assert done.returncode == 1
+    assert "Timed out after 300 s waiting for keycloak to start. " in done.stderr
+    assert done.stderr.endswith("\nkeycloak-1: ImagePullBackOff: Back-off pulling image\n")
+
+
 # --- another cluster first --------------------------------------------------------------------------------------------
 
 

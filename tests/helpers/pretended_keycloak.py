@@ -20,7 +20,8 @@ from pretend import ROOT, World, pages_of
 FORM = """<form id="kc-form-login" class="form" action="{}" method="post">
 <input id="username" name="username" value="" type="text"/><input id="password" name="password" type="password"/>
 <input type="hidden" id="id-hidden-input" name="credentialId" /><button name="login" type="submit">Sign In</button>
-<span id="input-error" aria-live="polite">{}</span></form>"""
+<div id="input-error-container-username"><div class="helper" id="input-error-username"><span class="icon"></span>
+<span class="text">{}</span></div></div></form>"""
 ERROR = '<div id="kc-error-message"><p class="instruction">{}</p></div>'
 
 
