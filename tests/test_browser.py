@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 PICTURES = SOURCE / "docs" / "pictures" if os.environ.get("OIDC_PICTURES") else None
 PREFIX, START = ("cl", 10) if PICTURES else ("dco", 35)
 
+WIDTH = 600
+
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), "")
 
 
@@ -77,7 +79,7 @@ def opened(home: Path, host: str) -> Iterator[Page]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=BROWSER, args=[*told, *root, "--disable-gpu"],
                                              env={**os.environ, "HOME": str(home)})
-        page = browser.new_context(viewport={"width": 760, "height": 560}).new_page()
+        page = browser.new_context(viewport={"width": WIDTH, "height": 500}).new_page()
         page.set_default_timeout(60_000)
         yield page
         browser.close()
@@ -95,9 +97,9 @@ def has_padlock(page: Page) -> bool:
     return states[-1:] == ["secure"]
 
 
-def photograph(page: Page, name: str) -> None:
+def photograph(page: Page, name: str, height: int) -> None:
     if PICTURES:
-        page.screenshot(path=PICTURES / f"{name}.png")
+        page.screenshot(path=PICTURES / f"{name}.png", clip={"x": 0, "y": 0, "width": WIDTH, "height": height})
 
 
 def issued_by(page: Page) -> str:
@@ -113,7 +115,7 @@ def test_a_user_signs_in_at_one_cluster_and_lands_on_the_page_of_the_other_with_
     with opened(clusters.home, oidc.app_host(clusters.cluster(1))) as page:
         page.goto(f"{url}/")
         assert page.url.startswith(f"{issuer}/") and has_padlock(page)
-        photograph(page, "oidc-login")
+        photograph(page, "oidc-login", 500)
         page.fill("#username", oidc.USER)
         page.fill("#password", oidc.PASSWORD)
         page.click("#kc-login")
@@ -121,7 +123,7 @@ def test_a_user_signs_in_at_one_cluster_and_lands_on_the_page_of_the_other_with_
         assert page.url == f"{url}/" and has_padlock(page)
         assert page.inner_text("h1") == f"Hello {oidc.USER} from {clusters.cluster(1).domain}"
         assert issued_by(page) == issuer
-        photograph(page, "oidc-app")
+        photograph(page, "oidc-app", 110)
 
         page.goto(f"{oidc.app_url(clusters.cluster(0))}/")
         assert page.inner_text("h1") == f"Hello {oidc.USER} from {clusters.cluster(0).domain}", "without a form again"

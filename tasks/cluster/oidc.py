@@ -215,7 +215,7 @@ def check_login(shell: Shell, cluster: Cluster, first: Cluster) -> Row:
         log = shell.look(*cluster.kubectl, "-n", NAMESPACE, "logs", "deployment/app", "-c", "issuer", "--tail=1")
         if log.stdout.strip():
             wrong = problem(OidcReason.WAITS_FOR_ISSUER, log=log.stdout.strip())
-    return judged("a browser", app_url(cluster), wrong, f"signed in as {USER}, by a token of this issuer")
+    return judged("a login", app_url(cluster), wrong, f"signed in as {USER}, by a token of this issuer")
 
 
 def find_former_issuers(shell: Shell, clusters: list[Cluster]) -> list[Row]:

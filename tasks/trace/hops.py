@@ -73,7 +73,8 @@ def trace_login(context: TraceContext, login: str) -> list[Row]:
         why = problem(IssuerHopReason.ISSUER_NOT_TRACED, error=str(error.message).partition(" Type: ")[0])
         return [Row("issuer", where, "red" if ours else "grey", describe(why), code=why.code)]
     rows = trace_url(TraceContext(context.shell, url), ISSUER_HOPS)
-    return [replace(row, source=f"issuer: {row.source}".replace("issuer: issuer", "issuer")) for row in rows]
+    return [replace(row, source="issuer" if row.source == "issuer" else f"issuer: {row.source}",
+                    target=row.target.partition("?")[0]) for row in rows]
 
 
 def trace_url(context: TraceContext, hops: dict[str, Callable[[TraceContext], HopResult]]) -> list[Row]:

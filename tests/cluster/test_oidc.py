@@ -68,7 +68,7 @@ def test_one_issuer_is_proved_from_everywhere_and_it_ends_with_the_urls_and_the_
     assert table(done.stdout) == [
         ["✓", "this machine", login.issuer, "issuer of this URL, certificate verified"],
         *(["✓", f"pod in cl{number}", login.issuer, same] for number in (1, 2)),
-        *(["✓", "a browser", login.app(number), signed_in] for number in (1, 2)),
+        *(["✓", "a login", login.app(number), signed_in] for number in (1, 2)),
         *(["✓", f"pod in cl{number} without bundle", login.issuer, "rejected, as expected"] for number in (1, 2)),
     ]
     assert done.stdout.endswith(f"\nOpen {login.app(1)}/\nOpen {login.app(2)}/\n"

@@ -121,11 +121,11 @@ def doctor(clusters: Clusters) -> dict[str, str]:
 
 def test_a_realm_that_is_not_there_is_named(clusters: Clusters) -> None:
     assert check(clusters, "oidc.REALM = 'another'") == {
-        "realm-missing": ["this machine", "pod in dco0", "pod in dco1"], "sent-to-other-issuer": ["a browser"] * 2}
+        "realm-missing": ["this machine", "pod in dco0", "pod in dco1"], "sent-to-other-issuer": ["a login"] * 2}
 
 
 def test_a_wrong_password_is_named(clusters: Clusters) -> None:
-    assert check(clusters, "oidc.PASSWORD = 'another'") == {"user-refused": ["a browser"] * 2}
+    assert check(clusters, "oidc.PASSWORD = 'another'") == {"user-refused": ["a login"] * 2}
 
 
 def test_a_pod_that_does_not_trust_the_root_is_named(clusters: Clusters) -> None:
@@ -143,7 +143,7 @@ def test_an_application_whose_pod_does_not_trust_the_issuer_says_what_it_waits_f
         clusters.kubectl(1, "-n", oidc.NAMESPACE, "delete", "pod", "-l", "app=app", "--wait=false")
 
     label("trust-")
-    wait_for(lambda: check(clusters), {"waits-for-issuer": ["a browser"]})
+    wait_for(lambda: check(clusters), {"waits-for-issuer": ["a login"]})
     assert [*traced_red(clusters)] == ["endpoints"]
     label("trust=enabled")
     wait_for(lambda: check(clusters), {})
@@ -156,7 +156,7 @@ def test_an_application_that_the_issuer_does_not_know_is_named_by_the_table_and_
     change = [{"op": "replace", "path": f"/spec/template/spec/containers/1/args/{place}",
                "value": f"--redirect-url={app(clusters, 1)}/other"}]
     clusters.kubectl(1, "-n", oidc.NAMESPACE, "patch", "deployment/app", "--type=json", "-p", json.dumps(change))
-    wait_for(lambda: check(clusters), {"login-refused": ["a browser"]})
+    wait_for(lambda: check(clusters), {"login-refused": ["a login"]})
     assert traced_red(clusters) == {"issuer": "login-refused"}
     run(clusters, *INSTALL)
 
