@@ -52,9 +52,23 @@ def fetch_certificate(cluster: Cluster, host: str) -> ServedCertificate:
     return ServedCertificate(x509.load_der_x509_certificate(der), code, error)
 
 
-def handshake(cluster: Cluster, host: str, context: ssl.SSLContext) -> bytes:
-    """The leaf, as DER."""
-    with (socket.create_connection(("127.0.0.1", cluster.https_port), timeout=SECONDS) as plain,
+def explain_missing_port(cluster: Cluster, host: str) -> str:
+    """Why `https://<host>/`, a URL without port, does not lead to this cluster; empty if it does.
+
+    It does where this machine's port 443 serves the same certificate as the cluster's own port.
+    """
+    try:
+        if handshake(cluster, host, tls_trusting_all(cluster), 443) == handshake(cluster, host,
+                                                                                 tls_trusting_all(cluster)):
+            return ""
+        return "port 443 of this machine serves another certificate"
+    except OSError as error:
+        return f"port 443 of this machine: {error.strerror or error}"
+
+
+def handshake(cluster: Cluster, host: str, context: ssl.SSLContext, port: int = 0) -> bytes:
+    """The leaf, as DER, that is served on this port; default: the cluster's."""
+    with (socket.create_connection(("127.0.0.1", port or cluster.https_port), timeout=SECONDS) as plain,
           context.wrap_socket(plain, server_hostname=host) as secure):
         return secure.getpeercert(binary_form=True) or b""
 
