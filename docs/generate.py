@@ -123,11 +123,11 @@ def trace_errors() -> Iterator[str]:
 
 
 def subclasses_of(kind: type[Reason]) -> Iterator[type[Reason]]:
-    """Those of trace, some of whose modules are imported late, and of what it and the examples test last."""
+    """Those of trace, some of whose modules are imported late, of the front door, and of what the examples test."""
     for module in pkgutil.iter_modules(trace.__path__):
         importlib.import_module(f"{trace.__name__}.{module.name}")
     for subclass in kind.__subclasses__():
-        if subclass.__module__.startswith("tasks.trace.") or subclass in OTHER_REASONS:
+        if subclass.__module__.startswith(("tasks.trace.", "tasks.front_door.")) or subclass in OTHER_REASONS:
             yield subclass
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from invoke import Context, Exit, task
 
-from tasks import providers
+from tasks import front_door, providers
 from tasks.ca.load import load_roots
 from tasks.cluster.adopt import (
     adopt_cluster,
@@ -23,8 +23,10 @@ from tasks.core.invoke_patches import ClusterTask, PlainTask
 from tasks.core.progress import per_cluster, say
 from tasks.core.shell import Shell, words_after_dashes
 from tasks.core.table import JSON_HELP, print_json, print_table
-from tasks.engine import network
 from tasks.engine.clusters import own_clusters
+from tasks.front_door.container import is_in_use
+from tasks.front_door.files import page_url
+from tasks.probe.example_page import url_of
 from tasks.rotation import overlap
 from tasks.tools.required import require
 
@@ -47,6 +49,7 @@ def adopt(context: Context, n: str = "") -> None:
                    "with --n.")
     for cluster in adopted:
         ensure_route_to_others(shell, cluster)
+    front_door.refresh(shell, settings)
     print_next_steps(shell, adopted)
 
 
@@ -86,6 +89,7 @@ def k3d_cluster_setup(context: Context, n: str = "") -> None:
     roots = load_roots(clusters[0].settings)
     setup(shell, clusters, roots, words_after_dashes())
     overlap.finish(shell, clusters[0].settings)
+    front_door.refresh(shell, clusters[0].settings)
 
 
 @task(klass=ClusterTask, help={**ALL_HELP, "reinstall": "let Helm install its charts again over the existing objects"})
@@ -95,6 +99,7 @@ def k3d_cluster_configure(context: Context, n: str = "", all: bool = False, rein
     roots = load_roots(clusters[0].settings)
     per_cluster(clusters, lambda cluster: configure(shell, cluster, roots, reinstall), at_once=not shell.dry)
     overlap.finish(shell, clusters[0].settings)
+    front_door.refresh(shell, clusters[0].settings)
 
 
 @task(klass=PlainTask, help=JSON_HELP)
@@ -105,15 +110,20 @@ def k3d_cluster_list(context: Context, json: bool = False) -> None:
     require(shell, *providers.needed_tools(settings))
     found = providers.list_clusters(shell, settings)
     clusters = own_clusters(settings, found)
+    with_front_door = is_in_use(shell, settings)
     rows = [{"name": cluster.name, "state": found[cluster.name].state, "domain": cluster.domain,
-             "http": cluster.http_port, "https": cluster.https_port, "context": cluster.context}
+             "http": cluster.http_port, "https": cluster.https_port, "context": cluster.context,
+             "url": url_of(cluster, "https", f"<name>.{cluster.domain}", front_door=with_front_door)}
             for cluster in clusters]
     if json:
         print_json(rows)
     elif rows:
-        print_table([key.upper() for key in rows[0]], [[str(value) for value in row.values()] for row in rows])
+        columns = [key for key in rows[0] if key != "url" or with_front_door]  # with ports, the URL repeats the rest
+        print_table([key.upper() for key in columns], [[str(row[key]) for key in columns] for row in rows])
         for line in describe_blocked(clusters):
             say(line)
+        if with_front_door:
+            say(f"The front door lists their pages: {page_url(settings)}")
     else:
         print("There are no clusters. Create one with: inv k3d-cluster-setup --n 1")
 
@@ -130,6 +140,7 @@ def k3d_cluster_start(context: Context, n: str = "", all: bool = False) -> None:
     """Start cluster N and repair what a restart breaks"""
     shell, clusters = open_clusters(context, n, "kubectl", every=all)
     start_all(shell, clusters)
+    front_door.refresh(shell, clusters[0].settings)
 
 
 @task(klass=ClusterTask, help=ALL_HELP)
@@ -141,17 +152,18 @@ def k3d_cluster_restart(context: Context, n: str = "", all: bool = False) -> Non
         require_existing(cluster, found)
     per_cluster(clusters, lambda cluster: stop(shell, cluster), at_once=not shell.dry)
     start_all(shell, clusters)
+    front_door.refresh(shell, clusters[0].settings)
 
 
 @task(klass=ClusterTask, help=ALL_HELP)
 def k3d_cluster_delete(context: Context, n: str = "", all: bool = False) -> None:
     """Delete cluster N and everything that belongs to it
 
-    Its kubeconfig entry is removed too, and after the last cluster the network.
+    Its kubeconfig entry is removed too, and after the last cluster the front door and the network.
     """
     shell, clusters = open_clusters(context, n, "kubectl", every=all)
     settings, names = clusters[0].settings, [cluster.name for cluster in clusters]
     per_cluster(clusters, lambda cluster: delete(shell, cluster), at_once=not shell.dry)
     others = [found for found in providers.list_clusters(shell, settings).values() if found.name not in names]
     if not any(settings.k3d_network in found.networks for found in others):
-        network.remove(shell, settings)
+        front_door.remove_with_network(shell, settings)

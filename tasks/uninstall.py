@@ -15,7 +15,7 @@ from pathlib import Path
 
 from invoke import Context, Exit, task
 
-from tasks import dns, providers, trust
+from tasks import dns, front_door, providers, trust
 from tasks.ca.constraints import has_our_form
 from tasks.ca.load import read_certificate
 from tasks.ca.root import RootFiles
@@ -30,6 +30,7 @@ from tasks.core.sudo import PRINT_SUDO, with_sudo_plan
 from tasks.dns.domain_files import Leaving, describe
 from tasks.engine import network
 from tasks.engine.clusters import ExistingCluster
+from tasks.front_door import container
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Removal:
     **PRINT_SUDO,
     "yes": "do not ask",
     "keep-ca": "keep the files of the certificate authority",
-    "keep-clusters": "keep the clusters, their network and their kubeconfig entries",
+    "keep-clusters": "keep the clusters, their network, front door and kubeconfig entries",
     "all-copies": "also names and roots that other copies of this folder use; never their clusters or CA files",
 })
 def uninstall(context: Context, yes: bool = False, keep_ca: bool = False, keep_clusters: bool = False,
@@ -124,9 +125,10 @@ def run_removals(shell: Shell, removals: list[Removal], incomplete: bool) -> lis
 
 
 def find_clusters(shell: Shell, settings: Settings) -> Iterator[Removal]:
-    """The clusters with the prefix of these settings, their kubeconfig entries, and then the network."""
+    """The front door, the clusters with the prefix of these settings, their kubeconfig entries, and the network."""
     if not shell.find("docker"):
         return
+    yield from find_front_door(shell, settings)
     if missing := [tool for tool in providers.needed_tools(settings) if not shell.find(tool)]:
         for name in find_names_by_label(shell, settings):
             yield Removal(f"cluster {name}", do_nothing,
@@ -152,6 +154,14 @@ def find_clusters(shell: Shell, settings: Settings) -> Iterator[Removal]:
     others = [found for name, found in existing.items() if not is_ours(settings, name) or name in kept]
     if network.is_managed(shell, settings) and not any(settings.k3d_network in found.networks for found in others):
         yield Removal(f"Docker network {settings.k3d_network}", partial(network.remove, settings=settings))
+
+
+def find_front_door(shell: Shell, settings: Settings) -> Iterator[Removal]:
+    found = container.find(shell, settings)
+    if found and found.of_this_copy:
+        yield Removal(f"front door {found.name}", partial(front_door.remove, settings=settings))
+    elif found and found.by_these_tasks:
+        yield Removal(f"front door {found.name}, created by the copy in {found.copy}", do_nothing, foreign=True)
 
 
 def find_names_by_label(shell: Shell, settings: Settings) -> list[str]:

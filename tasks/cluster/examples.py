@@ -8,7 +8,7 @@ from functools import partial
 
 from invoke import Exit
 
-from tasks import providers, trust
+from tasks import front_door, providers, trust
 from tasks.ca.load import load_root, load_roots
 from tasks.core.progress import per_cluster
 from tasks.core.settings import Cluster
@@ -29,12 +29,17 @@ WORKLOADS = {"nginx": "examples", "curl": "examples", "curl-no-bundle": "example
 PATIENCE_SECONDS = 20
 
 
-def install_and_check(shell: Shell, clusters: list[Cluster]) -> None:
-    """Install the examples and check every connection; Exit if a check failed."""
+def install_and_check(shell: Shell, clusters: list[Cluster]) -> bool:
+    """Install the examples and check every connection; Exit if a check failed.
+
+    Returns whether they were also checked through the front door.
+    """
     per_cluster(clusters, lambda cluster: install(shell, cluster), at_once=not shell.dry)
+    through_front_door = front_door.refresh(shell, clusters[0].settings)
     if shell.dry:
-        return
-    report(check(shell, clusters))
+        return through_front_door
+    report(check(shell, clusters, through_front_door))
+    return through_front_door
 
 
 def report(rows: list[Row]) -> None:
@@ -91,12 +96,12 @@ def remove_overridden_client(shell: Shell, cluster: Cluster) -> None:
 # --- checks -----------------------------------------------------------------------------------------------------------
 
 
-def check(shell: Shell, clusters: list[Cluster]) -> list[Row]:
+def check(shell: Shell, clusters: list[Cluster], through_front_door: bool) -> list[Row]:
     """Check every connection from and to these clusters, pods without the bundle, and this machine."""
     found = providers.list_clusters(shell, clusters[0].settings)
     others = [cluster for cluster in own_clusters(clusters[0].settings, found)
               if found[cluster.name].running and cluster not in clusters]
-    connections = [connection for connection in all_connections([*clusters, *others])
+    connections = [connection for connection in all_connections([*clusters, *others], through_front_door)
                    if connection.source in clusters or connection.target in clusters]
     jobs: list[Callable[[], list[Row]]] = [
         partial(check_connections, shell, connections),

@@ -19,17 +19,18 @@ from tasks.core.shell import Shell
 from tasks.core.table import Row
 from tasks.core.templates import render, short_hash
 from tasks.engine.clusters import own_clusters
+from tasks.front_door.proof import find_cluster_problem
 from tasks.in_cluster import bundle, pod_trust
 from tasks.in_cluster.apply import Manifest, apply, render_manifest
 from tasks.probe.admission import find_policy_kinds
 from tasks.probe.browser import Browser
 from tasks.probe.connections import HOST, explain_failure
+from tasks.probe.example_page import url_of
 from tasks.probe.issuer import DOCUMENT, IssuerReason, judge_document
 from tasks.probe.login import LoginReason, sign_in
 from tasks.probe.objects import list_objects
 from tasks.probe.requests import request_from_pod
 from tasks.probe.services import explain_unready_pods
-from tasks.probe.tls import explain_missing_port
 
 NAMESPACE = "oidc-example"
 REALM = USER = PASSWORD = "dev"
@@ -40,7 +41,7 @@ ISSUER_OPTION = "--oidc-issuer-url="
 class OidcReason(Reason):
     POD_TRUST_OFF = "POD_TRUST=off: the pods of this example would not trust the issuer's certificate"
     POD_TRUST_MISSING = "{cluster} gives its pods no trust, which this example needs"
-    NO_FRONT_DOOR = "OIDC_ISSUER_PORT=false, but https://{host}/ does not lead to {cluster}: {error}"
+    NO_FRONT_DOOR = "OIDC_ISSUER_PORT=false, but {error}"
     WAITS_FOR_ISSUER = "the application's pod waits for the issuer: {log}"
     FORMER_ISSUER = "Keycloak of an earlier run in {cluster}, which no application uses"
 
@@ -49,7 +50,7 @@ class OidcReason(Reason):
 
 
 def base_url(cluster: Cluster, host: str) -> str:
-    return f"https://{host}:{cluster.https_port}" if cluster.settings.oidc_issuer_port else f"https://{host}"
+    return url_of(cluster, "https", host, path="", front_door=not cluster.settings.oidc_issuer_port)
 
 
 def keycloak_host(cluster: Cluster) -> str:
@@ -88,9 +89,8 @@ def check_requirements(shell: Shell, clusters: list[Cluster]) -> None:
                       f"{describe(pod_trust.why_unavailable(shell, cluster))}. {pod_trust.remedy(cluster)}.")
             raise ProblemExit(problem(OidcReason.POD_TRUST_MISSING, cluster=cluster.name), remedy)
     for cluster in [] if shell.dry or first.settings.oidc_issuer_port else clusters:
-        if error := explain_missing_port(cluster, keycloak_host(cluster)):
-            raise ProblemExit(problem(OidcReason.NO_FRONT_DOOR, host=keycloak_host(cluster), cluster=cluster.name,
-                                      error=error),
+        if why := find_cluster_problem(cluster, keycloak_host(cluster)):
+            raise ProblemExit(problem(OidcReason.NO_FRONT_DOOR, error=describe(why)),
                               "Start the front door with: inv front-door. Or set OIDC_ISSUER_PORT=true in .env.")
 
 
@@ -133,8 +133,8 @@ def template_values(cluster: Cluster, first: Cluster) -> dict[str, str]:
 def list_redirect_uris(cluster: Cluster) -> Iterator[str]:
     """The applications of all clusters that there may be, in both forms: Keycloak takes no `*` in a host."""
     for other in map(cluster.settings.cluster, cluster.settings.numbers):
-        yield f"https://{app_host(other)}:{other.https_port}/oauth2/callback"
-        yield f"https://{app_host(other)}/oauth2/callback"
+        for through_front_door in (False, True):
+            yield url_of(other, "https", app_host(other), "/oauth2/callback", through_front_door)
 
 
 def apply_and_wait(shell: Shell, cluster: Cluster, title: str, image: str, manifest: Manifest, name: str) -> None:

@@ -9,6 +9,7 @@ from tasks.doctor import (
     ca,
     clusters,
     dns,
+    front_door,
     images,
     in_cluster,
     ingresses,
@@ -20,7 +21,7 @@ from tasks.doctor import (
 )
 from tasks.doctor.check import Checks, Finding, Machine, run_checks
 
-OF_MACHINE = Checks([*machine.CHECKS, *ca.CHECKS, *dns.CHECKS, *bugs.MACHINE])
+OF_MACHINE = Checks([*machine.CHECKS, *ca.CHECKS, *dns.CHECKS, *front_door.CHECKS, *bugs.MACHINE])
 OF_CLUSTER = Checks(clusters.CHECKS)
 OF_RUNNING = Checks([*clusters.RUNNING, *in_cluster.CHECKS, *pod_trust.CHECKS, *ingresses.CHECKS, *workloads.CHECKS,
                      *keycloak.CHECKS, *images.CHECKS, *bugs.CLUSTER, *routes.CHECKS])

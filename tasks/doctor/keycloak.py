@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from tasks.core.problems import Problem, Reason, problem
 from tasks.core.settings import Cluster
 from tasks.doctor.check import WARNING, Checks, ClusterView
+from tasks.front_door.proof import find_cluster_problem
 from tasks.probe.connections import SCHEMES
 from tasks.probe.example_page import port
 from tasks.probe.objects import Object
 from tasks.probe.pod_trust import containers, find_owner, is_running
 from tasks.probe.routes import list_routes
 from tasks.probe.services import selects
-from tasks.probe.tls import explain_missing_port
 
 CHECKS = Checks()
 
@@ -62,5 +62,5 @@ def is_asked_by(cluster: Cluster, hostname: str, hosts: tuple[str, ...]) -> bool
         return hostname in hosts
     place = rest.partition("/")[0]
     if place in hosts:
-        return scheme == "https" and not explain_missing_port(cluster, place)
+        return scheme == "https" and find_cluster_problem(cluster, place) is None
     return scheme in SCHEMES and place in {f"{host}:{port(cluster, scheme)}" for host in hosts}

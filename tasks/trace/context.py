@@ -73,11 +73,11 @@ class TraceContext:
 
     @cached_property
     def served(self) -> ServedCertificate:
-        return fetch_certificate(self.cluster, self.url.host)
+        return fetch_certificate(self.cluster, self.url.host, self.url.front_door)
 
     @cached_property
     def answer(self) -> Answer:
-        return request_from_host(self.cluster, self.url.scheme, self.url.host, self.url.path)
+        return request_from_host(self.cluster, self.url.scheme, self.url.host, self.url.path, self.url.front_door)
 
     def find_certificate(self) -> Object | None:
         """The Certificate that issues the secret of the route."""

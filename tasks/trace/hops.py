@@ -17,11 +17,13 @@ from tasks.core.settings import Cluster
 from tasks.core.shell import Shell
 from tasks.core.table import Row
 from tasks.engine.clusters import own_clusters
+from tasks.front_door.container import is_in_use
 from tasks.probe.connections import explain_failure, explain_missing_examples
 from tasks.probe.requests import ExamplesMissing, request_from_pod
 from tasks.trace.answer import check_answer, explain_proxy_answer
 from tasks.trace.certificate import check_certificate, check_name_constraints
 from tasks.trace.context import HopFailure, HopResult, TraceContext
+from tasks.trace.front_door import check_front_door
 from tasks.trace.ingress import check_ingress
 from tasks.trace.issuer import IssuerHopReason, check_issuer, find_login
 from tasks.trace.machine import check_host_name, check_load_balancer, check_port, check_resolver
@@ -34,6 +36,7 @@ HOPS: dict[str, Callable[[TraceContext], HopResult]] = {
     "host name": check_host_name,
     "resolver": check_resolver,
     "port": check_port,
+    "front door": check_front_door,
     "load balancer": check_load_balancer,
     "Traefik": check_traefik,
     "Ingress": check_ingress,
@@ -67,7 +70,7 @@ def trace_login(context: TraceContext, login: str) -> list[Row]:
     """The rows of the URL at the issuer, if that is in one of the clusters."""
     settings, where = context.cluster.settings, login.partition("?")[0]
     try:
-        url = parse_url(settings, login)
+        url = parse_url(settings, login, lambda: is_in_use(context.shell, settings))
     except Exit as error:
         ours = any(f".{urlsplit(login).hostname}".endswith(f".{domain}") for domain in settings.owned_domains)
         why = problem(IssuerHopReason.ISSUER_NOT_TRACED, error=str(error.message).partition(" Type: ")[0])
@@ -84,7 +87,7 @@ def trace_url(context: TraceContext, hops: dict[str, Callable[[TraceContext], Ho
     """
     url, rows, skip = context.url, [], False
     for name, hop in hops.items():
-        if url.scheme == "http" and hop in HTTPS_HOPS:
+        if (url.scheme == "http" and hop in HTTPS_HOPS) or (hop is check_front_door and not url.front_door):
             continue
         if skip:
             rows.append(skip_row(name))
@@ -110,14 +113,15 @@ def skip_row(name: str) -> Row:
 def trace_from_pod(context: TraceContext, source: Cluster) -> Row:
     """Request the same URL from a pod of this cluster."""
     where, url = f"pod in {source.name}", context.url
-    route = "through " + ("traefik-internal" if source == url.cluster else "this host")
+    route = "through " + (
+        "traefik-internal" if source == url.cluster else f"{'the front door of ' if url.front_door else ''}this host")
     try:
         answer, = request_from_pod(context.shell, source, url.url)
     except ExamplesMissing:
         missing = explain_missing_examples(source)
         return Row(where, route, "grey", describe(missing), code=missing.code)
     if answer.error:
-        why, command = explain_failure(source, url.cluster, answer)
+        why, command = explain_failure(source, url.cluster, answer, url.front_door)
         return Row(where, route, "red", describe(why), command, why.code)
     if wrong := explain_proxy_answer(context, answer):
         return Row(where, route, "red", describe(wrong), code=wrong.code)

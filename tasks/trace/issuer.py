@@ -27,7 +27,7 @@ def find_login(trace: TraceContext) -> str:
     """The URL at the issuer that the application sends its users to; empty if it sends them to none."""
     answer = trace.answer
     if answer.status in (401, 403) and SIGN_IN in answer.body:
-        answer = request_from_host(trace.cluster, trace.url.scheme, trace.url.host, SIGN_IN)
+        answer = request_from_host(trace.cluster, trace.url.scheme, trace.url.host, SIGN_IN, trace.url.front_door)
     query = parse_qs(urlsplit(answer.location).query)
     return answer.location if {"client_id", "response_type"} <= query.keys() else ""
 
@@ -38,7 +38,8 @@ def check_issuer(trace: TraceContext) -> HopResult:
     issuer, separator, _ = url.url.partition(LOGIN_PATH)
     if not separator:
         return unknown(url.host, IssuerHopReason.ISSUER_UNKNOWN)
-    document = request_from_host(trace.cluster, url.scheme, url.host, f"{urlsplit(issuer).path}{DOCUMENT}")
+    document = request_from_host(trace.cluster, url.scheme, url.host, f"{urlsplit(issuer).path}{DOCUMENT}",
+                                 url.front_door)
     if document.error:
         raise HopFailure(issuer, "", LoginReason.NO_ANSWER, url=issuer, error=document.error)
     if wrong := judge_document(issuer, document.status, document.body):

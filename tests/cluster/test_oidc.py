@@ -98,7 +98,7 @@ def test_the_pods_have_nothing_about_trust_in_their_manifests(login: Login) -> N
 def test_the_issuer_has_one_form_and_keycloak_takes_back_users_by_both(
     login: Login, with_port: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(oidc, "explain_missing_port", lambda cluster, host: "")
+    monkeypatch.setattr(oidc, "find_cluster_problem", lambda cluster, host: None)
     login.world.env(OIDC_ISSUER_PORT=str(with_port).lower())
     install(login)
     world = login.world
@@ -165,14 +165,12 @@ def test_a_cluster_that_gives_its_pods_no_trust_is_named_with_the_remedy(
     assert said.startswith("cl1 gives its pods no trust, which this example needs\n") and remedy in said
 
 
-def test_urls_without_a_port_that_lead_nowhere_are_refused_with_both_ways_out(
-    login: Login, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(oidc, "explain_missing_port", lambda cluster, host: "port 443 of this machine: refused")
-    login.world.env(OIDC_ISSUER_PORT="false")
+def test_urls_without_a_port_that_lead_nowhere_are_refused_with_both_ways_out(login: Login) -> None:
+    closed = login.world.http(0)
+    login.world.env(OIDC_ISSUER_PORT="false", FRONT_DOOR_HTTPS_PORT=str(closed))
     said = refused(login)
-    assert ("OIDC_ISSUER_PORT=false, but https://example-keycloak.cl1.k3d.internal/ does not lead to cl1: port 443 of "
-            "this machine: refused\n") in said
+    assert (f"OIDC_ISSUER_PORT=false, but example-keycloak.cl1.k3d.internal is not reached through 127.0.0.1:{closed}, "
+            "the front door: ") in said
     assert "inv front-door" in said and "OIDC_ISSUER_PORT=true" in said
 
 

@@ -31,7 +31,7 @@ from tasks.core import setting_types
 from tasks.core.setting_types import PROJECT
 from tasks.core.settings import READERS, Settings, load
 from tasks.core.templates import render, short_hash
-from tasks.in_cluster import pod_trust
+from tasks.in_cluster import https_redirect, pod_trust
 from tasks.in_cluster.apply import render_manifest
 from tasks.in_cluster.bundle import load_company_certificates
 from tasks.in_cluster.coredns import render_rules
@@ -107,6 +107,11 @@ def test_the_defaults_are_those_of_the_original_and_pinned_versions(bare: Path) 
         k3d_port_prefix_https="",
         k3d_port_suffix_https="443",
         k3d_bind_address="",
+        front_door=False,
+        front_door_http_port=80,
+        front_door_https_port=443,
+        front_door_addresses=(),
+        https_redirect=False,
         k3d_network="dev-clusters",
         k3d_network_subnet="",
         k3d_kubeconfig_target_dir=None,
@@ -125,6 +130,7 @@ def test_the_defaults_are_those_of_the_original_and_pinned_versions(bare: Path) 
         image_netshoot="docker.io/nicolaka/netshoot:v0.14",
         image_keycloak="quay.io/keycloak/keycloak:26.4.5",
         image_oauth2_proxy="quay.io/oauth2-proxy/oauth2-proxy:v7.15.6",
+        image_front_door="docker.io/library/haproxy:3.2-alpine",
         k3d_version="v5.8.3",
         k3d_source="https://github.com/k3d-io/k3d/releases/download",
         helm_version="v4.3.1",
@@ -821,7 +827,8 @@ def documents(settings: Settings, digest: str) -> dict[str, list[Any]]:
     cluster, pem = settings.cluster(0), COMPANY.pem.decode()
     values = {"rules": render_rules(cluster, "192.0.2.1"), "rules_hash": digest, "root_pem": pem, "company_pem": pem,
               "sources_hash": digest, "intermediate": Intermediate(pem, pem), "host": example_host(cluster),
-              "pod_trust": False, **oidc.template_values(cluster, cluster), **pod_trust.policy_values(settings, "v1")}
+              "pod_trust": False, **oidc.template_values(cluster, cluster), **https_redirect.front_door_urls(cluster),
+              **pod_trust.policy_values(settings, "v1")}
     return {
         template: list(yaml.load_all(render_manifest(cluster, template, **values).text,
                                      getattr(yaml, "CSafeLoader", yaml.SafeLoader)))

@@ -11,7 +11,7 @@ from tasks.ca.intermediate import Intermediate
 from tasks.cluster import oidc
 from tasks.core.settings import load
 from tasks.core.templates import render
-from tasks.in_cluster import pod_trust
+from tasks.in_cluster import https_redirect, pod_trust
 
 TEMPLATES = Path(__file__).resolve().parents[2] / "templates"
 SETTINGS = load(environment={})
@@ -19,7 +19,7 @@ VALUES = {
     "cluster": SETTINGS.cluster(1), "settings": SETTINGS, "host": "app.cl1.k3d.internal", "rules": "", "rules_hash": "",
     "root_pem": "root", "company_pem": "company", "sources_hash": "2", "intermediate": Intermediate("chain", "key"),
     "pod_trust": True, **oidc.template_values(SETTINGS.cluster(1), SETTINGS.cluster(0)),
-    **pod_trust.policy_values(SETTINGS, "v1"),
+    **https_redirect.front_door_urls(SETTINGS.cluster(1)), **pod_trust.policy_values(SETTINGS, "v1"),
 }
 MANIFESTS = [
     file for file in sorted(TEMPLATES.rglob("*.yaml"))
