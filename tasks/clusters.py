@@ -6,7 +6,6 @@ from invoke import Context, Exit, task
 
 from tasks import front_door, providers
 from tasks.ca.load import load_roots
-from tasks.cluster import selection
 from tasks.cluster.adopt import (
     adopt_cluster,
     clusters_by_number,
@@ -54,11 +53,25 @@ def adopt(context: Context, n: str = "") -> None:
     print_next_steps(shell, adopted)
 
 
-@task(klass=ClusterTask, help=selection.N_HELP)
-def k3d_cluster_examples(context: Context, n: str = "") -> None:
-    """Install the examples in cluster N and test them"""
-    shell, clusters = selection.open_clusters(context, n, "kubectl")
+@task(klass=ClusterTask, help={**N_HELP, "with": "oidc: also an example with OpenID Connect, whose Keycloak is in "
+                                                 "the first of these clusters"})
+def k3d_cluster_examples(context: Context, n: str = "", with_: str = "") -> None:
+    """Install the examples in cluster N and test them
+
+    inv k3d-cluster-examples --n 0,1 --with oidc
+    With oidc: Keycloak in cluster 0, and in both clusters an application whose users sign in there (docs/oidc.md).
+    """
+    # Imported here, because `inv --list` would load a browser for one line.
+    from tasks.cluster import oidc
+
+    if with_ not in ("", "oidc"):
+        raise Exit(f"There is no example {with_!r}. Type: inv k3d-cluster-examples --n {n or 0} --with oidc")
+    shell, clusters = open_clusters(context, n, "kubectl")
+    if with_:
+        oidc.check_requirements(shell, clusters)
     install_and_check(shell, clusters)
+    if with_:
+        oidc.install_and_check(shell, clusters)
     for line in describe_blocked(clusters):
         say(line)
 

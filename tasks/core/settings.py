@@ -71,6 +71,7 @@ class Settings:
     k3d_switch_context: bool = setting(types.yes_or_no)
     k3d_registry_config: Path | None = setting(types.file_or_none)
     pod_trust: str = setting(types.pod_trust)
+    oidc_issuer_port: bool = setting(types.yes_or_no)
 
     trust_stores: tuple[str, ...] = setting(types.stores)
     dns_method: str = setting(types.method_or_empty)
@@ -82,6 +83,8 @@ class Settings:
     image_nginx: str = setting(types.image)
     image_curl: str = setting(types.image)
     image_netshoot: str = setting(types.image)
+    image_keycloak: str = setting(types.image)
+    image_oauth2_proxy: str = setting(types.image)
     image_front_door: str = setting(types.image)
     k3d_version: str = setting(types.version, later=True)
     k3d_source: str = setting(types.https_address, later=True)

@@ -13,6 +13,7 @@ from tasks.doctor import (
     images,
     in_cluster,
     ingresses,
+    keycloak,
     machine,
     pod_trust,
     routes,
@@ -23,7 +24,7 @@ from tasks.doctor.check import Checks, Finding, Machine, run_checks
 OF_MACHINE = Checks([*machine.CHECKS, *ca.CHECKS, *dns.CHECKS, *front_door.CHECKS, *bugs.MACHINE])
 OF_CLUSTER = Checks(clusters.CHECKS)
 OF_RUNNING = Checks([*clusters.RUNNING, *in_cluster.CHECKS, *pod_trust.CHECKS, *ingresses.CHECKS, *workloads.CHECKS,
-                     *images.CHECKS, *bugs.CLUSTER, *routes.CHECKS])
+                     *keycloak.CHECKS, *images.CHECKS, *bugs.CLUSTER, *routes.CHECKS])
 
 THIS_MACHINE = "this machine"
 

@@ -41,7 +41,8 @@ class Answer:
     code: int = 0
     error: str = ""
     content_type: str = ""
-    """Only of a request from this machine."""
+    location: str = ""
+    """Where a redirect leads; like the content type only of a request from this machine."""
 
 
 class ExamplesMissing(Exception):
@@ -83,7 +84,8 @@ def http_get_from(port: int, host: str, path: str, tls: ssl.SSLContext | None = 
         try:
             response = connection.getresponse()
             return Answer(response.status, response.read().decode(errors="replace"),
-                          content_type=response.getheader("Content-Type", ""))
+                          content_type=response.getheader("Content-Type", ""),
+                          location=response.getheader("Location", ""))
         except http.client.HTTPException as error:
             raise OSError(f"no HTTP response: {error!r}") from None
 

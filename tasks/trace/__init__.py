@@ -23,8 +23,9 @@ def trace(context: Context, url: str = "", json: bool = False) -> None:
     inv trace https://example-nginx.cl1.k3d.internal:11443/
     From this machine: name, resolver, port, front door (for a URL without port), load balancer, Traefik, Ingress (or
     IngressRoute, or HTTPRoute), Service, endpoints, router, certificate, name constraints, answer. Then from a pod in
-    each running cluster. What cert-manager and Traefik report about a failure is quoted. A command is shown only if it
-    fixes the failure.
+    each running cluster. If the application sends its users to an issuer of OpenID Connect, the same follows for that
+    URL. What cert-manager and Traefik report about a failure is quoted. A command is shown only if it fixes the
+    failure.
     """
     # Imported here, because `inv --list` would load all hops for one line.
     from tasks.trace.hops import trace_hops

@@ -26,7 +26,7 @@ from recording import Answer, Call
 
 from tasks.core import copies
 from tasks.dns.resolver import ask
-from tasks.doctor import dns, machine
+from tasks.doctor import dns, keycloak, machine
 from tasks.doctor.all_checks import OF_CLUSTER, OF_MACHINE, OF_RUNNING
 from tasks.doctor.check import Machine
 from tasks.doctor.dns import lan_address
@@ -797,6 +797,50 @@ def _(patient: Patient) -> None:
 @pytest.mark.parametrize("policy", ["ClusterFirstWithHostNet", "None"])
 def test_a_pod_with_host_network_and_a_resolver_is_no_finding(patient: Patient, policy: str) -> None:
     patient.find("Pod", "shop-1")["spec"] |= {"hostNetwork": True, "dnsPolicy": policy}
+    assert wrong(patient) == {}
+
+
+def run_keycloak(patient: Patient, hostname: str) -> None:
+    """The pod of the shop is a Keycloak with this KC_HOSTNAME."""
+    patient.find("Service", "shop")["spec"]["selector"] = {"app": "shop"}
+    pod = patient.find("Pod", "shop-1")
+    pod["metadata"]["labels"] = {"app": "shop"}
+    pod["spec"]["containers"][0]["env"].append({"name": "KC_HOSTNAME", "value": hostname})
+
+
+@breaks("keycloak-hostname", "shop/shop-1 (Pod) has KC_HOSTNAME=https://shop.cl1.k3d.internal, but browsers and pods "
+        "reach it by https://shop.cl1.k3d.internal:")
+def _(patient: Patient) -> None:
+    run_keycloak(patient, "https://shop.cl1.k3d.internal")
+
+
+@pytest.mark.parametrize("hostname", [
+    "https://shop.cl1.k3d.internal:1", "http://shop.cl1.k3d.internal:{https}", "https://login.cl1.k3d.internal:{https}",
+    "login.cl1.k3d.internal", "https://[shop", "https://shop.cl1.k3d.internal:port/"])
+def test_a_hostname_of_keycloak_that_is_not_the_ingress_is_found(patient: Patient, hostname: str) -> None:
+    run_keycloak(patient, hostname.format(https=patient.world.https(1)))
+    assert set(wrong(patient)) == {"keycloak-hostname"}
+
+
+@pytest.mark.parametrize("hostname", [
+    "https://shop.cl1.k3d.internal:{https}", "https://shop.cl1.k3d.internal:{https}/auth",
+    "http://shop.cl1.k3d.internal:{http}", "shop.cl1.k3d.internal", ""])
+def test_a_hostname_of_keycloak_that_its_ingress_has_is_no_finding(patient: Patient, hostname: str) -> None:
+    run_keycloak(patient, hostname.format(https=patient.world.https(1), http=patient.world.http(1)))
+    assert wrong(patient) == {}
+
+
+def test_a_hostname_of_keycloak_without_port_is_no_finding_where_port_443_leads_to_it(
+    patient: Patient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keycloak, "find_cluster_problem", lambda cluster, host: None)
+    run_keycloak(patient, "https://shop.cl1.k3d.internal")
+    assert wrong(patient) == {}
+
+
+def test_a_keycloak_that_no_ingress_leads_to_is_no_finding(patient: Patient) -> None:
+    run_keycloak(patient, "https://login.example.com")
+    patient.find("Service", "shop")["spec"]["selector"] = {"app": "another"}
     assert wrong(patient) == {}
 
 

@@ -19,7 +19,7 @@ HOPS = ["host name", "resolver", "port", "load balancer", "Traefik", "Ingress", 
 
 @pytest.fixture
 def app(project: Project) -> Iterator[App]:
-    with traced_app(project) as app:
+    with traced_app(project, App) as app:
         yield app
 
 
