@@ -13,7 +13,7 @@ from traced_app import HOST, App, traced_app
 
 @pytest.fixture
 def app(project: Project) -> Iterator[App]:
-    with traced_app(project) as app:
+    with traced_app(project, App) as app:
         app.world.network(there=True)
         yield app
 
