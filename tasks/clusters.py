@@ -65,7 +65,8 @@ def k3d_cluster_setup(context: Context, n: str = "") -> None:
     """Create and configure cluster N: 1, 1,2 or 1-3
 
     Also called as k3d-cluster-setup-1.
-    Arguments after -- are appended to the command that creates it, so they win: inv k3d-cluster-setup --n 1 -- --agents 1
+    Arguments after -- are appended to the command that creates it, so they win:
+    inv k3d-cluster-setup --n 1 -- --agents 1
     An existing cluster is started if it is stopped, and configured again.
     """
     shell, clusters = open_clusters(context, n, *TO_CONFIGURE)

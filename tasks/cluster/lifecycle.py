@@ -12,7 +12,7 @@ from tasks.core.progress import per_cluster, say
 from tasks.core.settings import Cluster
 from tasks.core.shell import Shell
 from tasks.core.well_known import CERT_MANAGER, KUBE_SYSTEM
-from tasks.in_cluster import coredns
+from tasks.in_cluster import coredns, traefik
 
 
 def stop(shell: Shell, cluster: Cluster) -> None:
@@ -46,6 +46,7 @@ def start(shell: Shell, cluster: Cluster) -> None:
         kubeconfig.merge(shell, cluster)
         coredns.configure(shell, cluster)
         wait_for_workloads(shell, cluster)
+        traefik.wait_for_pages(shell, cluster)
         if load_retiring(cluster.settings):
             say(f"{cluster.name}: the root is being renewed, and this cluster may not use the new one yet. "
                 f"Update it with: inv k3d-cluster-configure --n {cluster.number}")

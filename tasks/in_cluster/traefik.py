@@ -1,4 +1,4 @@
-"""The access log of k3s' own Traefik."""
+"""Traefik: its access log, and the wait for its pages."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from tasks.core.settings import Cluster
 from tasks.core.shell import Shell
 from tasks.core.well_known import KUBE_SYSTEM, MANAGER
 from tasks.in_cluster.apply import apply, render_manifest
+from tasks.probe import tls
 from tasks.probe.objects import get_object
 
 # A HelmChartConfig with another value, or without this label, was not created by these tasks or by the original.
@@ -33,3 +34,12 @@ def configure(shell: Shell, cluster: Cluster) -> None:
         shell.wait("Traefik to restart", cluster.settings.timeout_ready, *kubectl, "rollout", "status",
                    "deployment/traefik", f"--timeout={cluster.settings.timeout_ready}s")
         this.outcome = "on"
+
+
+def wait_for_pages(shell: Shell, cluster: Cluster) -> None:
+    """Wait for the HTTPS port. Conditions do not show it: after a restart they are at first those of before it."""
+    with shell.step(cluster.name, f"HTTPS on port {cluster.https_port}") as this:
+        shell.until(f"port {cluster.https_port} to answer", cluster.settings.timeout_ready,
+                    lambda: tls.is_answering(cluster), pause=1,
+                    hint=f"If {cluster.name} was never configured: inv k3d-cluster-setup --n {cluster.number}")
+        this.outcome = "answers"

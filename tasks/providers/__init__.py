@@ -29,6 +29,9 @@ class Provider(Protocol):
     INNER_NETWORKS: tuple[str, str]
     """The networks of pods and of Services in a new cluster."""
 
+    INOTIFY_INSTANCES: int
+    """About how many inotify instances a cluster uses."""
+
     def list_clusters(self, shell: Shell) -> dict[str, ExistingCluster]:
         """All its clusters by name, also those that these tasks did not create. Exit if that fails."""
 

@@ -18,6 +18,7 @@ TOOLS: tuple[str, ...] = ("docker", "k3d")
 CLUSTER_LABEL = "k3d.cluster"
 IMAGE_KEY = "K3S_IMAGE"
 INNER_NETWORKS = k3s_arguments.NETWORKS
+INOTIFY_INSTANCES = 20  # counted on a machine with six clusters
 
 REGISTRIES_LABEL = f"{MANAGER}.registries"
 
