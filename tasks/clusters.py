@@ -26,6 +26,7 @@ from tasks.core.shell import Shell, words_after_dashes
 from tasks.core.table import JSON_HELP, print_json, print_table
 from tasks.engine import network
 from tasks.engine.clusters import own_clusters
+from tasks.providers import other_makers
 from tasks.rotation import overlap
 from tasks.tools.required import require
 
@@ -97,7 +98,10 @@ def k3d_cluster_list(context: Context, json: bool = False) -> None:
             for cluster in clusters]
     if json:
         print_json(rows)
-    elif rows:
+        return
+    for line in other_makers.find_all(shell, settings):
+        say(line)
+    if rows:
         print_table([key.upper() for key in rows[0]], [[str(value) for value in row.values()] for row in rows])
         for line in describe_blocked(clusters):
             say(line)
@@ -125,7 +129,7 @@ def k3d_cluster_restart(context: Context, n: str = "", all: bool = False) -> Non
     shell, clusters = open_clusters(context, n, "kubectl", every=all)
     found = providers.list_clusters(shell, clusters[0].settings)
     for cluster in clusters:
-        require_existing(cluster, found)
+        require_existing(shell, cluster, found)
     per_cluster(clusters, lambda cluster: stop(shell, cluster), at_once=not shell.dry)
     start_all(shell, clusters)
 

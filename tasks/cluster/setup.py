@@ -83,5 +83,5 @@ def ensure_network(shell: Shell, settings: Settings, found: Iterable[ExistingClu
     """Create the shared network if it is missing, with the subnet that its clusters were created with."""
     clusters = [cluster for cluster in found if cluster.network == settings.k3d_network]
     with shell.one_at_a_time("network", settings.k3d_network):
-        network.ensure(shell, settings, next((cluster.subnet for cluster in clusters), ""),
+        network.ensure(shell, settings, next((cluster.subnet for cluster in clusters if cluster.subnet), ""),
                        [container for cluster in clusters for container in cluster.containers])

@@ -32,7 +32,7 @@ GIB = 1024**3
 @check("tools", ERROR, "A tool is missing or too old.", INSTALL_TOOLS)
 def needed_tools(machine: Machine) -> Iterator[Problem]:
     """Docker, the programs that make clusters, helm, kubectl and openssl are installed and recent enough"""
-    for tool in required.VERSION_COMMANDS:
+    for tool in required.needed(machine.settings):
         if tool != "docker" or not machine.shell.find("docker"):  # the next check is about its engine
             wrong = required.find_problem(machine.shell, tool)
             if wrong:

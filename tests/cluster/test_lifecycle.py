@@ -62,6 +62,8 @@ def test_without_a_cluster_the_list_says_how_to_create_one(world: World) -> None
 @pytest.mark.parametrize(("words", "changes", "says"), [
     (["k3d-cluster-stop", "--n", "1"], ["stop cl1"], "cl1 cluster: stopped"),
     (["k3d-cluster-stop-1"], ["stop cl1"], "cl1 cluster: stopped"),
+    (["cluster-stop", "--n", "1"], ["stop cl1"], "cl1 cluster: stopped"),
+    (["cluster_stop_1"], ["stop cl1"], "cl1 cluster: stopped"),
     (["k3d-cluster-stop", "--n", "2"], [], "cl2 cluster: already stopped"),
     (["k3d-cluster-stop", "--all"], ["stop cl1"], "cl2 │ cluster: already stopped"),
     (["k3d-cluster-start", "--n", "1"], [], "cl1 cluster: already running"),

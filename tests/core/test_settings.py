@@ -106,6 +106,7 @@ def test_the_defaults_are_those_of_the_original_and_pinned_versions(bare: Path) 
         k3d_port_prefix_https="",
         k3d_port_suffix_https="443",
         k3d_bind_address="",
+        provider={None: "k3d"},
         k3d_network="dev-clusters",
         k3d_network_subnet="",
         k3d_kubeconfig_target_dir=None,
@@ -115,14 +116,19 @@ def test_the_defaults_are_those_of_the_original_and_pinned_versions(bare: Path) 
         trust_stores=("system", "nss", "java", "windows"),
         dns_method="",
         k3s_image="docker.io/rancher/k3s:v1.36.4-k3s1",
+        kind_image="docker.io/kindest/node:v1.36.4",
         chart_source="oci://quay.io/jetstack/charts",
         cert_manager_version="v1.21.2",
         trust_manager_version="v0.26.0",
+        traefik_source="oci://ghcr.io/traefik/helm",
+        traefik_version="41.6.0",
         image_nginx="docker.io/library/nginx:1.29-alpine",
         image_curl="docker.io/curlimages/curl:8.17.0",
         image_netshoot="docker.io/nicolaka/netshoot:v0.14",
         k3d_version="v5.8.3",
         k3d_source="https://github.com/k3d-io/k3d/releases/download",
+        kind_version="v0.33.0",
+        kind_source="https://github.com/kubernetes-sigs/kind/releases/download",
         helm_version="v4.3.1",
         helm_source="https://get.helm.sh",
         kubectl_version="v1.37.1",
@@ -813,7 +819,9 @@ def documents(settings: Settings, digest: str) -> dict[str, list[Any]]:
     cluster, pem = settings.cluster(0), COMPANY.pem.decode()
     values = {"rules": render_rules(cluster, "192.0.2.1"), "rules_hash": digest, "root_pem": pem, "company_pem": pem,
               "sources_hash": digest, "intermediate": Intermediate(pem, pem), "host": example_host(cluster),
-              "pod_trust": False, **pod_trust.policy_values(settings, "v1")}
+              "pod_trust": False, **pod_trust.policy_values(settings, "v1"), "corefile": "", "adds_volume": True,
+              "is_default": True, "node_ports": (30080, 30443), "publish": ["127.0.0.1"], "company_ca": "/ca.crt",
+              "feature_gates": {}, "runtime_config": {}}
     return {
         template: list(yaml.load_all(render_manifest(cluster, template, **values).text,
                                      getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
