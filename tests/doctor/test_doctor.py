@@ -392,7 +392,7 @@ def _(patient: Patient) -> None:
     with_front_door(patient).container["Config"]["Labels"]["dev-cluster-tasks.front-door-version"] = "older"
 
 
-@breaks("front-door", "belongs to the copy of these tasks in /another, which has other settings")
+@breaks("front-door", "belongs to the copy of these tasks in /another")
 def _(patient: Patient) -> None:
     door = with_front_door(patient)
     door.env(FRONT_DOOR="true")
