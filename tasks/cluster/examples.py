@@ -8,7 +8,7 @@ from functools import partial
 
 from invoke import Exit
 
-from tasks import providers, trust
+from tasks import providers, registries, trust
 from tasks.ca.load import load_root, load_roots
 from tasks.core.progress import per_cluster
 from tasks.core.settings import Cluster
@@ -32,6 +32,7 @@ PATIENCE_SECONDS = 20
 def install_and_check(shell: Shell, clusters: list[Cluster]) -> None:
     """Install the examples, check every connection, print the results as a table, and Exit if a check failed."""
     per_cluster(clusters, lambda cluster: install(shell, cluster), at_once=not shell.dry)
+    registries.complete(shell, clusters[0].settings)
     if shell.dry:
         return
     rows = check(shell, clusters)

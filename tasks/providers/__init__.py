@@ -29,6 +29,9 @@ class Provider(Protocol):
     INNER_NETWORKS: tuple[str, str]
     """The networks of pods and of Services in a new cluster."""
 
+    MIRRORS: str
+    """The folder of a node in which containerd finds the mirrors of registries."""
+
     def list_clusters(self, shell: Shell) -> dict[str, ExistingCluster]:
         """All its clusters by name, also those that these tasks did not create. Exit if that fails."""
 

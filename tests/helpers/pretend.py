@@ -62,8 +62,8 @@ class World:
     # --- the project ---
 
     def env(self, **settings: str) -> None:
-        """Write .env: these settings, and ports that nothing on this machine uses."""
-        self.project.env(**self.ports.settings, **settings)
+        """Write .env: these settings, and ports that nothing on this machine uses. Registries have their own tests."""
+        self.project.env(**{**self.ports.settings, "IMAGE_CACHES": "", "LOCAL_REGISTRY_PORT": "", **settings})
 
     def inv(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
         return self.project.inv(*words, environment=environment)

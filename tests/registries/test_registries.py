@@ -1,0 +1,291 @@
+"""Registries: which containers there are, what they and new nodes are told, and what is kept."""
+
+from __future__ import annotations
+
+import socket
+import stat
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from conftest import Project
+from pretend import World, world_of
+from pretended_registries import Registries, registries_of
+
+CACHES = ["dev-clusters-cache-docker.io", "dev-clusters-cache-quay.io"]
+ALL = [*CACHES, "dev-clusters-registry"]
+
+
+@pytest.fixture
+def world(project: Project) -> Iterator[World]:
+    with world_of(project) as world:
+        use(world)
+        yield world
+
+
+@pytest.fixture
+def registries(world: World) -> Iterator[Registries]:
+    with registries_of(world) as registries:
+        yield registries
+
+
+def use(world: World, caches: str = "docker.io,quay.io", **more: str) -> None:
+    world.env(**{"IMAGE_CACHES": caches, "LOCAL_REGISTRY_PORT": str(free_port()), **more})
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def port_of(world: World) -> str:
+    return next(line.partition("=")[2] for line in (world.project.folder / ".env").read_text().splitlines()
+                if line.startswith("LOCAL_REGISTRY_PORT="))
+
+
+def setup(world: World) -> str:
+    """What a setup of cluster 1 says until k3d refuses."""
+    world.fakes.answer("^k3d cluster create", exit=1)
+    return world.inv("k3d-cluster-setup", "--n", "1").stdout
+
+
+def options(world: World, name: str) -> list[str]:
+    """The words with which a container was created."""
+    return next(words for words in world.fakes.calls("docker", "run", "--detach") if name in words)
+
+
+def values(words: list[str], flag: str) -> list[str]:
+    return [value for word, value in pairwise(words) if word == flag]
+
+
+# --- the containers ---------------------------------------------------------------------------------------------------
+
+
+def test_a_setup_creates_a_cache_for_each_upstream_and_a_registry_to_push_to(
+    world: World, registries: Registries
+) -> None:
+    said = setup(world)
+    assert sorted(registries.created()) == ALL
+    assert f"created docker.io, quay.io, localhost:{port_of(world)}" in said
+    cache = options(world, ALL[0])
+    assert cache[-1] == "docker.io/library/registry:3"
+    assert values(cache, "--network") == ["dev-clusters"]
+    assert values(cache, "--network-alias") == ["docker.io.images.internal"]
+    assert values(cache, "--mount") == ["type=volume,source=dev-clusters-cache-docker.io,target=/var/lib/registry,"
+                                        "volume-label=dev-cluster-tasks.registry=dev-clusters"]
+    assert all(port.startswith("127.0.0.1:") for words in world.fakes.calls("docker", "run", "--detach")
+               for port in values(words, "--publish"))
+    assert values(options(world, ALL[2]), "--publish") == [f"127.0.0.1:{port_of(world)}:5000"]
+
+
+def test_a_cache_keeps_everything_for_ever_and_starts_offline(world: World, registries: Registries) -> None:
+    setup(world)
+    variables = [variable for variable in values(options(world, ALL[0]), "--env") if "_PROXY_" in variable]
+    assert sorted(variables) == ["REGISTRY_PROXY_EXEC_COMMAND=true",
+                                 "REGISTRY_PROXY_REMOTEURL=https://registry-1.docker.io", "REGISTRY_PROXY_TTL=0s"]
+    assert not any("_PROXY_" in variable for variable in values(options(world, ALL[2]), "--env")), "it takes pushes"
+
+
+def test_a_second_setup_creates_nothing_and_a_dry_run_neither(world: World, registries: Registries) -> None:
+    dry = world.inv("--dry", "k3d-cluster-setup", "--n", "1").stdout
+    assert registries.created() == [] and dry.count("docker run --detach") == 3
+    setup(world)
+    world.fakes.lines = [line for line in world.fakes.lines if line.startswith("docker run --detach")]
+    world.fakes.received = []
+    assert "registries on dev-clusters: already running" in setup(world)
+    assert registries.created() == []
+
+
+@pytest.mark.parametrize("changed", [
+    {"Status": "paused"}, {"Status": "exited"}, {"NetworkID": "of a network that was removed"},
+    {"labels": {"dev-cluster-tasks.registry-version": "of other settings"}}, {"port": 1},
+], ids=str)
+def test_a_cache_that_does_not_work_is_created_again_and_the_others_stay(
+    world: World, registries: Registries, changed: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.registries.SECONDS", 0)
+    setup(world)
+    registries.state[ALL[0]] = changed
+    world.fakes.received = []
+    said = setup(world)
+    assert registries.created() == [ALL[0]]
+    assert world.fakes.calls("docker", "rm") == [["docker", "rm", "--force", ALL[0]]]
+    assert "clusters work without these" in said, "it still does not work"
+
+
+def test_a_setup_goes_on_without_registries_where_their_image_cannot_be_pulled(
+    world: World, registries: Registries
+) -> None:
+    world.fakes.answer("^docker run --detach", stderr="docker: no such host\n", exit=125)
+    said = setup(world)
+    assert "clusters work without these" in said and "| docker: no such host" in said
+    assert world.fakes.calls("k3d", "cluster", "create")
+
+
+def test_a_taken_port_of_the_registry_is_named_and_the_caches_are_created(world: World, registries: Registries) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taker:
+        port = taker.getsockname()[1]
+        use(world, LOCAL_REGISTRY_PORT=str(port))
+        world.fakes.answer(f"^docker ps --filter publish={port}", "kind-registry\n")
+        said = setup(world)
+    assert f"127.0.0.1:{port} is taken by the container kind-registry. Set another LOCAL_REGISTRY_PORT in .env." in said
+    assert sorted(registries.created()) == CACHES
+
+
+def test_caches_get_the_companys_proxy_and_ca_and_no_password_is_in_their_command(
+    world: World, registries: Registries
+) -> None:
+    bundle = world.project.home / ".local-ca-certs" / "internal-ca.crt"
+    use(world, HTTPS_PROXY="http://me:hunter2@proxy.example:3128", ADDITIONAL_CA_BUNDLE_FILE=str(bundle))
+    setup(world)
+    for name in CACHES:
+        assert "HTTPS_PROXY" in values(options(world, name), "--env")
+        assert values(options(world, name), "--volume") == [f"{bundle}:/etc/ssl/certs/additional-ca.crt:ro"]
+    assert "hunter2" not in " ".join(line for line in world.fakes.lines if line.startswith("docker run"))
+    environment, *_ = world.fakes.environments("docker", "run", "--detach")
+    assert environment["HTTPS_PROXY"] == "http://me:hunter2@proxy.example:3128"
+
+
+def test_another_upstream_is_asked_instead_and_an_empty_list_means_no_cache(
+    world: World, registries: Registries
+) -> None:
+    use(world, "docker.io=https://mirror.example/hub", LOCAL_REGISTRY_PORT="")
+    setup(world)
+    assert "REGISTRY_PROXY_REMOTEURL=https://mirror.example/hub" in values(options(world, ALL[0]), "--env")
+    world.fakes.forget()
+    use(world, "", LOCAL_REGISTRY_PORT="")
+    said = setup(world)
+    assert registries.created() == [] and "registries" not in said
+    create, = world.fakes.calls("k3d", "cluster", "create")
+    assert "--registry-config" not in create
+
+
+# --- what new nodes are told ------------------------------------------------------------------------------------------
+
+
+def registries_file(world: World) -> Path:
+    create, = world.fakes.calls("k3d", "cluster", "create")
+    return Path(create[create.index("--registry-config") + 1])
+
+
+def test_a_new_cluster_asks_the_caches_first_and_knows_the_registry_by_the_name_that_the_engine_uses(
+    world: World, registries: Registries
+) -> None:
+    setup(world)
+    assert yaml.safe_load(registries_file(world).read_text()) == {"mirrors": {
+        "docker.io": {"endpoint": ["http://docker.io.images.internal:5000"]},
+        "quay.io": {"endpoint": ["http://quay.io.images.internal:5000"]},
+        f"localhost:{port_of(world)}": {"endpoint": ["http://registry.images.internal:5000"]}}}
+
+
+def test_the_users_mirrors_win_the_rest_of_the_file_is_kept_and_who_has_none_is_told(
+    world: World, registries: Registries
+) -> None:
+    users = world.project.home / "registries.yaml"
+    users.write_text(yaml.safe_dump({
+        "mirrors": {"quay.io": {"endpoint": ["https://mirror.example"]}, "ghcr.io": {"endpoint": ["https://x.example"]}},
+        "configs": {"mirror.example": {"auth": {"username": "me", "password": "hunter2"}}}}))
+    use(world, K3D_REGISTRY_CONFIG=str(users))
+    said = setup(world)
+    assert "none for quay.io, which K3D_REGISTRY_CONFIG has a mirror for" in said
+    assert sorted(registries.created()) == [ALL[0], ALL[2]]
+    merged = yaml.safe_load(registries_file(world).read_text())
+    assert merged["mirrors"]["quay.io"] == {"endpoint": ["https://mirror.example"]}
+    assert {*merged["mirrors"]} == {"docker.io", f"localhost:{port_of(world)}", "quay.io", "ghcr.io"}
+    assert merged["configs"]["mirror.example"]["auth"]["password"] == "hunter2"
+    assert stat.S_IMODE(registries_file(world).stat().st_mode) == 0o600
+
+
+def test_a_users_mirror_of_every_registry_leaves_no_cache(world: World, registries: Registries) -> None:
+    users = world.project.home / "registries.yaml"
+    users.write_text('mirrors: {"*": {endpoint: ["https://mirror.example"]}}\n')
+    use(world, K3D_REGISTRY_CONFIG=str(users))
+    assert "none for docker.io, quay.io, which" in setup(world)
+    assert registries.created() == [ALL[2]]
+
+
+@pytest.mark.parametrize("text", ["a: [", "- a", "mirrors: [a]", "\0"])
+def test_a_registries_file_of_another_form_is_refused_with_its_name(world: World, text: str) -> None:
+    users = world.project.home / "registries.yaml"
+    users.write_text(text)
+    use(world, K3D_REGISTRY_CONFIG=str(users))
+    done = world.inv("k3d-cluster-setup", "--n", "1")
+    assert done.returncode == 1 and world.changes() == []
+    assert f".env: K3D_REGISTRY_CONFIG='{users}' is invalid: expected " in done.stderr
+
+
+# --- nodes that exist -------------------------------------------------------------------------------------------------
+
+
+FOLDER = "/var/lib/rancher/k3s/agent/etc/containerd/certs.d"
+NODE = "k3d-cl1-server-0"
+
+
+def configure(world: World) -> list[list[str]]:
+    """The files that the nodes of cluster 1 get."""
+    world.cluster_list(world.cluster(1))
+    world.network(there=True)
+    world.fakes.answer("^docker network inspect .*Id", "net1\n")
+    world.fakes.answer("^kubectl .*--raw=/readyz", "ok")
+    world.fakes.answer("^helm upgrade", exit=1)
+    world.inv("k3d-cluster-configure", "--n", "1")
+    return world.fakes.calls("docker", "cp")
+
+
+def grep(registry: str, *lines: str) -> str:
+    return "".join(f"{FOLDER}/{registry}/hosts.toml:{line}\n" for line in lines)
+
+
+def test_nodes_that_were_created_before_the_caches_get_their_mirrors(world: World, registries: Registries) -> None:
+    (_, _, source, target), = configure(world)
+    assert target == f"{NODE}:{FOLDER}"
+    files = {str(file.relative_to(source[:-1])): file.read_text() for file in Path(source).rglob("hosts.toml")}
+    assert {*files} == {f"{name}/hosts.toml" for name in ("docker.io", "quay.io", f"localhost:{port_of(world)}")}
+    hub = files["docker.io/hosts.toml"]
+    assert 'server = "https://registry-1.docker.io"' in hub, "asked if the cache is down"
+    assert '[host."http://docker.io.images.internal:5000"]' in hub
+
+
+def test_a_node_that_has_them_or_mirrors_of_the_user_is_left_alone(world: World, registries: Registries) -> None:
+    registries.nodes[NODE] = (
+        grep("docker.io", "# File generated by k3s. DO NOT EDIT.", '[host."http://docker.io.images.internal:5000/v2"]')
+        + grep("quay.io", 'server = "https://mirror.example"')
+        + grep(f"localhost:{port_of(world)}", 'server = "http://registry.images.internal:5000"'))
+    assert configure(world) == []
+
+
+def test_a_users_mirror_for_every_registry_in_a_node_counts_for_the_caches_only(
+    world: World, registries: Registries
+) -> None:
+    registries.nodes[NODE] = grep("_default", 'server = "https://mirror.example"')
+    (_, _, source, _), = configure(world)
+    assert [folder.name for folder in Path(source).iterdir()] == [f"localhost:{port_of(world)}"]
+
+
+def test_tools_find_the_registry_in_the_cluster_and_anothers_is_kept(world: World, registries: Registries) -> None:
+    configure(world)
+    applied = world.project.folder / ".work" / "cl1" / "local-registry-hosting.yaml"
+    text = yaml.safe_load(applied.read_text())["data"]["localRegistryHosting.v1"]
+    assert yaml.safe_load(text)["host"] == f"localhost:{port_of(world)}"
+    applied.unlink()
+    world.fakes.answer("^kubectl .*get configmap local-registry-hosting", '{"metadata": {"name": "of ctlptl"}}')
+    configure(world)
+    assert not applied.exists()
+
+
+# --- what the caches keep ---------------------------------------------------------------------------------------------
+
+
+def test_layers_that_no_node_has_asked_for_under_this_name_are_fetched_until_the_cache_has_them(
+    world: World, registries: Registries
+) -> None:
+    server = registries.server
+    server.add_image("jetstack/a", b"config", b"shared", kept=True)
+    server.add_image("jetstack/b", b"config", b"shared")
+    said = world.inv("k3d-cluster-setup", "--n", "1").stdout
+    assert {path for path in server.contents if "/blobs/" in path} == server.kept
+    assert not any("/jetstack/a/blobs/" in path for path in server.asked), "it was there"
+    assert "images for work offline: 4 kept by the caches" in said
