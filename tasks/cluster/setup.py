@@ -44,7 +44,7 @@ def setup(shell: Shell, clusters: list[Cluster], roots: Roots, extra: list[str])
 
 def keep_for_offline(shell: Shell, settings: Settings) -> None:
     """Keep the images and charts that were needed so far, unless the caches are off. A failure is only reported."""
-    if not settings.image_caches:
+    if not settings.registry_caches:
         return
     for step in (registries.complete, charts.keep):
         try:

@@ -141,7 +141,7 @@ def registries_file_or_none(value: str) -> Path | None:
     return file
 
 
-def image_caches(value: str) -> dict[str, str]:
+def registry_caches(value: str) -> dict[str, str]:
     """The URL of the upstream of each registry."""
     caches = {}
     for entry in filter(None, map(str.strip, value.split(","))):

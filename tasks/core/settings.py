@@ -83,7 +83,7 @@ class Settings:
     kubectl_version: str = setting(types.version, later=True)
     kubectl_source: str = setting(types.https_address, later=True)
 
-    image_caches: Mapping[str, str] = setting(types.image_caches)
+    registry_caches: Mapping[str, str] = setting(types.registry_caches)
     local_registry_port: int | None = setting(types.port_or_none)
     image_registry: str = setting(types.image)
 

@@ -22,7 +22,7 @@ EVERY_REGISTRY = "*"
 def list_registries(settings: Settings) -> list[Registry]:
     """The registries that nodes use: a cache for each upstream that the user has no mirror for, and the local one."""
     users = read_users_file(settings).get("mirrors") or {}
-    caches = [Registry(settings, host, upstream) for host, upstream in settings.image_caches.items()
+    caches = [Registry(settings, host, upstream) for host, upstream in settings.registry_caches.items()
               if host not in users and EVERY_REGISTRY not in users]
     local = local_registry(settings)
     return [*caches, *([local] if local and local.host not in users else [])]
@@ -36,7 +36,7 @@ def local_registry(settings: Settings) -> Registry | None:
 def list_conflicts(settings: Settings) -> list[str]:
     """The registries without a cache because the user has a mirror for them."""
     used = [registry.host for registry in list_registries(settings)]
-    return [host for host in settings.image_caches if host not in used]
+    return [host for host in settings.registry_caches if host not in used]
 
 
 def read_users_file(settings: Settings) -> dict[str, Any]:

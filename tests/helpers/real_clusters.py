@@ -20,8 +20,7 @@ from tasks.core import settings as configuration
 from tasks.core.settings import Cluster, Settings
 
 TOOLS = ("docker", "k3d", "helm", "kubectl", "openssl")
-PASSED_ON = [key for key in configuration.READERS if key.startswith(("IMAGE_", "K3S_", "CHART_", "TIMEOUT_"))
-             and key != "IMAGE_CACHES"]
+PASSED_ON = [key for key in configuration.READERS if key.startswith(("IMAGE_", "K3S_", "CHART_", "TIMEOUT_"))]
 PASSED_ON += ["CERT_MANAGER_VERSION", "TRUST_MANAGER_VERSION", "DOCKER_HOST"]
 
 USERS_KUBECONFIG = """\
@@ -57,7 +56,7 @@ class Clusters(ProcessProject):
         self.kubeconfig.parent.mkdir()
         self.kubeconfig.write_text(USERS_KUBECONFIG)
         self.env(K3D_CLUSTER_NAME_PREFIX=prefix, K3D_NETWORK=prefix, K3D_PORT_START=str(start),
-                 K3D_PORT_END=str(start + 4), IMAGE_CACHES="", LOCAL_REGISTRY_PORT="",
+                 K3D_PORT_END=str(start + 4), REGISTRY_CACHES="", LOCAL_REGISTRY_PORT="",
                  **{key: os.environ[key] for key in PASSED_ON if key in os.environ})
 
     @property

@@ -33,7 +33,7 @@ def registries(world: World) -> Iterator[Registries]:
 
 
 def use(world: World, caches: str = "docker.io,quay.io", **more: str) -> None:
-    world.env(**{"IMAGE_CACHES": caches, "LOCAL_REGISTRY_PORT": str(free_port()), **more})
+    world.env(**{"REGISTRY_CACHES": caches, "LOCAL_REGISTRY_PORT": str(free_port()), **more})
 
 
 def free_port() -> int:
