@@ -2,7 +2,22 @@
 
 from __future__ import annotations
 
-from tasks import cert, clusters, dns, doctor, matrix, podman, rotation, status, tools, trace, trust, uninstall, up
+from tasks import (
+    cert,
+    clusters,
+    dns,
+    doctor,
+    images,
+    matrix,
+    podman,
+    rotation,
+    status,
+    tools,
+    trace,
+    trust,
+    uninstall,
+    up,
+)
 from tasks.core.task_list import in_groups
 from tasks.dns import brew_dnsmasq
 from tasks.trust import variables
@@ -39,6 +54,7 @@ ns = in_groups({
         clusters.k3d_cluster_restart,
         clusters.k3d_cluster_delete,
         clusters.adopt,
+        images.images,
     ],
     "When something does not work": [
         doctor.doctor,

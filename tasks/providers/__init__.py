@@ -67,6 +67,9 @@ class Provider(Protocol):
     def read_kubeconfig(self, shell: Shell, cluster: Cluster) -> str:
         """A kubeconfig with its entry only."""
 
+    def engine_images(self, shell: Shell, settings: Settings) -> list[str]:
+        """The images that this machine's engine needs to create a cluster."""
+
     def log_command(self, name: str) -> str:
         """What a user types to read the log of its first node."""
 

@@ -8,13 +8,14 @@ from typing import Any
 
 from invoke import Exit
 
-from tasks.core.settings import Cluster
+from tasks.core.settings import Cluster, Settings
 from tasks.core.shell import Shell, strip_colors
 from tasks.core.well_known import COMPANY_CA, MANAGER
 from tasks.engine import proxy
 from tasks.engine.clusters import ExistingCluster, registries_hash
 from tasks.providers import k3s_arguments
 from tasks.registries import mirrors
+from tasks.tools.required import read_version
 
 TOOLS: tuple[str, ...] = ("docker", "k3d")
 CLUSTER_LABEL = "k3d.cluster"
@@ -162,6 +163,17 @@ def write_kubeconfig(shell: Shell, cluster: Cluster) -> None:
 
 def read_kubeconfig(shell: Shell, cluster: Cluster) -> str:
     return str(shell.look("k3d", "kubeconfig", "get", cluster.name).stdout)
+
+
+# --- its images -------------------------------------------------------------------------------------------------------
+
+
+def engine_images(shell: Shell, settings: Settings) -> list[str]:
+    """Those of the nodes, and k3d's own: https://k3d.io/stable/usage/configfile/#all-options"""
+    version = read_version(shell, "k3d").removeprefix("v")
+    own = {"K3D_IMAGE_LOADBALANCER": "k3d-proxy", "K3D_IMAGE_TOOLS": "k3d-tools"}
+    return [settings.k3s_image, *(shell.environment.get(key) or f"ghcr.io/k3d-io/{name}:{version}"
+                                  for key, name in own.items())]
 
 
 # --- for people -------------------------------------------------------------------------------------------------------

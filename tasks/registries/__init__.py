@@ -12,11 +12,11 @@ from pathlib import Path
 from invoke import Exit
 
 from tasks.core import copies, locks
+from tasks.core.problems import Problem, describe
 from tasks.core.settings import Settings
 from tasks.core.shell import Shell
-from tasks.engine import network, ports
 from tasks.registries import containers, contents, mirrors
-from tasks.registries.containers import Registry
+from tasks.registries.containers import Registry, RegistryReason
 
 SECONDS = 20
 """A registry answers a second after its start."""
@@ -30,26 +30,23 @@ def ensure(shell: Shell, settings: Settings) -> None:
     with (shell.one_at_a_time("registries", settings.k3d_network),
           shell.step("", f"registries on {settings.k3d_network}") as this):
         add_user(shell, settings)
-        existing, network_id = containers.find(shell, settings), network.find_id(shell, settings)
-        faulty = [registry for registry in registries
-                  if containers.find_fault(shell, registry, existing.get(registry.name), network_id)]
-        containers.remove(shell, [registry.name for registry in faulty if registry.name in existing])
-        failures = shell.side_by_side([partial(start, shell, registry) for registry in faulty])
-        this.outcome = f"created {', '.join(registry.host for registry in faulty)}" if faulty else "already running"
+        existing, faults = containers.find(shell, settings), [*containers.find_faults(shell, registries)]
+        containers.remove(shell, [registry.name for registry, _ in faults if registry.name in existing])
+        failures = shell.side_by_side([partial(start, shell, *fault) for fault in faults])
+        created = [registry.host for (registry, _), failed in zip(faults, failures, strict=True) if not failed]
+        this.outcome = f"created {', '.join(created)}" if created else "already running"
         if conflicts := mirrors.list_conflicts(settings):
             this.outcome += f"; none for {', '.join(conflicts)}, which K3D_REGISTRY_CONFIG has a mirror for"
         if any(failures):
-            this.warn("\n".join(["clusters work without these, and pull each image themselves:",
-                                 *(f"    {failure}" for failure in failures if failure)]))
+            this.warn("\n".join([f"{', '.join(created) or 'none'} created. Clusters work without these:",
+                                 *(f"    {failed}" for failed in failures if failed)]))
 
 
-def start(shell: Shell, registry: Registry) -> str:
+def start(shell: Shell, registry: Registry, why: Problem) -> str:
     """Create it, and wait until it answers. Returns why it does not."""
+    if why.reason is RegistryReason.PORT_TAKEN:
+        return f"{describe(why)}. Set another LOCAL_REGISTRY_PORT in .env."
     try:
-        port = registry.settings.local_registry_port
-        if not registry.upstream and port and ports.is_taken("127.0.0.1", port):
-            raise Exit(f"127.0.0.1:{port} is taken{ports.holder(shell, port)}. "
-                       "Set another LOCAL_REGISTRY_PORT in .env.")
         containers.create(shell, registry)
         shell.until(f"the registry {registry.host} to answer", SECONDS,
                     lambda: not [*containers.find_faults(shell, [registry])], hint="To find out why: inv doctor")
@@ -81,12 +78,23 @@ def leave_network(shell: Shell, settings: Settings) -> None:
             this.outcome = "stopped with the last cluster; their images are kept"
 
 
+def empty(shell: Shell, settings: Settings) -> None:
+    """Delete what the caches keep, and start them again. Pushed images stay."""
+    with shell.step("", "caches") as this:
+        existing, volumes = containers.find(shell, settings), containers.find_volumes(shell, settings)
+        caches = [name for name in volumes if name != containers.local_name(settings)]
+        containers.remove(shell, [name for name in existing if name in caches])
+        containers.remove_volumes(shell, caches)
+        this.outcome = "emptied" if caches else "there are none"
+    if existing:
+        ensure(shell, settings)
+
+
 def delete(shell: Shell, settings: Settings) -> None:
     """Remove the containers and everything they keep."""
     with shell.step("", f"registries on {settings.k3d_network}") as this:
         containers.remove(shell, [*containers.find(shell, settings)])
-        if volumes := containers.find_volumes(shell, settings):
-            shell.change("docker", "volume", "rm", *volumes)
+        containers.remove_volumes(shell, containers.find_volumes(shell, settings))
         if not shell.dry:
             users_file(settings).unlink(missing_ok=True)
         this.outcome = "deleted, with their images"

@@ -17,7 +17,7 @@ from tasks.core.settings import Settings
 from tasks.core.shell import Shell
 from tasks.core.templates import short_hash
 from tasks.core.well_known import COMPANY_CA, MANAGER
-from tasks.engine import network
+from tasks.engine import network, ports
 from tasks.engine.proxy import PROXIES
 from tasks.registries import api
 
@@ -51,6 +51,7 @@ class RegistryReason(Reason):
     NOT_RUNNING = "the container {name} is {state}"
     OTHER_NETWORK = "the container {name} is not on the network {network}"
     OTHER_VERSION = "the container {name} was created from other settings, or by another version of these tasks"
+    PORT_TAKEN = "127.0.0.1:{port} is taken{holder}, so there is no registry to push to"
     NOT_ANSWERING = "the container {name} is running, but does not answer: {error}"
 
 
@@ -69,9 +70,14 @@ class Registry:
         return self.host.replace(":", "-") if self.upstream else "registry"
 
     @property
+    def port(self) -> int | None:
+        """The port of this machine, if it must always be the same."""
+        return None if self.upstream else self.settings.local_registry_port
+
+    @property
     def name(self) -> str:
         """Of the container and of its volume."""
-        return f"{self.settings.k3d_network}-{'cache-' if self.upstream else ''}{self.short}"
+        return f"{self.settings.k3d_network}-cache-{self.short}" if self.upstream else local_name(self.settings)
 
     @property
     def alias(self) -> str:
@@ -101,9 +107,9 @@ class Registry:
 
     def options(self, shell: Shell) -> list[str]:
         """Those of `docker run`. A proxy, whose address may contain a password, is passed on by its variable's name."""
-        settings, port = self.settings, "" if self.upstream else self.settings.local_registry_port
+        settings = self.settings
         words = ["--name", self.name, "--network", settings.k3d_network, "--network-alias", self.alias,
-                 "--restart", "unless-stopped", "--publish", f"127.0.0.1:{port}:5000", "--mount",
+                 "--restart", "unless-stopped", "--publish", f"127.0.0.1:{self.port or ''}:5000", "--mount",
                  f"type=volume,source={self.name},target={FOLDER},volume-label={LABEL}={settings.k3d_network}"]
         if self.upstream:
             words += ["--publish", "127.0.0.1::5001"]
@@ -115,6 +121,10 @@ class Registry:
     def version(self, shell: Shell) -> str:
         proxies = [shell.environment.get(key, "") for key in PROXY_KEYS]
         return short_hash("\n".join([self.settings.image_registry, *self.options(shell), *proxies]))
+
+
+def local_name(settings: Settings) -> str:
+    return f"{settings.k3d_network}-registry"
 
 
 @dataclass(frozen=True)
@@ -169,6 +179,9 @@ def find_volumes(shell: Shell, settings: Settings) -> list[str]:
 
 def find_fault(shell: Shell, registry: Registry, found: Container | None, network_id: str) -> Problem | None:
     """Why it must be created, or created again; None if it works."""
+    port, is_down = registry.port, found is None or found.state in ("created", "exited")
+    if port and is_down and ports.is_taken("127.0.0.1", port):
+        return problem(RegistryReason.PORT_TAKEN, port=port, holder=ports.holder(shell, port))
     if found is None:
         return problem(RegistryReason.MISSING, name=registry.name)
     if found.version != registry.version(shell):
@@ -204,3 +217,8 @@ def create(shell: Shell, registry: Registry) -> None:
 def remove(shell: Shell, names: list[str]) -> None:
     if names:
         shell.change("docker", "rm", "--force", *names)
+
+
+def remove_volumes(shell: Shell, names: list[str]) -> None:
+    if names:
+        shell.change("docker", "volume", "rm", *names)

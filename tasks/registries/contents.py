@@ -97,5 +97,16 @@ def list_images(found: Contents) -> list[str]:
     return sorted(f"{name}:{tag}" for name, tag in found.tags)
 
 
+def read_fetched(container: Container) -> int:
+    """The bytes that a cache has fetched since its start, by its metrics; 0 if it does not answer."""
+    try:
+        with api.request(f"{container.metrics_url}/metrics") as answer:
+            lines = answer.read().decode(errors="replace").splitlines()
+    except OSError:
+        return 0
+    return int(sum(float(line.rpartition(" ")[2]) for line in lines
+                   if line.startswith("registry_proxy_pulled_bytes_total")))
+
+
 def format_size(bytes: int) -> str:
     return f"{bytes / 1e9:.1f} GB" if bytes >= 1e9 else f"{bytes / 1e6:.1f} MB"

@@ -113,7 +113,7 @@ def test_a_cache_that_does_not_work_is_created_again_and_the_others_stay(
     said = setup(world)
     assert registries.created() == [ALL[0]]
     assert world.fakes.calls("docker", "rm") == [["docker", "rm", "--force", ALL[0]]]
-    assert "clusters work without these" in said, "it still does not work"
+    assert "Clusters work without these:" in said, "it still does not work"
 
 
 def test_a_setup_goes_on_without_registries_where_their_image_cannot_be_pulled(
@@ -121,7 +121,7 @@ def test_a_setup_goes_on_without_registries_where_their_image_cannot_be_pulled(
 ) -> None:
     world.fakes.answer("^docker run --detach", stderr="docker: no such host\n", exit=125)
     said = setup(world)
-    assert "clusters work without these" in said and "| docker: no such host" in said
+    assert "Clusters work without these:" in said and "| docker: no such host" in said
     assert world.fakes.calls("k3d", "cluster", "create")
 
 
@@ -131,7 +131,8 @@ def test_a_taken_port_of_the_registry_is_named_and_the_caches_are_created(world:
         use(world, LOCAL_REGISTRY_PORT=str(port))
         world.fakes.answer(f"^docker ps --filter publish={port}", "kind-registry\n")
         said = setup(world)
-    assert f"127.0.0.1:{port} is taken by the container kind-registry. Set another LOCAL_REGISTRY_PORT in .env." in said
+    assert (f"127.0.0.1:{port} is taken by the container kind-registry, so there is no registry to push to. "
+            "Set another LOCAL_REGISTRY_PORT in .env.") in said
     assert sorted(registries.created()) == CACHES
 
 
