@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import partial
 
 from tasks import providers, registries
 from tasks.core.problems import Problem, Reason, problem
+from tasks.core.shell import Shell
 from tasks.doctor.check import WARNING, Advice, Checks, ClusterView, Fix, Machine
 from tasks.doctor.fixes import CONFIGURE
-from tasks.registries import containers, mirrors, nodes
-from tasks.registries.containers import RegistryReason
+from tasks.registries import api, containers, contents, mirrors, nodes
+from tasks.registries.containers import Container, RegistryReason
 
 CHECKS = Checks()
 """Of this machine."""
@@ -24,10 +26,6 @@ RUNNING = Checks()
 
 check_running = RUNNING.check
 
-RECENT = "10m"
-"""How far back the log of a cache is read."""
-
-
 class UpstreamReason(Reason):
     TOO_MANY_PULLS = "the cache of {registry} was refused by {upstream}, which limits the number of pulls: {error}"
     CERTIFICATE_NOT_TRUSTED = "the cache of {registry} does not trust the certificate of {upstream}: {error}"
@@ -35,11 +33,10 @@ class UpstreamReason(Reason):
 
 
 PATTERNS = {
-    UpstreamReason.TOO_MANY_PULLS: "toomanyrequests|429 Too Many Requests",
+    UpstreamReason.TOO_MANY_PULLS: "(?i)toomanyrequests|429|pull rate limit",
     UpstreamReason.CERTIFICATE_NOT_TRUSTED: "x509: |tls: failed to verify",
-    UpstreamReason.NOT_REACHED: "dial tcp|no such host|i/o timeout|proxyconnect|connection refused",
 }
-"""What a cache writes to its log; the first that matches counts."""
+"""How the error that a cache reports shows the cause; any other one is a connection that failed."""
 
 
 def ensure(machine: Machine) -> None:
@@ -71,22 +68,22 @@ def registries_work(machine: Machine) -> Iterator[Problem]:
                "Set ADDITIONAL_CA_BUNDLE_FILE in .env; then: inv k3d-cluster-start --all"),
        })
 def upstreams(machine: Machine) -> Iterator[Problem]:
-    """The caches had no error with their upstreams in the last ten minutes"""
+    """Upstreams answer the caches that are in use"""
     existing = containers.find(machine.shell, machine.settings) if machine.views else {}
-    for registry in mirrors.list_registries(machine.settings):
-        if registry.upstream and registry.name in existing:
-            log = machine.shell.look("docker", "logs", "--since", RECENT, "--tail", "500", registry.name)
-            errors = [line for line in log.stderr.splitlines() if "level=error" in line]
-            for reason, pattern in PATTERNS.items():
-                if found := next((line for line in reversed(errors) if re.search(pattern, line)), ""):
-                    yield problem(reason, registry=registry.host, upstream=registry.upstream, error=read_error(found))
-                    break
+    caches = [cache for cache in mirrors.list_registries(machine.settings) if cache.upstream and cache.name in existing]
+    errors = machine.shell.side_by_side([
+        partial(find_upstream_error, machine.shell, existing[cache.name]) for cache in caches])
+    for cache, error in zip(caches, errors, strict=True):
+        if error:
+            reason = next((reason for reason, pattern in PATTERNS.items() if re.search(pattern, error)),
+                          UpstreamReason.NOT_REACHED)
+            yield problem(reason, registry=cache.host, upstream=cache.upstream, error=error)
 
 
-def read_error(line: str) -> str:
-    """The cause, at the end of an entry of the log."""
-    quoted = re.search(r'(?:err\.detail|error|err\.message|msg)="((?:[^"\\]|\\.)*)"', line)
-    return (quoted[1] if quoted else line)[-160:]
+def find_upstream_error(shell: Shell, cache: Container) -> str:
+    """Empty if the upstream answers, or nothing has been pulled from it yet."""
+    used = contents.read(shell, cache).manifests
+    return api.find_upstream_error(cache.url, used[0][0]) if used else ""
 
 
 @check_running("node-registries", WARNING, "The cluster was created before the caches, or with other settings.",

@@ -11,8 +11,13 @@ from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any
 
+from invoke import Context
 from pretend import World, serving
 from recording import Answer, Call
+
+from tasks.core.settings import load
+from tasks.core.shell import Shell
+from tasks.registries.mirrors import list_registries
 
 NETWORK_ID = "net1"
 REPOSITORIES = "./docker/registry/v2/repositories"
@@ -31,6 +36,13 @@ class Registries:
         world.fakes.answer("^docker run --detach", "0123\n")
         world.fakes.answer("^docker network inspect .*Id", f"{NETWORK_ID}\n")
         world.fakes.behave("docker", self.answer)
+
+    def exist(self) -> None:
+        """As a setup with the settings of now leaves them."""
+        settings, shell = load(self.world.project.folder, {}), Shell(Context(), {})
+        for registry in list_registries(settings):
+            label = f"dev-cluster-tasks.registry-version={registry.version(shell)}"
+            self.world.fakes.lines.append(f"docker run --detach --name {registry.name} --label {label}")
 
     def answer(self, call: Call) -> Answer | None:
         containers = self.containers(call.earlier)
@@ -85,7 +97,7 @@ class Server(http.server.ThreadingHTTPServer):
         self.contents: dict[str, bytes] = {}
         self.repositories: dict[str, list[str]] = {}
         self.kept: set[str] = set()
-        self.upstream_answers = True
+        self.upstream_error = ""
 
     def add_image(self, name: str, *layers: bytes, kept: bool = False) -> None:
         """An image whose layers are kept or not."""
@@ -116,14 +128,19 @@ class Handler(http.server.BaseHTTPRequestHandler):
         again = self.path in self.server.asked
         self.server.asked.append(self.path)
         body = b"{}" if self.path == "/v2/" else self.server.contents.get(self.path)
-        if "/blobs/" in self.path and self.path not in self.server.kept:
-            body = body if self.server.upstream_answers else None
-            if body and again:
-                self.server.kept.add(self.path)
-        self.send_response(200 if body is not None else 404)
-        self.send_header("Content-Length", str(len(body or b"")))
+        from_upstream = self.path not in self.server.kept and ("/blobs/" in self.path or body is None)
+        if from_upstream and self.server.upstream_error:
+            error = {"code": "UNKNOWN", "message": "unknown error", "detail": self.server.upstream_error}
+            return self.reply(500, json.dumps({"errors": [error]}).encode())
+        if "/blobs/" in self.path and body and again:
+            self.server.kept.add(self.path)
+        self.reply(200 if body is not None else 404, body or b"")
+
+    def reply(self, status: int, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body or b"")
+        self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
         pass

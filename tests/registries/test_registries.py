@@ -14,6 +14,7 @@ import yaml
 from conftest import Project
 from pretend import World, world_of
 from pretended_registries import Registries, registries_of
+from recording import Call
 
 CACHES = ["dev-clusters-cache-docker.io", "dev-clusters-cache-quay.io"]
 ALL = [*CACHES, "dev-clusters-registry"]
@@ -290,3 +291,88 @@ def test_layers_that_no_node_has_asked_for_under_this_name_are_fetched_until_the
     assert {path for path in server.contents if "/blobs/" in path} == server.kept
     assert not any("/jetstack/a/blobs/" in path for path in server.asked), "it was there"
     assert "images for work offline: 4 kept by the caches" in said
+
+
+def test_layers_that_cannot_be_fetched_are_reported_and_the_setup_succeeds(
+    world: World, registries: Registries
+) -> None:
+    registries.server.add_image("jetstack/b", b"config", b"layer")
+    registries.server.upstream_error = "dial tcp: lookup quay.io: no such host"
+    done = world.inv("k3d-cluster-setup", "--n", "1")
+    assert done.returncode == 0, done.stderr
+    assert "incomplete:" in done.stdout
+    assert "dev-clusters-cache-docker.io: UNKNOWN unknown error dial tcp: lookup quay.io: no such host" in done.stdout
+
+
+def test_charts_are_downloaded_once_and_then_installed_from_their_file(world: World, registries: Registries) -> None:
+    world.fakes.behave("helm", pull)
+    world.inv("k3d-cluster-setup", "--n", "1")
+    pulled = {words[2]: words[-1] for words in world.fakes.calls("helm", "pull")}
+    assert [*pulled] == [f"oci://quay.io/jetstack/charts/{name}" for name in ("cert-manager", "trust-manager")]
+    world.fakes.forget()
+    world.inv("k3d-cluster-setup", "--n", "2")
+    assert world.fakes.calls("helm", "pull") == []
+    used = sorted(words[4] for words in world.fakes.calls("helm", "upgrade"))
+    assert used == sorted(f"{folder}/chart-v1.tgz" for folder in pulled.values())
+
+
+def pull(call: Call) -> None:
+    if call.words[1] == "pull":
+        folder = Path(call.words[call.words.index("--destination") + 1])
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "chart-v1.tgz").touch()
+
+
+# --- the end ----------------------------------------------------------------------------------------------------------
+
+
+def users(world: World) -> Path:
+    return world.project.home / ".cache" / "dev-cluster-tasks" / "registries-dev-clusters"
+
+
+def test_with_the_last_cluster_the_containers_go_before_the_network_and_their_volumes_stay(
+    world: World, registries: Registries
+) -> None:
+    registries.exist()
+    world.network(there=True)
+    world.cluster_list(world.cluster(1), world.cluster(2))
+    world.inv("k3d-cluster-delete", "--n", "1")
+    assert world.fakes.calls("docker", "rm") == []
+    world.cluster_list(world.cluster(2))
+    world.inv("k3d-cluster-delete", "--n", "2")
+    ends = [words for words in world.fakes.calls("docker") if words[1] == "rm" or words[2] == "rm"]
+    assert ends == [["docker", "rm", "--force", *ALL], ["docker", "network", "rm", "dev-clusters"]]
+
+
+def test_uninstall_deletes_what_they_keep(world: World, registries: Registries) -> None:
+    registries.exist()
+    registries.volumes = ALL
+    done = world.inv("uninstall", "--yes", "--keep-ca")
+    assert f"registries, with their images: {', '.join(ALL)}" in done.stdout
+    assert ["docker", "rm", "--force", *ALL] in world.changes() and ["docker", "volume", "rm", *ALL] in world.changes()
+
+
+def test_the_last_copy_that_leaves_takes_them(world: World, registries: Registries, tmp_path: Path) -> None:
+    other, gone = tmp_path / "other", tmp_path / "gone"
+    other.mkdir()
+    for copy in (other, world.project.folder):
+        (copy / "tasks.py").touch()
+    setup(world)
+    with users(world).open("a") as file:
+        file.write(f"# used by the copy in {other}\n# used by the copy in {gone}\n")
+    registries.volumes = ALL
+    said = world.inv("uninstall", "--yes", "--keep-ca").stdout
+    assert f"{', '.join(ALL)}: still used by the copy in {other}\n" in said
+    assert not any(words[:3] == ["docker", "volume", "rm"] for words in world.changes())
+    assert users(world).read_text() == f"# used by the copy in {other}\n"
+    (other / "tasks.py").unlink()
+    world.inv("uninstall", "--yes", "--keep-ca")
+    assert ["docker", "volume", "rm", *ALL] in world.changes() and not users(world).exists()
+
+
+def test_the_clusters_of_another_copy_keep_them(world: World, registries: Registries) -> None:
+    registries.exist()
+    world.cluster_list({**world.cluster(3), "name": "x1"})
+    said = world.inv("uninstall", "--yes", "--keep-ca").stdout
+    assert "still used by other clusters on dev-clusters" in said
+    assert not world.fakes.calls("docker", "rm")
