@@ -7,19 +7,25 @@ already has from another image, so offline, in another order, that layer would b
 from __future__ import annotations
 
 import re
+import shutil
 from dataclasses import dataclass
 
 from invoke import Exit
 
 from tasks.core.shell import Shell
+from tasks.core.work_files import work_file, write_file
 from tasks.registries import api
 from tasks.registries.containers import FOLDER, Container
 
-LIST = f"cd {FOLDER} && du -sk . && find . -name link"
+LIST = f"cd {FOLDER} && du -sk . && find . -name link -o -name data"
 """A registry's storage: https://github.com/distribution/distribution/blob/main/registry/storage/paths.go"""
+
+LINK = "docker/registry/v2/repositories/{name}/_layers/{kind}/{hash}/link"
+"""A file with the digest of a layer that belongs to a repository."""
 
 REVISION = re.compile(r"/repositories/(.+)/_manifests/revisions/(sha256)/([0-9a-f]{64})/link$", re.MULTILINE)
 LAYER = re.compile(r"/repositories/(.+)/_layers/(sha256)/([0-9a-f]{64})/link$", re.MULTILINE)
+DATA = re.compile(r"/blobs/(sha256)/[0-9a-f]{2}/([0-9a-f]{64})/data$", re.MULTILINE)
 TAG = re.compile(r"/repositories/(.+)/_manifests/tags/([^/\n]+)/current/link$", re.MULTILINE)
 
 SECONDS = 30
@@ -33,6 +39,8 @@ Blob = tuple[str, str]
 class Contents:
     manifests: list[Blob]
     layers: set[Blob]
+    digests: set[str]
+    """Of everything that is stored, under whichever name."""
     tags: list[tuple[str, str]]
     bytes: int
 
@@ -53,13 +61,14 @@ def read(shell: Shell, container: Container) -> Contents:
     def blobs(pattern: re.Pattern[str]) -> list[Blob]:
         return [(name, f"{kind}:{digest}") for name, kind, digest in pattern.findall(said)]
 
-    return Contents(blobs(REVISION), {*blobs(LAYER)}, TAG.findall(said), int(size[0]) * 1024 if size else 0)
+    return Contents(blobs(REVISION), {*blobs(LAYER)}, {":".join(found) for found in DATA.findall(said)},
+                    TAG.findall(said), int(size[0]) * 1024 if size else 0)
 
 
 def complete(shell: Shell, container: Container) -> Completed:
-    """Fetch what is missing from the images that a cache keeps.
+    """Give each image in a cache the layers that it lacks: those of other images, or fetched from the upstream.
 
-    Repeated until all of it is there: a second request for a layer that is still being written is not kept.
+    Repeated until all of them are there, because a layer is written a moment after its last byte was sent.
     """
     found, error = read(shell, container), ""
 
@@ -67,8 +76,10 @@ def complete(shell: Shell, container: Container) -> Completed:
         nonlocal found
         found = read(shell, container)
         missing = sorted(wanted - found.layers)
+        link(shell, container, [blob for blob in missing if blob[1] in found.digests])
         for name, digest in missing:
-            api.fetch_blob(container.url, name, digest)
+            if digest not in found.digests:
+                api.fetch_blob(container.url, name, digest)
         return not missing
 
     try:
@@ -79,6 +90,18 @@ def complete(shell: Shell, container: Container) -> Completed:
     except Exit as late:
         error = str(late.message)
     return Completed(len(list_images(found)), found.bytes, error)
+
+
+def link(shell: Shell, container: Container, blobs: list[Blob]) -> None:
+    """Let a repository have what the cache stores under another name."""
+    if not blobs:
+        return
+    staged = work_file(container.name)
+    shutil.rmtree(staged, ignore_errors=True)
+    for name, digest in blobs:
+        kind, _, hash = digest.partition(":")
+        write_file(shell, staged / LINK.format(name=name, kind=kind, hash=hash), digest)
+    shell.change("docker", "cp", f"{staged}/.", f"{container.name}:{FOLDER}")
 
 
 def list_wanted(container: Container, found: Contents) -> set[Blob]:

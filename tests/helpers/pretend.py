@@ -233,8 +233,9 @@ def is_look(words: list[str]) -> bool:
                 case ["rollout", "status", *_] | ["get" | "diff" | "wait" | "exec" | "port-forward" | "logs", *_]:
                     return True
             return False
-        case ["docker", "version" | "ps" | "run" | "exec" | "inspect", *_] | ["docker", "network" | "image", "inspect", *_] | [
-                "docker", "volume", "ls", *_]:
+        case ["docker", "version" | "ps" | "run" | "exec" | "inspect", *_] | ["docker", "volume", "ls", *_]:
+            return True
+        case ["docker", "network" | "image", "inspect", *_]:
             return True
         case ["k3d" | "helm", "version", *_] | ["k3d", "cluster", "list", *_] | ["openssl", "verify", *_]:
             return True

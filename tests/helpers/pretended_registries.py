@@ -9,6 +9,7 @@ import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 from invoke import Context
@@ -55,6 +56,8 @@ class Registries:
                 return Answer("".join(f"{name}\n" for name in self.volumes))
             case ["exec", name, "sh", "-c", _] if name in containers:
                 return Answer("\n".join(["12000\t.", *self.server.links()]))
+            case ["cp", source, target] if target.endswith(":/var/lib/registry"):
+                self.server.receive_links(Path(source))
             case ["exec", node, "grep", *_]:
                 return Answer(self.nodes.get(node, ""))
         return None
@@ -119,6 +122,12 @@ class Server(http.server.ThreadingHTTPServer):
         for path in self.kept:
             name, _, digest = path.removeprefix("/v2/").partition("/blobs/")
             yield f"{REPOSITORIES}/{name}/_layers/{digest.replace(':', '/')}/link"
+            yield f"./docker/registry/v2/blobs/sha256/{digest[7:9]}/{digest[7:]}/data"
+
+    def receive_links(self, folder: Path) -> None:
+        for file in folder.rglob("_layers/sha256/*/link"):
+            name = file.relative_to(folder / REPOSITORIES).parts[:-4]
+            self.kept.add(f"/v2/{'/'.join(name)}/blobs/{file.read_text()}")
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
