@@ -158,17 +158,18 @@ def find_clusters(shell: Shell, settings: Settings) -> Iterator[Removal]:
 
 
 def find_registries(shell: Shell, settings: Settings, is_last: bool) -> Iterator[Removal]:
-    """The registries, unless clusters of others or other copies on this network use them."""
-    existing = sorted({*containers.find(shell, settings), *containers.find_volumes(shell, settings)})
-    if not existing:
+    """The registries, and what they keep unless other clusters or copies on this network use it."""
+    existing, volumes = [*containers.find(shell, settings)], containers.find_volumes(shell, settings)
+    names, others = ", ".join(sorted({*existing, *volumes})), registries.list_others(settings)
+    if not names:
         return
-    what = f"registries, with their images: {', '.join(existing)}"
-    others = registries.list_others(settings)
     if is_last and not others:
-        yield Removal(what, partial(registries.delete, settings=settings))
+        yield Removal(f"registries, with their images: {names}", partial(registries.delete, settings=settings))
         return
     users = ", ".join(f"the copy in {copy}" for copy in others) or f"other clusters on {settings.k3d_network}"
-    yield Removal(what, do_nothing, f"still used by {users}", foreign=True)
+    yield Removal(f"images of the registries {names}", do_nothing, f"still used by {users}", foreign=True)
+    if is_last and existing:
+        yield Removal(f"containers of the registries {names}", partial(registries.leave_network, settings=settings))
     if registries.is_user(settings):
         yield Removal(f"this copy's use of the registries on {settings.k3d_network}",
                       partial(registries.remove_user, settings=settings))

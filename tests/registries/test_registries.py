@@ -364,7 +364,8 @@ def test_the_last_copy_that_leaves_takes_them(world: World, registries: Registri
         file.write(f"# used by the copy in {other}\n# used by the copy in {gone}\n")
     registries.volumes = ALL
     said = world.inv("uninstall", "--yes", "--keep-ca").stdout
-    assert f"{', '.join(ALL)}: still used by the copy in {other}\n" in said
+    assert f"images of the registries {', '.join(ALL)}: still used by the copy in {other}\n" in said
+    assert ["docker", "rm", "--force", *ALL] in world.changes(), "or the network could not be removed"
     assert not any(words[:3] == ["docker", "volume", "rm"] for words in world.changes())
     assert users(world).read_text() == f"# used by the copy in {other}\n"
     (other / "tasks.py").unlink()
@@ -376,5 +377,5 @@ def test_the_clusters_of_another_copy_keep_them(world: World, registries: Regist
     registries.exist()
     world.cluster_list({**world.cluster(3), "name": "x1"})
     said = world.inv("uninstall", "--yes", "--keep-ca").stdout
-    assert "still used by other clusters on dev-clusters" in said
+    assert f"images of the registries {', '.join(ALL)}: still used by other clusters on dev-clusters" in said
     assert not world.fakes.calls("docker", "rm")
