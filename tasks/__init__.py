@@ -7,6 +7,7 @@ from tasks import (
     clusters,
     dns,
     doctor,
+    front_door,
     images,
     matrix,
     podman,
@@ -55,6 +56,8 @@ ns = in_groups({
         clusters.k3d_cluster_delete,
         clusters.adopt,
         images.images,
+        front_door.front_door,
+        front_door.front_door_remove,
     ],
     "When something does not work": [
         doctor.doctor,

@@ -22,6 +22,8 @@ from tasks.core.shell import Shell
 from tasks.core.table import JSON_HELP, SIGNS, Cell, print_json, print_table
 from tasks.dns.resolver import resolves
 from tasks.engine.clusters import ExistingCluster, own_clusters
+from tasks.front_door import proof, state
+from tasks.front_door.files import page_url
 from tasks.probe.pod_trust import list_untrusting
 from tasks.probe.snapshot import ClusterSnapshot, kubelet_version, read_condition, take_snapshot
 from tasks.registries import containers, contents, mirrors
@@ -81,7 +83,7 @@ def inspect_machine(shell: Shell, settings: Settings) -> list[Entry]:
     else:
         root_entries = [inspect_root(root, settings), *inspect_trust_stores(shell, settings, root)]
     return [inspect_engine(shell, settings), *root_entries, inspect_resolver(shell, settings),
-            *inspect_registries(shell, settings)]
+            *inspect_front_door(shell, settings), *inspect_registries(shell, settings)]
 
 
 def inspect_engine(shell: Shell, settings: Settings) -> Entry:
@@ -127,6 +129,16 @@ def inspect_registries(shell: Shell, settings: Settings) -> list[Entry]:
     fetched = contents.format_size(sum(map(contents.read_fetched, kept)))
     return [{"what": what, **success(
         f"{images} images cached, {contents.format_size(size)}; {fetched} fetched since the start")}]
+
+
+def inspect_front_door(shell: Shell, settings: Settings) -> list[Entry]:
+    """Nothing if it is not expected."""
+    if not state.is_expected(shell, settings):
+        return []
+    why = next(state.find_problems(shell, settings), None) or proof.find_page_problem(shell, settings)
+    if why is None:
+        return [{"what": "front door", **success(f"running, lists the clusters at {page_url(settings)}")}]
+    return [{"what": "front door", **failure("yellow", why)}]
 
 
 # --- the clusters -----------------------------------------------------------------------------------------------------

@@ -68,6 +68,12 @@ def seconds(value: str) -> int:
     return int(value)
 
 
+def port(value: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,5}", value) or not 1 <= int(value) <= 65535:
+        raise ValueError("a port from 1 to 65535")
+    return int(value)
+
+
 def digits(value: str) -> str:
     if not re.fullmatch(r"[0-9]{0,5}", value):
         raise ValueError("up to 5 digits, or nothing")
@@ -172,6 +178,14 @@ def ipv4_or_empty(value: str) -> str:
         return str(ipaddress.IPv4Address(value)) if value else ""
     except ValueError:
         raise ValueError("an IPv4 address of this machine, such as 192.168.1.10 or 0.0.0.0") from None
+
+
+def ipv4_addresses(value: str) -> tuple[str, ...]:
+    """None, or some with one that reaches 127.0.0.1, because that is what the names resolve to."""
+    addresses = tuple(ipv4_or_empty(entry.strip()) for entry in value.split(",") if entry.strip())
+    if addresses and not {"127.0.0.1", "0.0.0.0"} & {*addresses}:
+        raise ValueError("127.0.0.1 or 0.0.0.0 among the addresses, because the names resolve to 127.0.0.1")
+    return tuple(dict.fromkeys(addresses))
 
 
 def subnet_or_empty(value: str) -> str:

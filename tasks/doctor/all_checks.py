@@ -9,9 +9,11 @@ from tasks.doctor import (
     ca,
     clusters,
     dns,
+    front_door,
     images,
     in_cluster,
     ingresses,
+    keycloak,
     machine,
     pod_trust,
     registries,
@@ -20,10 +22,10 @@ from tasks.doctor import (
 )
 from tasks.doctor.check import Checks, Finding, Machine, run_checks
 
-OF_MACHINE = Checks([*machine.CHECKS, *ca.CHECKS, *dns.CHECKS, *registries.CHECKS, *bugs.MACHINE])
+OF_MACHINE = Checks([*machine.CHECKS, *ca.CHECKS, *dns.CHECKS, *front_door.CHECKS, *registries.CHECKS, *bugs.MACHINE])
 OF_CLUSTER = Checks(clusters.CHECKS)
 OF_RUNNING = Checks([*clusters.RUNNING, *in_cluster.CHECKS, *pod_trust.CHECKS, *ingresses.CHECKS, *workloads.CHECKS,
-                     *images.CHECKS, *registries.RUNNING, *bugs.CLUSTER, *routes.CHECKS])
+                     *keycloak.CHECKS, *images.CHECKS, *registries.RUNNING, *bugs.CLUSTER, *routes.CHECKS])
 
 THIS_MACHINE = "this machine"
 

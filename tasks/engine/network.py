@@ -111,12 +111,16 @@ def host_address(shell: Shell, cluster: Cluster) -> tuple[str, bool]:
 
     The container connects to the cluster's published HTTP port.
     """
-    settings = cluster.settings
+    return host_address_for(shell, cluster.settings, cluster.http_port)
+
+
+def host_address_for(shell: Shell, settings: Settings, port: int) -> tuple[str, bool]:
+    """The same for any HTTP port of this machine."""
     gateway = gateway_to_publish_on(shell, settings)
     if shell.dry:  # the container's image might have to be pulled
         return gateway or f"<this machine in {settings.k3d_network}>", True
     for name in (gateway,) if gateway else HOST_NAMES:
-        address = address_reached(shell, settings, settings.k3d_network, f"{name}:{cluster.http_port}")
+        address = address_reached(shell, settings, settings.k3d_network, f"{name}:{port}")
         if address:
             return address, True
     return gateway, False

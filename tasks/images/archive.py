@@ -23,6 +23,7 @@ from tasks.core.progress import say
 from tasks.core.settings import Settings
 from tasks.core.shell import Shell
 from tasks.core.well_known import MANAGER
+from tasks.front_door.container import is_in_use
 from tasks.images.listing import list_kept, list_pins
 from tasks.registries import containers, contents, mirrors, names
 from tasks.registries.containers import FOLDER
@@ -59,7 +60,8 @@ def save(shell: Shell, settings: Settings, file: Path) -> None:
 def list_engine_images(shell: Shell, settings: Settings) -> list[str]:
     """The images that run in the engine itself. With curl, this machine's address is found."""
     images = [image for provider in providers.chosen(settings) for image in provider.engine_images(shell, settings)]
-    return list(dict.fromkeys([*images, settings.image_registry, settings.image_curl]))
+    door = [settings.image_front_door] if is_in_use(shell, settings) else []
+    return list(dict.fromkeys([*images, settings.image_registry, settings.image_curl, *door]))
 
 
 def warn_about_missing(shell: Shell, settings: Settings) -> None:

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from tasks.core.settings import Cluster, Settings
 from tasks.core.shell import Shell
-from tasks.engine.clusters import ExistingCluster
+from tasks.engine.clusters import ExistingCluster, LoadBalancer
 from tasks.providers import k3d
 
 
@@ -57,6 +57,9 @@ class Provider(Protocol):
 
     def delete(self, shell: Shell, cluster: Cluster) -> None:
         """Delete the cluster, even if it is incomplete."""
+
+    def balancer(self, cluster: Cluster) -> LoadBalancer:
+        """Where the front door reaches it, whether it exists or not."""
 
     def user(self, cluster: Cluster) -> str:
         """The name of its user in the kubeconfig."""

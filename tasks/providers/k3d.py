@@ -12,7 +12,7 @@ from tasks.core.settings import Cluster, Settings
 from tasks.core.shell import Shell, strip_colors
 from tasks.core.well_known import COMPANY_CA, MANAGER
 from tasks.engine import proxy
-from tasks.engine.clusters import ExistingCluster, registries_hash
+from tasks.engine.clusters import ExistingCluster, LoadBalancer, registries_hash
 from tasks.providers import k3s_arguments
 from tasks.registries import mirrors
 from tasks.tools.required import read_version
@@ -82,6 +82,10 @@ def read_cluster(raw: dict[str, Any]) -> ExistingCluster:
 
 def is_running(node: dict[str, Any]) -> bool:
     return bool(node.get("State", {}).get("Running"))
+
+
+def balancer(cluster: Cluster) -> LoadBalancer:
+    return LoadBalancer(f"k3d-{cluster.name}-serverlb", 80, 443)
 
 
 # --- create and delete ------------------------------------------------------------------------------------------------

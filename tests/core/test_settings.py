@@ -26,11 +26,12 @@ from pretend import World, world_of
 from tasks import dns, trust
 from tasks.ca.intermediate import Intermediate
 from tasks.ca.openssl import ca_config
+from tasks.cluster import oidc
 from tasks.core import setting_types
 from tasks.core.setting_types import PROJECT
 from tasks.core.settings import READERS, Settings, load
 from tasks.core.templates import render, short_hash
-from tasks.in_cluster import pod_trust
+from tasks.in_cluster import https_redirect, pod_trust
 from tasks.in_cluster.apply import render_manifest
 from tasks.in_cluster.bundle import load_company_certificates
 from tasks.in_cluster.coredns import render_rules
@@ -106,12 +107,18 @@ def test_the_defaults_are_those_of_the_original_and_pinned_versions(bare: Path) 
         k3d_port_prefix_https="",
         k3d_port_suffix_https="443",
         k3d_bind_address="",
+        front_door=False,
+        front_door_http_port=80,
+        front_door_https_port=443,
+        front_door_addresses=(),
+        https_redirect=False,
         k3d_network="dev-clusters",
         k3d_network_subnet="",
         k3d_kubeconfig_target_dir=None,
         k3d_switch_context=False,
         k3d_registry_config=None,
         pod_trust="variables",
+        oidc_issuer_port=True,
         trust_stores=("system", "nss", "java", "windows"),
         dns_method="",
         k3s_image="docker.io/rancher/k3s:v1.36.4-k3s1",
@@ -121,6 +128,9 @@ def test_the_defaults_are_those_of_the_original_and_pinned_versions(bare: Path) 
         image_nginx="docker.io/library/nginx:1.29-alpine",
         image_curl="docker.io/curlimages/curl:8.17.0",
         image_netshoot="docker.io/nicolaka/netshoot:v0.14",
+        image_keycloak="quay.io/keycloak/keycloak:26.4.5",
+        image_oauth2_proxy="quay.io/oauth2-proxy/oauth2-proxy:v7.15.6",
+        image_front_door="docker.io/library/haproxy:3.2-alpine",
         k3d_version="v5.8.3",
         k3d_source="https://github.com/k3d-io/k3d/releases/download",
         helm_version="v4.3.1",
@@ -320,8 +330,10 @@ REFUSED = [
     *(("K3D_NETWORK", value, NETWORK) for value in ("", "a", "a b", "-a", "a/b")),
     *(("K3D_NETWORK", value, OWN_NETWORK) for value in ("bridge", "host", "none")),
     *(("K3D_NETWORK_SUBNET", value, SUBNET) for value in ("172.30.0.0", "172.30.0.1/16", "fd00::/8", "x/16")),
-    *(("K3D_SWITCH_CONTEXT", value, "true or false") for value in ("", "yes", "1")),
-    *((key, value, IMAGE) for key in ("K3S_IMAGE", "IMAGE_NGINX", "IMAGE_CURL", "IMAGE_NETSHOOT")
+    *((key, value, "true or false") for key in ("K3D_SWITCH_CONTEXT", "OIDC_ISSUER_PORT")
+      for value in ("", "yes", "1")),
+    *((key, value, IMAGE) for key in ("K3S_IMAGE", "IMAGE_NGINX", "IMAGE_CURL", "IMAGE_NETSHOOT", "IMAGE_KEYCLOAK",
+                                      "IMAGE_OAUTH2_PROXY")
       for value in ("", "a b", "-a", "rancher/k3s:v1.36.4+k3s1", "a'b", "é")),
     *((key, value, "https://...") for key in ("K3D_SOURCE", "HELM_SOURCE", "KUBECTL_SOURCE")
       for value in ("", "http://mirror", "https://", "mirror/k3d")),
@@ -823,6 +835,8 @@ chosen_values = st.fixed_dictionaries({
     "IMAGE_NGINX": image,
     "IMAGE_CURL": image,
     "IMAGE_NETSHOOT": image,
+    "IMAGE_KEYCLOAK": image,
+    "IMAGE_OAUTH2_PROXY": image,
 })
 
 
@@ -831,7 +845,8 @@ def documents(settings: Settings, digest: str) -> dict[str, list[Any]]:
     cluster, pem = settings.cluster(0), COMPANY.pem.decode()
     values = {"rules": render_rules(cluster, "192.0.2.1"), "rules_hash": digest, "root_pem": pem, "company_pem": pem,
               "sources_hash": digest, "intermediate": Intermediate(pem, pem), "host": example_host(cluster),
-              "pod_trust": False, **pod_trust.policy_values(settings, "v1")}
+              "pod_trust": False, **oidc.template_values(cluster, cluster), **https_redirect.front_door_urls(cluster),
+              **pod_trust.policy_values(settings, "v1")}
     return {
         template: list(yaml.load_all(render_manifest(cluster, template, **values).text,
                                      getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
@@ -860,6 +875,7 @@ def test_no_value_breaks_out_of_a_manifest(bare: Path, chosen: dict[str, str], d
     for template, document, expected in (
         ("nginx", 1, settings.image_nginx), ("curl", 0, settings.image_curl),
         ("curl-no-bundle", 0, settings.image_curl), ("netshoot", 0, settings.image_netshoot),
+        ("oidc/keycloak", 2, settings.image_keycloak), ("oidc/app", 2, settings.image_nginx),
     ):
         container = found[f"examples/{template}.yaml"][document]["spec"]["template"]["spec"]["containers"][0]
         assert container["image"] == expected

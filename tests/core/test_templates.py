@@ -8,9 +8,10 @@ import pytest
 import yaml
 
 from tasks.ca.intermediate import Intermediate
+from tasks.cluster import oidc
 from tasks.core.settings import load
 from tasks.core.templates import render
-from tasks.in_cluster import pod_trust
+from tasks.in_cluster import https_redirect, pod_trust
 from tasks.registries.containers import Registry
 
 TEMPLATES = Path(__file__).resolve().parents[2] / "templates"
@@ -18,7 +19,9 @@ SETTINGS = load(environment={})
 VALUES = {
     "cluster": SETTINGS.cluster(1), "settings": SETTINGS, "host": "app.cl1.k3d.internal", "rules": "", "rules_hash": "",
     "root_pem": "root", "company_pem": "company", "sources_hash": "2", "intermediate": Intermediate("chain", "key"),
-    "registry": Registry(SETTINGS, "localhost:5001"), "pod_trust": True, **pod_trust.policy_values(SETTINGS, "v1"),
+    "registry": Registry(SETTINGS, "localhost:5001"), "pod_trust": True,
+    **oidc.template_values(SETTINGS.cluster(1), SETTINGS.cluster(0)),
+    **https_redirect.front_door_urls(SETTINGS.cluster(1)), **pod_trust.policy_values(SETTINGS, "v1"),
 }
 MANIFESTS = [
     file for file in sorted(TEMPLATES.rglob("*.yaml"))
