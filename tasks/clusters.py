@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from invoke import Context, Exit, task
 
-from tasks import front_door, providers
+from tasks import front_door, providers, registries
 from tasks.ca.load import load_roots
 from tasks.cluster.adopt import (
     adopt_cluster,
@@ -159,11 +159,13 @@ def k3d_cluster_restart(context: Context, n: str = "", all: bool = False) -> Non
 def k3d_cluster_delete(context: Context, n: str = "", all: bool = False) -> None:
     """Delete cluster N and everything that belongs to it
 
-    Its kubeconfig entry is removed too, and after the last cluster the front door and the network.
+    Its kubeconfig entry is removed too, and after the last cluster the front door and the network. What the registries
+    on this machine keep stays.
     """
     shell, clusters = open_clusters(context, n, "kubectl", every=all)
     settings, names = clusters[0].settings, [cluster.name for cluster in clusters]
     per_cluster(clusters, lambda cluster: delete(shell, cluster), at_once=not shell.dry)
     others = [found for found in providers.list_clusters(shell, settings).values() if found.name not in names]
     if not any(settings.k3d_network in found.networks for found in others):
+        registries.leave_network(shell, settings)
         front_door.remove_with_network(shell, settings)

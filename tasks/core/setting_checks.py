@@ -21,6 +21,7 @@ def check_together(settings: Settings, places: Mapping[str, str], invalid: Colle
     yield from long_names(settings, places)
     if not any(key in invalid for key in PORT_KEYS):
         yield from clashing_ports(settings, places)
+        yield from clashing_registry(settings, places)
         if settings.front_door and not any(key in invalid for key in FRONT_DOOR_KEYS):
             yield from clashing_front_door(settings, places)
 
@@ -56,6 +57,15 @@ def clashing_ports(settings: Settings, places: Mapping[str, str]) -> Iterator[st
             keys = (*PORT_KEYS[:2], f"K3D_PORT_PREFIX_{scheme}", f"K3D_PORT_SUFFIX_{scheme}")
             why = f"{used[port]} already has it" if port in used else "ports are 1 to 65535"
             yield f"{where}: {user} would be port {port} ({made_of(settings, keys)}), but {why}"
+
+
+def clashing_registry(settings: Settings, places: Mapping[str, str]) -> Iterator[str]:
+    where, port = chosen_in(places, ("LOCAL_REGISTRY_PORT", *PORT_KEYS)), settings.local_registry_port
+    for number in settings.numbers:
+        for scheme in ("http", "https"):
+            if port == settings.port(number, scheme):
+                yield (f"{where}: LOCAL_REGISTRY_PORT={port}, but {scheme.upper()} of cluster {number} already has "
+                       "that port")
 
 
 def clashing_front_door(settings: Settings, places: Mapping[str, str]) -> Iterator[str]:

@@ -69,7 +69,7 @@ class Settings:
     k3d_network_subnet: str = setting(types.subnet_or_empty)
     k3d_kubeconfig_target_dir: Path | None = setting(types.folder_or_none)
     k3d_switch_context: bool = setting(types.yes_or_no)
-    k3d_registry_config: Path | None = setting(types.file_or_none)
+    k3d_registry_config: Path | None = setting(types.registries_file_or_none)
     pod_trust: str = setting(types.pod_trust)
     oidc_issuer_port: bool = setting(types.yes_or_no)
 
@@ -92,6 +92,10 @@ class Settings:
     helm_source: str = setting(types.https_address, later=True)
     kubectl_version: str = setting(types.version, later=True)
     kubectl_source: str = setting(types.https_address, later=True)
+
+    registry_caches: Mapping[str, str] = setting(types.registry_caches)
+    local_registry_port: int | None = setting(types.port_or_none)
+    image_registry: str = setting(types.image)
 
     timeout_create: int = setting(types.seconds)
     timeout_ready: int = setting(types.seconds)

@@ -8,6 +8,7 @@ from pathlib import Path
 from invoke import Exit
 from invoke.runners import Result
 
+from tasks.core import setting_types
 from tasks.core.settings import Cluster, Settings
 from tasks.core.shell import Shell
 from tasks.core.templates import render, short_hash
@@ -88,13 +89,38 @@ def chart_version(settings: Settings, name: str) -> str:
 
 
 def chart_arguments(settings: Settings, name: str) -> tuple[str, ...]:
-    """Helm's arguments for a chart in a registry, a Helm repository, or a folder."""
+    """Helm's arguments for a chart that is kept, or one in a registry, a Helm repository, or a folder."""
     source, version = settings.chart_source, chart_version(settings, name)
+    if kept := find_kept(settings, name):
+        return (str(kept),)
     if source.startswith("oci://"):
         return (f"{source}/{name}", "--version", version)
     if source.startswith(("http://", "https://")):
         return (name, "--repo", source, "--version", version)
     return (f"{source}/{name}-{version}.tgz",)
+
+
+def keep(shell: Shell, settings: Settings) -> None:
+    """Download the charts for work offline, unless they are in a folder or were downloaded before."""
+    missing = [name for name in CHARTS if "://" in settings.chart_source and not find_kept(settings, name)]
+    if not missing:
+        return
+    with shell.step("", "charts for work offline") as this:
+        for name in missing:
+            shell.change("helm", "pull", *chart_arguments(settings, name), "--destination",
+                         str(kept_folder(settings, name)), hint=download_hint)
+        this.outcome = f"kept: {', '.join(missing)}"
+
+
+def kept_folder(settings: Settings, name: str) -> Path:
+    """Of one version of a chart, from one source."""
+    source = short_hash(f"{settings.chart_source} {chart_version(settings, name)}")
+    return setting_types.PROJECT / ".tools" / "charts" / f"{name}-{source}"
+
+
+def find_kept(settings: Settings, name: str) -> Path | None:
+    """The file of the chart, which Helm names by the version in it."""
+    return next(kept_folder(settings, name).glob("*.tgz"), None)
 
 
 def check_source(settings: Settings) -> None:

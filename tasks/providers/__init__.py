@@ -29,6 +29,9 @@ class Provider(Protocol):
     INNER_NETWORKS: tuple[str, str]
     """The networks of pods and of Services in a new cluster."""
 
+    MIRRORS: str
+    """The folder of a node in which containerd finds the mirrors of registries."""
+
     def list_clusters(self, shell: Shell) -> dict[str, ExistingCluster]:
         """All its clusters by name, also those that these tasks did not create. Exit if that fails."""
 
@@ -66,6 +69,9 @@ class Provider(Protocol):
 
     def read_kubeconfig(self, shell: Shell, cluster: Cluster) -> str:
         """A kubeconfig with its entry only."""
+
+    def engine_images(self, shell: Shell, settings: Settings) -> list[str]:
+        """The images that this machine's engine needs to create a cluster."""
 
     def log_command(self, name: str) -> str:
         """What a user types to read the log of its first node."""

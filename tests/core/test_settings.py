@@ -309,6 +309,7 @@ SUBNET = "an IPv4 subnet, such as 172.30.0.0/16"
 IMAGE = "an image reference, such as docker.io/library/nginx:1.29-alpine"
 VERSION = "a version, such as v1.21.2"
 CHARTS = "oci://..., https://..., or an existing folder"
+REGISTRIES = "registries as in the names of images, such as docker.io,quay.io, or nothing"
 SECONDS = "a whole number of seconds from 1 to 99999"
 
 REFUSED = [
@@ -343,6 +344,10 @@ REFUSED = [
     *(("CHART_SOURCE", value, CHARTS) for value in ("", "ftp://x", "oci://", "oci:///", "https://a b", "/not/there")),
     *((key, value, VERSION) for key in ("CERT_MANAGER_VERSION", "TRUST_MANAGER_VERSION")
       for value in ("", "1.21", "latest", "v1.2.3 x")),
+    *(("REGISTRY_CACHES", value, REGISTRIES) for value in ("docker", "https://docker.io", "Docker.io", "a b.io")),
+    *(("REGISTRY_CACHES", value, "REGISTRY=https://... for another upstream")
+      for value in ("docker.io=mirror.example", "docker.io=ftp://x", "docker.io=https://a b")),
+    *(("LOCAL_REGISTRY_PORT", value, "a port from 1 to 65535, or nothing") for value in ("0", "65536", "x", "-1")),
     *((key, value, SECONDS) for key in ("TIMEOUT_CREATE", "TIMEOUT_READY") for value in ("", "0", "-1", "1.5", "1m")),
 ]
 
@@ -664,6 +669,19 @@ def test_a_file_must_be_there(folder: Path, key: str, name: str) -> None:
     value = str(folder / name)
     (said,) = problems(folder, {key: value})
     assert said == f"the environment: {key}={value!r} is invalid: expected a readable file, but {value} is not one"
+
+
+def test_the_port_of_the_registry_is_not_one_of_a_cluster(folder: Path) -> None:
+    (said,) = problems(folder, {"LOCAL_REGISTRY_PORT": "11443"})
+    assert said == "the environment: LOCAL_REGISTRY_PORT=11443, but HTTPS of cluster 1 already has that port"
+
+
+def test_a_registry_has_its_own_address_as_upstream_unless_another_is_given(folder: Path) -> None:
+    caches = load(folder, {"REGISTRY_CACHES": "docker.io, quay.io,registry.example:5000=http://mirror/x/"}).registry_caches
+    assert caches == {"docker.io": "https://registry-1.docker.io", "quay.io": "https://quay.io",
+                      "registry.example:5000": "http://mirror/x"}
+    (said,) = problems(folder, {"REGISTRY_CACHES": "docker.io=https://me:hunter2@x"})
+    assert said.endswith("expected URLs without a password, which would be displayed") and "hunter2" not in said
 
 
 def test_charts_may_come_from_a_folder_or_any_registry(folder: Path) -> None:

@@ -1091,6 +1091,7 @@ def test_routes_are_not_tried_where_the_examples_are_not_installed(patient: Pati
 
 # What cannot be broken in this way is broken in a test of its own below.
 BY_ITSELF = {"ports-answer", "names-lan", "names-proxy"}
+BY_ITSELF |= {"registries", "registry-upstreams", "node-registries"}  # in tests/doctor/test_doctor_registries.py
 
 ALSO: dict[str, set[str]] = {
     "names-vpn": {"names"},
