@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from invoke import Context, Exit, task
 
-from tasks import providers
+from tasks import front_door, providers, registries
 from tasks.ca.load import load_roots
-from tasks.cluster import selection
 from tasks.cluster.adopt import (
     adopt_cluster,
     clusters_by_number,
@@ -24,8 +23,10 @@ from tasks.core.invoke_patches import ClusterTask, PlainTask
 from tasks.core.progress import per_cluster, say
 from tasks.core.shell import Shell, words_after_dashes
 from tasks.core.table import JSON_HELP, print_json, print_table
-from tasks.engine import network
 from tasks.engine.clusters import own_clusters
+from tasks.front_door.container import is_in_use
+from tasks.front_door.files import page_url
+from tasks.probe.example_page import url_of
 from tasks.providers import other_makers
 from tasks.rotation import overlap
 from tasks.tools.required import require
@@ -49,14 +50,29 @@ def adopt(context: Context, n: str = "") -> None:
                    "with --n.")
     for cluster in adopted:
         ensure_route_to_others(shell, cluster)
+    front_door.refresh(shell, settings)
     print_next_steps(shell, adopted)
 
 
-@task(klass=ClusterTask, help=selection.N_HELP)
-def k3d_cluster_examples(context: Context, n: str = "") -> None:
-    """Install the examples in cluster N and test them"""
-    shell, clusters = selection.open_clusters(context, n, "kubectl")
+@task(klass=ClusterTask, help={**N_HELP, "with": "oidc: also an example with OpenID Connect, whose Keycloak is in "
+                                                 "the first of these clusters"})
+def k3d_cluster_examples(context: Context, n: str = "", with_: str = "") -> None:
+    """Install the examples in cluster N and test them
+
+    inv k3d-cluster-examples --n 0,1 --with oidc
+    With oidc: Keycloak in cluster 0, and in both clusters an application whose users sign in there (docs/oidc.md).
+    """
+    # Imported here, because `inv --list` would load a browser for one line.
+    from tasks.cluster import oidc
+
+    if with_ not in ("", "oidc"):
+        raise Exit(f"There is no example {with_!r}. Type: inv k3d-cluster-examples --n {n or 0} --with oidc")
+    shell, clusters = open_clusters(context, n, "kubectl")
+    if with_:
+        oidc.check_requirements(shell, clusters)
     install_and_check(shell, clusters)
+    if with_:
+        oidc.install_and_check(shell, clusters)
     for line in describe_blocked(clusters):
         say(line)
 
@@ -74,6 +90,7 @@ def k3d_cluster_setup(context: Context, n: str = "") -> None:
     roots = load_roots(clusters[0].settings)
     setup(shell, clusters, roots, words_after_dashes())
     overlap.finish(shell, clusters[0].settings)
+    front_door.refresh(shell, clusters[0].settings)
 
 
 @task(klass=ClusterTask, help={**ALL_HELP, "reinstall": "let Helm install its charts again over the existing objects"})
@@ -83,6 +100,7 @@ def k3d_cluster_configure(context: Context, n: str = "", all: bool = False, rein
     roots = load_roots(clusters[0].settings)
     per_cluster(clusters, lambda cluster: configure(shell, cluster, roots, reinstall), at_once=not shell.dry)
     overlap.finish(shell, clusters[0].settings)
+    front_door.refresh(shell, clusters[0].settings)
 
 
 @task(klass=PlainTask, help=JSON_HELP)
@@ -93,8 +111,10 @@ def k3d_cluster_list(context: Context, json: bool = False) -> None:
     require(shell, *providers.needed_tools(settings))
     found = providers.list_clusters(shell, settings)
     clusters = own_clusters(settings, found)
+    with_front_door = is_in_use(shell, settings)
     rows = [{"name": cluster.name, "state": found[cluster.name].state, "domain": cluster.domain,
-             "http": cluster.http_port, "https": cluster.https_port, "context": cluster.context}
+             "http": cluster.http_port, "https": cluster.https_port, "context": cluster.context,
+             "url": url_of(cluster, "https", f"<name>.{cluster.domain}", front_door=with_front_door)}
             for cluster in clusters]
     if json:
         print_json(rows)
@@ -102,9 +122,12 @@ def k3d_cluster_list(context: Context, json: bool = False) -> None:
     for line in other_makers.find_all(shell, settings):
         say(line)
     if rows:
-        print_table([key.upper() for key in rows[0]], [[str(value) for value in row.values()] for row in rows])
+        columns = [key for key in rows[0] if key != "url" or with_front_door]  # with ports, the URL repeats the rest
+        print_table([key.upper() for key in columns], [[str(row[key]) for key in columns] for row in rows])
         for line in describe_blocked(clusters):
             say(line)
+        if with_front_door:
+            say(f"The front door lists their pages: {page_url(settings)}")
     else:
         print("There are no clusters. Create one with: inv k3d-cluster-setup --n 1")
 
@@ -121,6 +144,7 @@ def k3d_cluster_start(context: Context, n: str = "", all: bool = False) -> None:
     """Start cluster N and repair what a restart breaks"""
     shell, clusters = open_clusters(context, n, "kubectl", every=all)
     start_all(shell, clusters)
+    front_door.refresh(shell, clusters[0].settings)
 
 
 @task(klass=ClusterTask, help=ALL_HELP)
@@ -132,17 +156,20 @@ def k3d_cluster_restart(context: Context, n: str = "", all: bool = False) -> Non
         require_existing(shell, cluster, found)
     per_cluster(clusters, lambda cluster: stop(shell, cluster), at_once=not shell.dry)
     start_all(shell, clusters)
+    front_door.refresh(shell, clusters[0].settings)
 
 
 @task(klass=ClusterTask, help=ALL_HELP)
 def k3d_cluster_delete(context: Context, n: str = "", all: bool = False) -> None:
     """Delete cluster N and everything that belongs to it
 
-    Its kubeconfig entry is removed too, and after the last cluster the network.
+    Its kubeconfig entry is removed too, and after the last cluster the front door and the network. What the registries
+    on this machine keep stays.
     """
     shell, clusters = open_clusters(context, n, "kubectl", every=all)
     settings, names = clusters[0].settings, [cluster.name for cluster in clusters]
     per_cluster(clusters, lambda cluster: delete(shell, cluster), at_once=not shell.dry)
     others = [found for found in providers.list_clusters(shell, settings).values() if found.name not in names]
     if not any(settings.k3d_network in found.networks for found in others):
-        network.remove(shell, settings)
+        registries.leave_network(shell, settings)
+        front_door.remove_with_network(shell, settings)

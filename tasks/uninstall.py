@@ -15,7 +15,7 @@ from pathlib import Path
 
 from invoke import Context, Exit, task
 
-from tasks import dns, providers, trust
+from tasks import dns, front_door, providers, registries, trust
 from tasks.ca.constraints import has_our_form
 from tasks.ca.load import read_certificate
 from tasks.ca.root import RootFiles
@@ -31,7 +31,9 @@ from tasks.core.sudo import PRINT_SUDO, with_sudo_plan
 from tasks.dns.domain_files import Leaving, describe
 from tasks.engine import network
 from tasks.engine.clusters import ExistingCluster
+from tasks.front_door import container
 from tasks.providers import other_makers
+from tasks.registries import containers
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class Removal:
     **PRINT_SUDO,
     "yes": "do not ask",
     "keep-ca": "keep the files of the certificate authority",
-    "keep-clusters": "keep the clusters, their network and their kubeconfig entries",
+    "keep-clusters": "keep the clusters, their network, front door, registries and kubeconfig entries",
     "all-copies": "also names and roots that other copies of this folder use; never their clusters or CA files",
 })
 def uninstall(context: Context, yes: bool = False, keep_ca: bool = False, keep_clusters: bool = False,
@@ -126,9 +128,10 @@ def run_removals(shell: Shell, removals: list[Removal], incomplete: bool) -> lis
 
 
 def find_clusters(shell: Shell, settings: Settings) -> Iterator[Removal]:
-    """The clusters with the prefix of these settings, their kubeconfig entries, and then the network."""
+    """The front door, the clusters with the prefix of these settings, their kubeconfig entries, and the network."""
     if not shell.find("docker"):
         return
+    yield from find_front_door(shell, settings)
     if missing := [tool for tool in providers.needed_tools(settings) if not shell.find(tool)]:
         for name in find_names_by_label(shell, settings):
             yield Removal(f"cluster {name}", do_nothing,
@@ -154,8 +157,36 @@ def find_clusters(shell: Shell, settings: Settings) -> Iterator[Removal]:
     for sentence in other_makers.find_all(shell, settings):
         yield Removal("cluster", do_nothing, sentence)
     others = [found for name, found in existing.items() if not is_ours(settings, name) or name in kept]
-    if network.is_managed(shell, settings) and not any(settings.k3d_network in found.networks for found in others):
+    is_last = not any(settings.k3d_network in found.networks for found in others)
+    yield from find_registries(shell, settings, is_last)
+    if network.is_managed(shell, settings) and is_last:
         yield Removal(f"Docker network {settings.k3d_network}", partial(network.remove, settings=settings))
+
+
+def find_registries(shell: Shell, settings: Settings, is_last: bool) -> Iterator[Removal]:
+    """The registries, and what they keep unless other clusters or copies on this network use it."""
+    existing, volumes = [*containers.find(shell, settings)], containers.find_volumes(shell, settings)
+    names, others = ", ".join(sorted({*existing, *volumes})), registries.list_others(settings)
+    if not names:
+        return
+    if is_last and not others:
+        yield Removal(f"registries, with their images: {names}", partial(registries.delete, settings=settings))
+        return
+    users = ", ".join(f"the copy in {copy}" for copy in others) or f"other clusters on {settings.k3d_network}"
+    yield Removal(f"images of the registries {names}", do_nothing, f"still used by {users}", foreign=True)
+    if is_last and existing:
+        yield Removal(f"containers of the registries {names}", partial(registries.leave_network, settings=settings))
+    if registries.is_user(settings):
+        yield Removal(f"this copy's use of the registries on {settings.k3d_network}",
+                      partial(registries.remove_user, settings=settings))
+
+
+def find_front_door(shell: Shell, settings: Settings) -> Iterator[Removal]:
+    found = container.find(shell, settings)
+    if found and found.of_this_copy:
+        yield Removal(f"front door {found.name}", partial(front_door.remove, settings=settings))
+    elif found and found.by_these_tasks:
+        yield Removal(f"front door {found.name}, created by the copy in {found.copy}", do_nothing, foreign=True)
 
 
 def find_names_by_label(shell: Shell, settings: Settings) -> list[str]:

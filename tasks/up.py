@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from invoke import Context, Exit, task
 
-from tasks import dns, providers, trust
+from tasks import dns, front_door, providers, trust
 from tasks.ca.create import ensure_root
 from tasks.ca.load import load_roots
 from tasks.cluster.examples import install_and_check
@@ -17,12 +17,12 @@ from tasks.core.settings import Settings, cluster_numbers
 from tasks.core.shell import Shell, words_after_dashes
 from tasks.core.sudo import with_sudo_plan
 from tasks.in_cluster import charts
-from tasks.probe.example_page import example_host
+from tasks.probe.example_page import example_url
 from tasks.rotation import overlap
 from tasks.tools.install import offer_install
 
 
-@task(klass=ClusterTask, help={**N_HELP, "yes": "install missing tools into .tools/bin without asking"})
+@task(klass=ClusterTask, help={**N_HELP, "yes": "install missing tools, and the front door, without asking"})
 def up(context: Context, n: str = "0", yes: bool = False) -> None:
     """Set everything up: CA, trust, DNS, cluster, examples"""
     settings = configuration.load()
@@ -30,15 +30,18 @@ def up(context: Context, n: str = "0", yes: bool = False) -> None:
     charts.check_source(settings)
     offer_install(Shell(context, settings.environment), settings, yes)
     shell, clusters = open_clusters(context, n, *TO_CONFIGURE)
+    with_front_door = front_door.offer(shell, settings, yes)
     ensure_root(shell, settings)
     with_sudo_plan(shell, lambda shell: prepare(shell, settings))
     setup(shell, clusters, load_roots(settings, missing_ok=shell.dry), words_after_dashes())
     overlap.finish(shell, settings)
-    install_and_check(shell, clusters)
+    if with_front_door:
+        front_door.refresh(shell, settings, wanted=True)
+    through_front_door = install_and_check(shell, clusters)
     if shell.dry:
         return
     for cluster in clusters:
-        say(f"Open https://{example_host(cluster)}:{cluster.https_port}/")
+        say(f"Open {example_url(cluster, 'https', through_front_door)}")
 
 
 def prepare(shell: Shell, settings: Settings) -> None:

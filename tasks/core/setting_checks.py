@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 PORT_KEYS = ("K3D_PORT_START", "K3D_PORT_END", "K3D_PORT_PREFIX_HTTP", "K3D_PORT_SUFFIX_HTTP",
              "K3D_PORT_PREFIX_HTTPS", "K3D_PORT_SUFFIX_HTTPS")
+FRONT_DOOR_KEYS = ("FRONT_DOOR_HTTP_PORT", "FRONT_DOOR_HTTPS_PORT")
 NAME_KEYS = ("K3D_CLUSTER_NAME_PREFIX", "K3D_CLUSTER_DOMAIN_PREFIX", "K3D_SUBDOMAIN", "TLD")
 
 
@@ -22,6 +23,9 @@ def check_together(settings: Settings, places: Mapping[str, str], invalid: Colle
     yield from wrong_numbers(settings, places)
     if not any(key in invalid for key in PORT_KEYS):
         yield from clashing_ports(settings, places)
+        yield from clashing_registry(settings, places)
+        if settings.front_door and not any(key in invalid for key in FRONT_DOOR_KEYS):
+            yield from clashing_front_door(settings, places)
 
 
 def long_names(settings: Settings, places: Mapping[str, str]) -> Iterator[str]:
@@ -67,6 +71,27 @@ def clashing_ports(settings: Settings, places: Mapping[str, str]) -> Iterator[st
             keys = (*PORT_KEYS[:2], f"K3D_PORT_PREFIX_{scheme}", f"K3D_PORT_SUFFIX_{scheme}")
             why = f"{used[port]} already has it" if port in used else "ports are 1 to 65535"
             yield f"{where}: {user} would be port {port} ({made_of(settings, keys)}), but {why}"
+
+
+def clashing_registry(settings: Settings, places: Mapping[str, str]) -> Iterator[str]:
+    where, port = chosen_in(places, ("LOCAL_REGISTRY_PORT", *PORT_KEYS)), settings.local_registry_port
+    for number in settings.numbers:
+        for scheme in ("http", "https"):
+            if port == settings.port(number, scheme):
+                yield (f"{where}: LOCAL_REGISTRY_PORT={port}, but {scheme.upper()} of cluster {number} already has "
+                       "that port")
+
+
+def clashing_front_door(settings: Settings, places: Mapping[str, str]) -> Iterator[str]:
+    """Its ports must differ from each other, and from those of every cluster."""
+    where = chosen_in(places, ("FRONT_DOOR", *FRONT_DOOR_KEYS, *PORT_KEYS))
+    used = {settings.port(number, scheme): f"{scheme.upper()} of cluster {number}"
+            for number in settings.numbers for scheme in ("http", "https")}
+    for key in FRONT_DOOR_KEYS:
+        port = getattr(settings, key.lower())
+        if port in used:
+            yield f"{where}: {key}={port}, but {used[port]} already has that port"
+        used[port] = f"FRONT_DOOR_HTTP_PORT={port}"
 
 
 def made_of(settings: Settings, keys: Iterable[str]) -> str:

@@ -23,7 +23,7 @@ OTHERS = "Other tasks"
 
 FOOTER = """\
 To see the flags of a task: inv --help TASK
-For clusters of other programs too: k3d-cluster-setup is also cluster-setup, and so on"""
+Whatever creates a cluster: k3d-cluster-setup is also cluster-setup, and so on"""
 
 WITH_NEUTRAL_NAME = "k3d_"
 """Tasks of the original whose names begin so can be typed without it: they are for every provider."""

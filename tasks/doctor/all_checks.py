@@ -4,13 +4,28 @@ from __future__ import annotations
 
 from functools import partial
 
-from tasks.doctor import bugs, ca, clusters, dns, images, in_cluster, ingresses, machine, pod_trust, routes, workloads
+from tasks.doctor import (
+    bugs,
+    ca,
+    clusters,
+    dns,
+    front_door,
+    images,
+    in_cluster,
+    ingresses,
+    keycloak,
+    machine,
+    pod_trust,
+    registries,
+    routes,
+    workloads,
+)
 from tasks.doctor.check import Checks, Finding, Machine, run_checks
 
-OF_MACHINE = Checks([*machine.CHECKS, *ca.CHECKS, *dns.CHECKS, *bugs.MACHINE])
+OF_MACHINE = Checks([*machine.CHECKS, *ca.CHECKS, *dns.CHECKS, *front_door.CHECKS, *registries.CHECKS, *bugs.MACHINE])
 OF_CLUSTER = Checks(clusters.CHECKS)
 OF_RUNNING = Checks([*clusters.RUNNING, *in_cluster.CHECKS, *pod_trust.CHECKS, *ingresses.CHECKS, *workloads.CHECKS,
-                     *images.CHECKS, *bugs.CLUSTER, *routes.CHECKS])
+                     *keycloak.CHECKS, *images.CHECKS, *registries.RUNNING, *bugs.CLUSTER, *routes.CHECKS])
 
 THIS_MACHINE = "this machine"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from tasks.core.problems import Problem
 from tasks.core.settings import Cluster, Settings
@@ -58,6 +59,15 @@ class ExistingCluster:
         if self.nodes_running == 0:
             return "stopped"
         return "running" if self.nodes_running == self.nodes else "partly running"
+
+
+class LoadBalancer(NamedTuple):
+    """Where HTTP and HTTPS of a cluster are reached on the clusters' network."""
+
+    host: str
+    """The name of a container in the engine's DNS."""
+    http: int
+    https: int
 
 
 def own_clusters(settings: Settings, existing: dict[str, ExistingCluster]) -> list[Cluster]:

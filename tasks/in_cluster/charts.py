@@ -11,6 +11,7 @@ from invoke import Exit
 from invoke.runners import Result
 
 from tasks import providers
+from tasks.core import setting_types
 from tasks.core.settings import Cluster, Settings
 from tasks.core.shell import Shell
 from tasks.core.templates import render, short_hash
@@ -93,14 +94,27 @@ def source_key(name: str) -> str:
     return "TRAEFIK_SOURCE" if name == TRAEFIK else "CHART_SOURCE"
 
 
+def chart_source(settings: Settings, name: str) -> str:
+    source: str = getattr(settings, source_key(name).lower())
+    return source
+
+
+def needed_charts(settings: Settings) -> tuple[str, ...]:
+    """The charts for the clusters of these settings."""
+    brings_traefik = all(provider.MAKES_K3S for provider in providers.chosen(settings))
+    return CHARTS if brings_traefik else (*CHARTS, TRAEFIK)
+
+
 def chart_version(settings: Settings, name: str) -> str:
     version: str = getattr(settings, version_key(name).lower())
     return version
 
 
 def chart_arguments(settings: Settings, name: str) -> tuple[str, ...]:
-    """Helm's arguments for a chart in a registry, a Helm repository, or a folder."""
-    source, version = getattr(settings, source_key(name).lower()), chart_version(settings, name)
+    """Helm's arguments for a chart that is kept, or one in a registry, a Helm repository, or a folder."""
+    source, version = chart_source(settings, name), chart_version(settings, name)
+    if kept := find_kept(settings, name):
+        return (str(kept),)
     if source.startswith("oci://"):
         return (f"{source}/{name}", "--version", version)
     if source.startswith(("http://", "https://")):
@@ -108,14 +122,37 @@ def chart_arguments(settings: Settings, name: str) -> tuple[str, ...]:
     return (f"{source}/{name}-{version}.tgz",)
 
 
+def keep(shell: Shell, settings: Settings) -> None:
+    """Download the charts for work offline, unless they are in a folder or were downloaded before."""
+    missing = [name for name in needed_charts(settings)
+               if "://" in chart_source(settings, name) and not find_kept(settings, name)]
+    if not missing:
+        return
+    with shell.step("", "charts for work offline") as this:
+        for name in missing:
+            shell.change("helm", "pull", *chart_arguments(settings, name), "--destination",
+                         str(kept_folder(settings, name)), hint=partial(download_hint, key=source_key(name)))
+        this.outcome = f"kept: {', '.join(missing)}"
+
+
+def kept_folder(settings: Settings, name: str) -> Path:
+    """Of one version of a chart, from one source."""
+    source = short_hash(f"{chart_source(settings, name)} {chart_version(settings, name)}")
+    return setting_types.PROJECT / ".tools" / "charts" / f"{name}-{source}"
+
+
+def find_kept(settings: Settings, name: str) -> Path | None:
+    """The file of the chart, which Helm names by the version in it."""
+    return next(kept_folder(settings, name).glob("*.tgz"), None)
+
+
 def check_source(settings: Settings) -> None:
     """Exit if the settings of a chart are invalid, or its source is a folder in which it is missing."""
-    brings_traefik = all(provider.MAKES_K3S for provider in providers.chosen(settings))
     missing: dict[str, list[str]] = {}
-    for name in CHARTS if brings_traefik else (*CHARTS, TRAEFIK):
-        file, key = Path(chart_arguments(settings, name)[0]), source_key(name)
-        if "://" not in getattr(settings, key.lower()) and not file.is_file():
-            missing.setdefault(key, []).append(file.name)
+    for name in needed_charts(settings):
+        file = Path(chart_arguments(settings, name)[0])
+        if "://" not in chart_source(settings, name) and not file.is_file():
+            missing.setdefault(source_key(name), []).append(file.name)
     for key, names in missing.items():
         raise Exit(f"{key}={getattr(settings, key.lower())} is a folder without {' and '.join(names)}. "
                    "Download with: helm pull")

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from tasks.core.settings import Cluster, Settings
 from tasks.core.shell import Shell
-from tasks.engine.clusters import ExistingCluster
+from tasks.engine.clusters import ExistingCluster, LoadBalancer
 from tasks.providers import k3d, kind
 
 
@@ -38,6 +38,9 @@ class Provider(Protocol):
     INOTIFY_INSTANCES: int
     """About how many inotify instances a cluster uses."""
 
+    MIRRORS: str
+    """The folder of a node in which containerd finds the mirrors of registries."""
+
     def list_clusters(self, shell: Shell) -> dict[str, ExistingCluster]:
         """All its clusters by name, also those that these tasks did not create. Exit if that fails."""
 
@@ -64,6 +67,9 @@ class Provider(Protocol):
     def delete(self, shell: Shell, cluster: Cluster) -> None:
         """Delete the cluster, even if it is incomplete."""
 
+    def balancer(self, cluster: Cluster) -> LoadBalancer:
+        """Where the front door reaches it, whether it exists or not."""
+
     def user(self, cluster: Cluster) -> str:
         """The name of its user in the kubeconfig."""
 
@@ -72,6 +78,9 @@ class Provider(Protocol):
 
     def read_kubeconfig(self, shell: Shell, cluster: Cluster) -> str:
         """A kubeconfig with its entry only."""
+
+    def engine_images(self, shell: Shell, settings: Settings) -> list[str]:
+        """The images that this machine's engine needs to create a cluster."""
 
     def log_command(self, name: str) -> str:
         """What a user types to read the log of its first node."""

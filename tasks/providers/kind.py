@@ -13,12 +13,12 @@ from typing import Any
 from invoke import Exit
 
 from tasks.core.progress import say
-from tasks.core.settings import Cluster
+from tasks.core.settings import Cluster, Settings
 from tasks.core.shell import Shell
 from tasks.core.well_known import COMPANY_CA
 from tasks.core.work_files import work_folder, write_file
 from tasks.engine import proxy
-from tasks.engine.clusters import ExistingCluster
+from tasks.engine.clusters import ExistingCluster, LoadBalancer
 from tasks.providers import kind_config
 from tasks.providers.words import without
 
@@ -26,6 +26,7 @@ TOOLS: tuple[str, ...] = ("docker", "kind")
 CLUSTER_LABEL = "io.x-k8s.kind.cluster"
 IMAGE_KEY = "KIND_IMAGE"
 MAKES_K3S = False
+MIRRORS = "/etc/containerd/certs.d"
 INNER_NETWORKS = ("10.244.0.0/16", "10.96.0.0/16")  # https://kind.sigs.k8s.io/docs/user/configuration/#networking
 INOTIFY_INSTANCES = 28  # counted on a machine with four clusters
 NODE_PORTS: tuple[int, int] | None = kind_config.NODE_PORTS
@@ -86,6 +87,10 @@ def read_cluster(name: str, nodes: list[Any]) -> ExistingCluster:
 
 def name_of(node: Any) -> str:
     return str(node["Name"]).removeprefix("/")
+
+
+def balancer(cluster: Cluster) -> LoadBalancer:
+    return LoadBalancer(f"{cluster.name}-{CONTROL_PLANE}", *kind_config.NODE_PORTS)
 
 
 # --- create and delete ------------------------------------------------------------------------------------------------
@@ -183,6 +188,13 @@ def unpack(entry: dict[str, Any], folder: Path) -> tuple[str, dict[str, Path]]:
         files[name].touch(mode=0o600)
         files[name].write_bytes(base64.b64decode(text or ""))
     return str(cluster.get("server", "<address of the API>")), files
+
+
+# --- its images -------------------------------------------------------------------------------------------------------
+
+
+def engine_images(shell: Shell, settings: Settings) -> list[str]:
+    return [settings.kind_image]
 
 
 # --- for people -------------------------------------------------------------------------------------------------------

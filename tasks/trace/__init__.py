@@ -11,25 +11,29 @@ from tasks.core.invoke_patches import PlainTask
 from tasks.core.progress import say
 from tasks.core.shell import Shell
 from tasks.core.table import JSON_HELP, print_json, show
+from tasks.front_door.container import is_in_use
 from tasks.tools.required import require
 
 
-@task(klass=PlainTask, positional=["url"], help={"url": "a URL below a cluster's domain, with the port", **JSON_HELP})
+@task(klass=PlainTask, positional=["url"], help={
+    "url": "a URL below a cluster's domain; with the port, unless there is a front door", **JSON_HELP})
 def trace(context: Context, url: str = "", json: bool = False) -> None:
     """Trace a URL hop by hop and show where it breaks
 
     inv trace https://example-nginx.cl1.k3d.internal:11443/
-    From this machine: name, resolver, port, load balancer, Traefik, Ingress (or IngressRoute, or HTTPRoute), Service,
-    endpoints, router, certificate, name constraints, answer. Then from a pod in each running cluster. What cert-manager
-    and Traefik report about a failure is quoted. A command is shown only if it fixes the failure.
+    From this machine: name, resolver, port, front door (for a URL without port), load balancer, Traefik, Ingress (or
+    IngressRoute, or HTTPRoute), Service, endpoints, router, certificate, name constraints, answer. Then from a pod in
+    each running cluster. If the application sends its users to an issuer of OpenID Connect, the same follows for that
+    URL. What cert-manager and Traefik report about a failure is quoted. A command is shown only if it fixes the
+    failure.
     """
     # Imported here, because `inv --list` would load all hops for one line.
     from tasks.trace.hops import trace_hops
     from tasks.trace.url import parse_url
 
     settings = configuration.load()
-    parsed = parse_url(settings, url)
     shell = Shell(context, settings.environment)
+    parsed = parse_url(settings, url, lambda: is_in_use(shell, settings))
     require(shell, *providers.needed_tools(settings, "kubectl"))
     rows = trace_hops(shell, parsed)
     if json:

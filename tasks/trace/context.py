@@ -11,6 +11,7 @@ from tasks.ca.root import RootCA
 from tasks.core.problems import Problem, Reason, describe, problem
 from tasks.core.shell import Shell
 from tasks.engine.clusters import ExistingCluster
+from tasks.probe.requests import Answer, request_from_host
 from tasks.probe.routes import Route, find_route
 from tasks.probe.snapshot import ClusterSnapshot, Object, take_snapshot
 from tasks.probe.tls import ServedCertificate, fetch_certificate
@@ -72,7 +73,11 @@ class TraceContext:
 
     @cached_property
     def served(self) -> ServedCertificate:
-        return fetch_certificate(self.cluster, self.url.host)
+        return fetch_certificate(self.cluster, self.url.host, self.url.front_door)
+
+    @cached_property
+    def answer(self) -> Answer:
+        return request_from_host(self.cluster, self.url.scheme, self.url.host, self.url.path, self.url.front_door)
 
     def find_certificate(self) -> Object | None:
         """The Certificate that issues the secret of the route."""

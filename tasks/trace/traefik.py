@@ -6,9 +6,9 @@ from tasks.cluster.changed_settings import recreate_command
 from tasks.core.problems import Reason
 from tasks.core.settings import Cluster
 from tasks.probe.requests import TRAEFIK_NOT_FOUND, Answer, http_get, tls_trusting_all
+from tasks.probe.services import explain_unready_pods
 from tasks.probe.snapshot import read_condition
 from tasks.trace.context import HopFailure, HopResult, TraceContext, unknown
-from tasks.trace.service import explain_unready_pods
 from tasks.trace.url import ClusterUrl
 
 

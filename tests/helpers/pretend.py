@@ -64,8 +64,8 @@ class World:
     # --- the project ---
 
     def env(self, **settings: str) -> None:
-        """Write .env: these settings, and ports that nothing on this machine uses."""
-        self.project.env(**self.ports.settings, **settings)
+        """Write .env: these settings, and ports that nothing on this machine uses. Registries have their own tests."""
+        self.project.env(**{**self.ports.settings, "REGISTRY_CACHES": "", "LOCAL_REGISTRY_PORT": "", **settings})
 
     def inv(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
         return self.project.inv(*words, environment=environment)
@@ -235,7 +235,9 @@ def is_look(words: list[str]) -> bool:
                 case ["rollout", "status", *_] | ["get" | "diff" | "wait" | "exec" | "port-forward" | "logs", *_]:
                     return True
             return False
-        case ["docker", "version" | "ps" | "run" | "exec" | "inspect", *_] | ["docker", "network", "inspect", *_]:
+        case ["docker", "version" | "ps" | "run" | "exec" | "inspect", *_] | ["docker", "volume", "ls", *_]:
+            return True
+        case ["docker", "network" | "container" | "image", "inspect", *_]:
             return True
         case ["k3d" | "helm", "version", *_] | ["k3d", "cluster", "list", *_] | ["openssl", "verify", *_]:
             return True
