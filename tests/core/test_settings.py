@@ -36,6 +36,7 @@ from tasks.in_cluster.apply import render_manifest
 from tasks.in_cluster.bundle import load_company_certificates
 from tasks.in_cluster.coredns import render_rules
 from tasks.probe.example_page import example_host
+from tasks.registries.containers import Registry
 
 ODD = "$(touch pwned) `touch pwned`; touch pwned | 'é\" #@\\"
 """Text that a careless shell would run, and that ends a careless template's quotes or line."""
@@ -143,6 +144,10 @@ def test_the_defaults_are_those_of_the_original_and_pinned_versions(bare: Path) 
         helm_source="https://get.helm.sh",
         kubectl_version="v1.37.1",
         kubectl_source="https://dl.k8s.io/release",
+        registry_caches={"docker.io": "https://registry-1.docker.io", "quay.io": "https://quay.io",
+                         "ghcr.io": "https://ghcr.io", "registry.k8s.io": "https://registry.k8s.io"},
+        local_registry_port=5001,
+        image_registry="docker.io/library/registry:3",
         timeout_create=600,
         timeout_ready=300,
         environment={},
@@ -851,6 +856,7 @@ def documents(settings: Settings, digest: str) -> dict[str, list[Any]]:
     cluster, pem = settings.cluster(0), COMPANY.pem.decode()
     values = {"rules": render_rules(cluster, "192.0.2.1"), "rules_hash": digest, "root_pem": pem, "company_pem": pem,
               "sources_hash": digest, "intermediate": Intermediate(pem, pem), "host": example_host(cluster),
+              "registry": Registry(settings, "localhost:5001"), "registries": [Registry(settings, "docker.io", "url")],
               "pod_trust": False, **oidc.template_values(cluster, cluster), **https_redirect.front_door_urls(cluster),
               **pod_trust.policy_values(settings, "v1"),
               "corefile": "", "adds_volume": True, "is_default": True, "node_ports": (30080, 30443),
@@ -922,7 +928,8 @@ def test_odd_values_reach_the_tools_as_they_are_and_nothing_is_run(project: Proj
         (charts / chart).touch()
     values = {"CERT_FOLDER": here / "ca", "CERT_CN": f"CN {ODD}", "CERT_O": ODD, "ADDITIONAL_CA_BUNDLE_FILE": bundle,
               "K3D_REGISTRY_CONFIG": registries, "K3D_KUBECONFIG_TARGET_DIR": here / "kube", "CHART_SOURCE": charts}
-    project.env(**{key: quoted(str(value)) for key, value in values.items()}, K3D_PORT_START="61", K3D_PORT_END="61")
+    project.env(**{key: quoted(str(value)) for key, value in values.items()}, K3D_PORT_START="61", K3D_PORT_END="61",
+                REGISTRY_CACHES="", LOCAL_REGISTRY_PORT="")
     project.fakes.add("uname", "docker", "k3d", "helm", "kubectl")
     project.fakes.answer("^uname", "Linux\n")
     project.fakes.answer("^docker network inspect", "192.0.2.1\n")  # an address that this machine has not

@@ -460,8 +460,8 @@ def _(patient: Patient) -> None:
 
 def on_ports(patient: Patient, http: str, https: str) -> dict[str, Any]:
     """Cluster 1, stopped, with ports that the settings agree with."""
-    patient.world.project.env(K3D_PORT_START="1007", K3D_PORT_END="1016", K3D_PORT_SUFFIX_HTTP=http[-1],
-                              K3D_PORT_SUFFIX_HTTPS=https[-1])
+    patient.world.env(K3D_PORT_START="1007", K3D_PORT_END="1016", K3D_PORT_SUFFIX_HTTP=http[-1],
+                      K3D_PORT_SUFFIX_HTTPS=https[-1])
     existing = patient.world.cluster(1, running=False)
     for inside, port in (("80/tcp", http), ("443/tcp", https)):
         for binding in existing["nodes"][1]["portMappings"][inside]:
