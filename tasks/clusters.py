@@ -23,6 +23,7 @@ from tasks.core.invoke_patches import ClusterTask, PlainTask
 from tasks.core.progress import per_cluster, say
 from tasks.core.shell import Shell, words_after_dashes
 from tasks.core.table import JSON_HELP, print_json, print_table
+from tasks.dns.follow import update_names
 from tasks.engine import network
 from tasks.engine.clusters import list_clusters, own_clusters
 from tasks.rotation import overlap
@@ -47,6 +48,7 @@ def adopt(context: Context, n: str = "") -> None:
                    "with --n.")
     for cluster in adopted:
         ensure_route_to_others(shell, cluster)
+    update_names(shell, settings)
     print_next_steps(shell, adopted)
 
 
@@ -55,6 +57,7 @@ def k3d_cluster_examples(context: Context, n: str = "") -> None:
     """Install the examples in cluster N and test them"""
     shell, clusters = selection.open_clusters(context, n, "k3d", "kubectl")
     install_and_check(shell, clusters)
+    update_names(shell, clusters[0].settings)
     for line in describe_blocked(clusters):
         say(line)
 
@@ -71,6 +74,7 @@ def k3d_cluster_setup(context: Context, n: str = "") -> None:
     roots = load_roots(clusters[0].settings)
     setup(shell, clusters, roots, words_after_dashes())
     overlap.finish(shell, clusters[0].settings)
+    update_names(shell, clusters[0].settings)
 
 
 @task(klass=ClusterTask, help={**ALL_HELP, "reinstall": "let Helm install its charts again over the existing objects"})
@@ -80,6 +84,7 @@ def k3d_cluster_configure(context: Context, n: str = "", all: bool = False, rein
     roots = load_roots(clusters[0].settings)
     per_cluster(clusters, lambda cluster: configure(shell, cluster, roots, reinstall), at_once=not shell.dry)
     overlap.finish(shell, clusters[0].settings)
+    update_names(shell, clusters[0].settings)
 
 
 @task(klass=PlainTask, help=JSON_HELP)
@@ -115,6 +120,7 @@ def k3d_cluster_start(context: Context, n: str = "", all: bool = False) -> None:
     """Start cluster N and repair what a restart breaks"""
     shell, clusters = open_clusters(context, n, "docker", "k3d", "kubectl", every=all)
     start_all(shell, clusters)
+    update_names(shell, clusters[0].settings)
 
 
 @task(klass=ClusterTask, help=ALL_HELP)
@@ -126,6 +132,7 @@ def k3d_cluster_restart(context: Context, n: str = "", all: bool = False) -> Non
         require_existing(cluster, found)
     per_cluster(clusters, lambda cluster: stop(shell, cluster), at_once=not shell.dry)
     start_all(shell, clusters)
+    update_names(shell, clusters[0].settings)
 
 
 @task(klass=ClusterTask, help=ALL_HELP)
@@ -140,3 +147,4 @@ def k3d_cluster_delete(context: Context, n: str = "", all: bool = False) -> None
     others = [found for found in list_clusters(shell).values() if found.name not in names]
     if not any(settings.k3d_network in found.networks for found in others):
         network.remove(shell, settings)
+    update_names(shell, settings)

@@ -16,6 +16,7 @@ from tasks.core.progress import say
 from tasks.core.settings import Settings
 from tasks.core.shell import Shell, words_after_dashes
 from tasks.core.sudo import with_sudo_plan
+from tasks.dns import follow
 from tasks.engine import k3s_arguments
 from tasks.in_cluster import charts
 from tasks.probe.example_page import example_host
@@ -36,6 +37,7 @@ def up(context: Context, n: str = "0", yes: bool = False) -> None:
     setup(shell, clusters, load_roots(settings, missing_ok=shell.dry), words_after_dashes())
     overlap.finish(shell, settings)
     install_and_check(shell, clusters)
+    follow.update_names(shell, settings)
     if shell.dry:
         return
     for cluster in clusters:

@@ -20,6 +20,7 @@ from invoke.runners import Result
 from tasks.core.console import say
 from tasks.core.progress import Step, describe_os_error
 from tasks.core.shell import Shell
+from tasks.core.work_files import work_file
 
 PRINT_SUDO = {"print_sudo": "change nothing, print what needs root as a script: inv ... --print-sudo | sudo sh"}
 
@@ -99,8 +100,10 @@ def with_sudo_plan(shell: Shell, job: Callable[[Shell], T], print_sudo: bool = F
 
 
 def script_line(words: tuple[str, ...]) -> str:
-    """A line of the script. A file comes with its text, so that what root does is what was read."""
-    if words[:3] != ("install", "-m", "0644") or not Path(words[3]).is_file():  # --dry has not written it
+    """A line of the script. A file of .work/ comes with its text, so that what root does is what was read."""
+    staged = next((word for word in words if Path(word).is_relative_to(work_file("host")) and Path(word).is_file()), "")
+    if not staged:  # also where --dry has not written it
         return shlex.join(words)
-    text = Path(words[3]).read_text(encoding="utf-8").removesuffix("\n")
-    return f"{shlex.join((*words[:3], '/dev/stdin', words[4]))} <<'END-OF-FILE'\n{text}\nEND-OF-FILE"
+    text = Path(staged).read_text(encoding="utf-8").removesuffix("\n")
+    line = shlex.join("/dev/stdin" if word == staged else word for word in words)
+    return f"{line} <<'END-OF-FILE'\n{text}\nEND-OF-FILE"

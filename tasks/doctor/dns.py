@@ -9,10 +9,11 @@ from collections.abc import Iterator
 
 from tasks import dns
 from tasks.core import system_files
-from tasks.dns import systemd_resolved
+from tasks.dns import hosts_file, systemd_resolved
 from tasks.dns.resolver import addresses, ask, resolves
 from tasks.doctor.check import ERROR, WARNING, Checks, Machine
 from tasks.doctor.fixes import NAMES
+from tasks.probe.host_names import host_names
 
 CHECKS = Checks()
 
@@ -50,6 +51,16 @@ def resolved(machine: Machine) -> Iterator[str]:
     """This machine's resolver resolves the clusters' names to this machine"""
     if not is_public(machine):
         yield from unresolved(machine)
+
+
+@check("names-hosts-file", WARNING, "A hosts file has no wildcard, and an Ingress was created after the names were "
+       "written; or another program, such as WSL at its start, wrote the file again.", NAMES, needs=["names"])
+def listed(machine: Machine) -> Iterator[str]:
+    """Where the names are in the hosts file, it has the hosts of all Ingresses"""
+    if block := hosts_file.own_block(hosts_file.hosts_file()):
+        for view in machine.running:
+            for host in sorted(host_names(view.cluster, view.snapshot.objects) - {*block.names}):
+                yield f"{host} of {view.cluster.name} is not in {block.path}"
 
 
 @check("names-rebinding", WARNING, "Routers and company resolvers drop public names that resolve to 127.0.0.1, to "
