@@ -27,6 +27,7 @@ from tasks.core.progress import confirm, say
 from tasks.core.settings import Cluster, Settings
 from tasks.core.shell import Shell
 from tasks.core.sudo import PRINT_SUDO, with_sudo_plan
+from tasks.dns import windows_hosts
 from tasks.dns.domain_files import Leaving, describe
 from tasks.engine import network
 from tasks.engine.clusters import K3dCluster, list_clusters
@@ -184,6 +185,9 @@ def find_names(shell: Shell, settings: Settings, all_copies: bool) -> Iterator[R
                           describe_edits(*affected))
         for line in describe(files.kept):
             yield Removal(f"names: {name}, {line}", do_nothing, foreign=True)
+    windows = windows_hosts.find_file(shell)
+    if windows and windows_hosts.own_block(shell, windows):
+        yield Removal(f"names: Windows' hosts file ({windows})", windows_hosts.remove)
 
 
 def find_roots(shell: Shell, settings: Settings, all_copies: bool) -> Iterator[Removal]:

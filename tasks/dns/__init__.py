@@ -14,7 +14,7 @@ from tasks.core.settings import Settings
 from tasks.core.shell import Shell
 from tasks.core.sudo import PRINT_SUDO, with_sudo_plan
 from tasks.core.table import Row, show
-from tasks.dns import brew_dnsmasq, follow, hosts_file, network_manager, systemd_resolved
+from tasks.dns import brew_dnsmasq, follow, hosts_file, network_manager, systemd_resolved, windows_hosts
 from tasks.dns.domain_files import DomainFile, Leaving, describe
 from tasks.dns.resolver import addresses, other_names, resolves
 
@@ -108,6 +108,14 @@ def open_shell(context: Context) -> tuple[Shell, Settings]:
 
 
 def install(shell: Shell, settings: Settings) -> None:
+    """Make this machine resolve the names, and Windows beside it if this is WSL. Exit if no method works here."""
+    try:
+        install_here(shell, settings)
+    finally:
+        windows_hosts.install(shell, settings)
+
+
+def install_here(shell: Shell, settings: Settings) -> None:
     """Use the first method that is available and is then proved to work. Exit with the reason why each was skipped."""
     own, foreign = find_methods_in_use(shell, settings)
     if not is_covered(shell, settings) and not settings.dns_method and all(map(resolves, settings.proof_names)):
@@ -184,6 +192,10 @@ def remove(shell: Shell, leaving: Leaving) -> None:
             method.remove(shell, leaving)
         except Exit as error:
             failures.append(str(error.message))
+    try:
+        windows_hosts.remove(shell)
+    except Exit as error:
+        failures.append(str(error.message))
     if failures:
         raise Exit("\n\n".join(failures))
 
@@ -194,9 +206,9 @@ def verify(shell: Shell, settings: Settings) -> list[Row]:
     for name in settings.proof_names:
         got = ", ".join(sorted(addresses(name))) or "no answer"
         rows.append(Row("this machine", name, "green" if got == "127.0.0.1" else "red", got))
-    if block := hosts_file.own_block(hosts_file.hosts_file()):
+    for file, names in follow.list_written(shell):
         rows.append(Row("this machine", "other cluster names", "grey",
-                        f"only {len(block.names)} names resolve: {block.path} has no wildcard", code="no-wildcard"))
+                        f"{file} has {len(names)} names, and no wildcard for others", code="no-wildcard"))
     return rows + verify_others(shell, settings)
 
 

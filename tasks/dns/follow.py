@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 
 from invoke import Exit
 
@@ -12,7 +13,7 @@ from tasks.core.progress import say
 from tasks.core.settings import Settings
 from tasks.core.shell import Shell
 from tasks.core.sudo import with_sudo_plan
-from tasks.dns import hosts_file
+from tasks.dns import hosts_file, windows_hosts
 from tasks.engine.clusters import list_clusters, own_clusters
 from tasks.probe.host_names import INGRESSES, OPTIONAL_KINDS
 
@@ -21,18 +22,29 @@ REOPEN_SECONDS = 60
 
 
 def update_names(shell: Shell, settings: Settings) -> None:
-    """Write the names again if they are in the hosts file. A failure is printed: the clusters work without them."""
-    if hosts_file.is_outdated(shell, settings):
-        try:
+    """Write the names again if they are in a hosts file. A failure is printed: the clusters work without them."""
+    try:
+        if hosts_file.is_outdated(shell, settings):
             with_sudo_plan(shell, lambda shell: hosts_file.install(shell, settings))
-        except Exit as error:
-            say(str(error.message))
+        if windows_hosts.is_outdated(shell, settings):
+            windows_hosts.install(shell, settings)
+    except Exit as error:
+        say(str(error.message))
+
+
+def list_written(shell: Shell) -> Iterator[tuple[str | Path, list[str]]]:
+    """The hosts files that have a block of this copy, and the names in it."""
+    if block := hosts_file.own_block(hosts_file.hosts_file()):
+        yield block.path, [*block.names]
+    windows = windows_hosts.find_file(shell)
+    if windows and (windows_block := windows_hosts.own_block(shell, windows)):
+        yield windows, hosts_file.names_in(windows_block)
 
 
 def watch(shell: Shell, settings: Settings) -> None:
     """Update the names after each change of an Ingress, until Ctrl-C."""
-    if hosts_file.own_block(hosts_file.hosts_file()) is None:
-        raise Exit("The names of this copy are not in the hosts file, so they need not be updated. "
+    if not any(list_written(shell)):
+        raise Exit("The names of this copy are not in a hosts file, so they need not be updated. "
                    "To see what resolves them: inv status")
     say("Watching the Ingresses, IngressRoutes and HTTPRoutes of the running clusters. Ctrl-C ends this.")
     with suppress(KeyboardInterrupt):

@@ -59,10 +59,18 @@ def read_blocks(file: Path) -> list[HostsBlock]:
     content = file.read_bytes() if file.is_file() else b""
     found = []
     for block in blocks.find_blocks(content):
-        names = tuple(line.split()[1] for line in block.body.splitlines() if len(line.split()) > 1)
+        names = tuple(names_in(block))
         domains = tuple(name.removeprefix(PROOF) for name in names if name.startswith(PROOF))
         found.append(HostsBlock(file, domains, text_to_path(block.copy), names, block.edited))
     return found
+
+
+def names_in(block: blocks.Block) -> list[str]:
+    return [line.split()[1] for line in block.body.splitlines() if len(line.split()) > 1]
+
+
+def text_of(names: list[str]) -> str:
+    return "".join(f"127.0.0.1 {name}\n" for name in names)
 
 
 def own_block(file: Path) -> HostsBlock | None:
@@ -89,8 +97,9 @@ def describe_edit(block: HostsBlock | None) -> str:
 def install(shell: Shell, settings: Settings) -> None:
     file = hosts_file()
     with shell.step("", str(file)) as this, shell.one_at_a_time("file", file):
-        names = list_names(shell, settings, own_block(file))
-        if is_current(own_block(file), names):
+        block = own_block(file)
+        names = list_names(shell, settings, [*block.names] if block else [])
+        if is_current(block, names):
             this.skip(f"already has {len(names)} names")
             return
         how = write(shell, file, copies.this_copy(), names, why=f"resolve {len(names)} names of the clusters")
@@ -100,10 +109,10 @@ def install(shell: Shell, settings: Settings) -> None:
         this.warn(f"{len(names)} names written{how}\n{NO_WILDCARD}")
 
 
-def list_names(shell: Shell, settings: Settings, block: HostsBlock | None) -> list[str]:
+def list_names(shell: Shell, settings: Settings, known: list[str]) -> list[str]:
     """The base domain, a name that proves it, the examples of all clusters, and what the running clusters route.
 
-    A cluster that is stopped or does not answer keeps the names that it has in the block.
+    A cluster that is stopped or does not answer keeps its names that are known.
     """
     clusters = list(map(settings.cluster, settings.numbers))
     names = {*settings.owned_domains, *settings.proof_names, *map(example_host, clusters)}
@@ -117,15 +126,14 @@ def list_names(shell: Shell, settings: Settings, block: HostsBlock | None) -> li
     for cluster in existing:
         running = cluster.name in found and found[cluster.name].running
         routed = query_host_names(shell, cluster) if running else None
-        kept = {name for name in block.names if name.endswith(f".{cluster.domain}")} if block else set()
-        names |= kept if routed is None else routed
+        names |= {name for name in known if f".{name}".endswith(f".{cluster.domain}")} if routed is None else routed
     return sorted(names)
 
 
 def is_outdated(shell: Shell, settings: Settings) -> bool:
     """Whether this copy has a block, and its names differ from those of the clusters."""
     block = own_block(hosts_file())
-    return block is not None and not is_current(block, list_names(shell, settings, block))
+    return block is not None and not is_current(block, list_names(shell, settings, [*block.names]))
 
 
 def is_current(block: HostsBlock | None, names: list[str]) -> bool:
@@ -136,8 +144,7 @@ def write(shell: Shell, file: Path, copy: Path, names: list[str], why: str) -> s
     """Write the block of a copy as root, or remove it if there are no names. Returns how, if not in the usual way."""
     words = [sys.executable, "-IB", str(Path(edit_hosts.__file__).parent), str(file), path_to_text(copy)]
     if names:
-        text = "".join(f"127.0.0.1 {name}\n" for name in names)
-        words.append(str(system_files.stage(shell, file, text, sealed=False)))
+        words.append(str(system_files.stage(shell, file, text_of(names), sealed=False)))
     said = shell.sudo(*words, why=why).stdout.strip()
     return said.removeprefix("written")
 

@@ -42,7 +42,8 @@ USER, ROOT = 501, 0
 HOMEBREWS_OWN = "# Configuration file for dnsmasq.\n#conf-dir=/etc/dnsmasq.d/,*.conf\n"
 
 LOOKS = ("uname", "brew --prefix", "brew list", "pgrep", "dscacheutil", "docker", "security verify-cert",
-         "security find-certificate", "wslpath", "powershell.exe", "certutil.exe -user -store")
+         "security find-certificate", "wslpath", "powershell.exe -NoProfile -NonInteractive -ExecutionPolicy",
+         "certutil.exe -user -store")
 
 
 @dataclass
