@@ -8,6 +8,7 @@ from tasks import dns, trust
 from tasks.ca.create import ensure_root
 from tasks.ca.load import load_roots
 from tasks.cluster.examples import install_and_check
+from tasks.cluster.open_page import print_pages
 from tasks.cluster.selection import N_HELP, open_clusters
 from tasks.cluster.setup import setup
 from tasks.core import settings as configuration
@@ -19,29 +20,40 @@ from tasks.core.sudo import with_sudo_plan
 from tasks.dns import follow
 from tasks.engine import k3s_arguments
 from tasks.in_cluster import charts
-from tasks.probe.example_page import example_host
 from tasks.rotation import overlap
 from tasks.tools.install import offer_install
 
 
-@task(klass=ClusterTask, help={**N_HELP, "yes": "install missing tools into .tools/bin without asking"})
-def up(context: Context, n: str = "0", yes: bool = False) -> None:
-    """Set everything up: CA, trust, DNS, cluster, examples"""
+@task(klass=ClusterTask, help={
+    **N_HELP,
+    "yes": "install missing tools into .tools/bin without asking",
+    "no_root": "do only what needs no root, and print the rest for an administrator",
+})
+def up(context: Context, n: str = "0", yes: bool = False, no_root: bool = False) -> None:
+    """Set everything up: CA, trust, DNS, cluster, examples
+
+    Where sudo is refused, and with --no-root, everything else is done, and the commands for an administrator are
+    printed at the end.
+    """
     settings = configuration.load()
     k3s_arguments.check_words(words_after_dashes())
     charts.check_source(settings)
     offer_install(Shell(context, settings.environment), settings, yes)
     shell, clusters = open_clusters(context, n)
+    shell.root_refused = no_root
     ensure_root(shell, settings)
-    with_sudo_plan(shell, lambda shell: prepare(shell, settings))
-    setup(shell, clusters, load_roots(settings, missing_ok=shell.dry), words_after_dashes())
-    overlap.finish(shell, settings)
-    install_and_check(shell, clusters)
-    follow.update_names(shell, settings)
-    if shell.dry:
-        return
-    for cluster in clusters:
-        say(f"Open https://{example_host(cluster)}:{cluster.https_port}/")
+    left: list[str] = []
+    with_sudo_plan(shell, lambda shell: prepare(shell, settings), tell_left=left.append)
+    try:
+        setup(shell, clusters, load_roots(settings, missing_ok=shell.dry), words_after_dashes())
+        overlap.finish(shell, settings)
+        install_and_check(shell, clusters)
+        follow.update_names(shell, settings)
+    finally:
+        for commands in left:
+            say(commands)
+    if not shell.dry:
+        print_pages(shell, clusters)
 
 
 def prepare(shell: Shell, settings: Settings) -> None:

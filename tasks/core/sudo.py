@@ -71,10 +71,13 @@ class SudoPlan(Shell):
         return "\n".join(["#!/bin/sh", "set -eu", *map(script_line, self.reasons)])
 
 
-def with_sudo_plan(shell: Shell, job: Callable[[Shell], T], print_sudo: bool = False) -> T | None:
+def with_sudo_plan(shell: Shell, job: Callable[[Shell], T], print_sudo: bool = False,
+                   tell_left: Callable[[str], object] = say) -> T | None:
     """Do a job that may need root, which is told beforehand; gives what the job does, nothing with `print_sudo`.
 
-    :raises Exit: when the job does; where sudo has refused, with the commands that are left for someone who may.
+    `tell_left` is told the commands that are left for someone who may run them, if the job has gone on without root.
+
+    :raises Exit: when the job does; where sudo has refused, with those commands.
     """
     plan = SudoPlan(shell)
     try:
@@ -85,7 +88,7 @@ def with_sudo_plan(shell: Shell, job: Callable[[Shell], T], print_sudo: bool = F
     if print_sudo:
         print(plan.script())
         return None
-    if plan.reasons and os.geteuid() != 0 and not shell.dry:
+    if plan.reasons and os.geteuid() != 0 and not shell.dry and not shell.root_refused:
         say(f"The following commands need root; sudo may prompt for your password:\n{plan.lines('sudo ')}\n")
     left = ("The remaining steps need root. Ask an administrator to run these commands, then run this task again "
             f"(--print-sudo prints them as a script):\n{plan.lines()}")
@@ -94,8 +97,8 @@ def with_sudo_plan(shell: Shell, job: Callable[[Shell], T], print_sudo: bool = F
         result = job(shell)
     except Exit as error:
         raise Exit(f"{error.message}\n\n{left}" if shell.root_refused else error.message) from None
-    if shell.root_refused:  # the job has told it, and gone on
-        say(f"\n{left}\n")
+    if shell.root_refused and plan.reasons:  # the job has told it, and gone on
+        tell_left(f"\n{left}\n")
     return result
 
 

@@ -23,6 +23,8 @@ REOPEN_SECONDS = 60
 
 def update_names(shell: Shell, settings: Settings) -> None:
     """Write the names again if they are in a hosts file. A failure is printed: the clusters work without them."""
+    if shell.root_refused:
+        return  # an administrator was asked to write them
     try:
         if hosts_file.is_outdated(shell, settings):
             with_sudo_plan(shell, lambda shell: hosts_file.install(shell, settings))
