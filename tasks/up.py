@@ -21,12 +21,14 @@ from tasks.dns import follow
 from tasks.engine import k3s_arguments
 from tasks.in_cluster import charts
 from tasks.rotation import overlap
+from tasks.tools.engine import offer_engine
 from tasks.tools.install import offer_install
+from tasks.tools.required import find_problem
 
 
 @task(klass=ClusterTask, help={
     **N_HELP,
-    "yes": "install missing tools into .tools/bin without asking",
+    "yes": "install without asking what is missing: an engine, and tools into .tools/bin",
     "no_root": "do only what needs no root, and print the rest for an administrator",
 })
 def up(context: Context, n: str = "0", yes: bool = False, no_root: bool = False) -> None:
@@ -38,7 +40,11 @@ def up(context: Context, n: str = "0", yes: bool = False, no_root: bool = False)
     settings = configuration.load()
     k3s_arguments.check_words(words_after_dashes())
     charts.check_source(settings)
-    offer_install(Shell(context, settings.environment), settings, yes)
+    shell = Shell(context, settings.environment)
+    shell.root_refused = no_root
+    offer_engine(shell, yes)
+    if not find_problem(shell, "docker"):  # else it would download for nothing
+        offer_install(shell, settings, yes)
     shell, clusters = open_clusters(context, n)
     shell.root_refused = no_root
     ensure_root(shell, settings)
