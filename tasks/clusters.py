@@ -29,6 +29,7 @@ from tasks.engine.clusters import own_clusters
 from tasks.front_door.container import is_in_use
 from tasks.front_door.files import page_url
 from tasks.probe.example_page import url_of
+from tasks.providers import other_makers
 from tasks.rotation import overlap
 from tasks.tools.required import require
 
@@ -126,7 +127,10 @@ def k3d_cluster_list(context: Context, json: bool = False) -> None:
             for cluster in clusters]
     if json:
         print_json(rows)
-    elif rows:
+        return
+    for line in other_makers.find_all(shell, settings):
+        say(line)
+    if rows:
         columns = [key for key in rows[0] if key != "url" or with_front_door]  # with ports, the URL repeats the rest
         print_table([key.upper() for key in columns], [[str(row[key]) for key in columns] for row in rows])
         for line in describe_blocked(clusters):
@@ -158,7 +162,7 @@ def k3d_cluster_restart(context: Context, n: str = "", all: bool = False) -> Non
     shell, clusters = open_clusters(context, n, "kubectl", every=all)
     found = providers.list_clusters(shell, clusters[0].settings)
     for cluster in clusters:
-        require_existing(cluster, found)
+        require_existing(shell, cluster, found)
     per_cluster(clusters, lambda cluster: stop(shell, cluster), at_once=not shell.dry)
     start_all(shell, clusters)
     follow_clusters(shell, clusters[0].settings)
