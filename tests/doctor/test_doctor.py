@@ -839,11 +839,12 @@ def test_a_hostname_of_keycloak_that_its_ingress_has_is_no_finding(patient: Pati
     assert wrong(patient) == {}
 
 
-def test_a_hostname_of_keycloak_without_port_is_no_finding_where_port_443_leads_to_it(
+def test_a_hostname_of_keycloak_with_the_port_of_the_front_door_is_no_finding_where_that_leads_to_it(
     patient: Patient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    run_keycloak(patient, f"https://shop.cl1.k3d.internal:{patient.settings.front_door_https_port}")
+    assert set(wrong(patient)) == {"keycloak-hostname"}
     monkeypatch.setattr(keycloak, "find_cluster_problem", lambda cluster, host: None)
-    run_keycloak(patient, "https://shop.cl1.k3d.internal")
     assert wrong(patient) == {}
 
 
