@@ -28,12 +28,15 @@ from tasks.core.progress import confirm, say
 from tasks.core.settings import Cluster, Settings
 from tasks.core.shell import Shell
 from tasks.core.sudo import PRINT_SUDO, with_sudo_plan
+from tasks.core.well_known import DOCKER_GROUP
+from tasks.dns import windows_hosts
 from tasks.dns.domain_files import Leaving, describe
 from tasks.engine import network
 from tasks.engine.clusters import ExistingCluster
 from tasks.front_door import container
 from tasks.providers import other_makers
 from tasks.registries import containers
+from tasks.tools import packages
 
 
 @dataclass(frozen=True)
@@ -54,11 +57,12 @@ class Removal:
     **PRINT_SUDO,
     "yes": "do not ask",
     "keep-ca": "keep the files of the certificate authority",
+    "tools": "also the packages that inv up installed, such as Docker's engine",
     "keep-clusters": "keep the clusters, their network, front door, registries and kubeconfig entries",
     "all-copies": "also names and roots that other copies of this folder use; never their clusters or CA files",
 })
 def uninstall(context: Context, yes: bool = False, keep_ca: bool = False, keep_clusters: bool = False,
-              print_sudo: bool = False, all_copies: bool = False) -> None:
+              print_sudo: bool = False, all_copies: bool = False, tools: bool = False) -> None:
     """Undo everything these tasks changed on this machine
 
     Shows what that is, and asks. What other copies of this folder created is kept, and listed.
@@ -68,7 +72,7 @@ def uninstall(context: Context, yes: bool = False, keep_ca: bool = False, keep_c
     clusters = [] if keep_clusters else [*find_clusters(shell, settings)]
     every = [*clusters, *find_names(shell, settings, all_copies), *find_roots(shell, settings, all_copies),
              *([] if keep_ca else find_authority(settings)),
-             *find_folders(needed=any(item.why_kept for item in clusters))]
+             *find_packages(tools), *find_folders(needed=any(item.why_kept for item in clusters))]
     plan = [item for item in every if not item.foreign]
     removals, kept = [item for item in plan if not item.why_kept], [item for item in plan if item.why_kept]
     if not print_sudo:
@@ -229,6 +233,9 @@ def find_names(shell: Shell, settings: Settings, all_copies: bool) -> Iterator[R
                           describe_edits(*affected))
         for line in describe(files.kept):
             yield Removal(f"names: {name}, {line}", do_nothing, foreign=True)
+    windows = windows_hosts.find_file(shell)
+    if windows and windows_hosts.own_block(shell, windows):
+        yield Removal(f"names: Windows' hosts file ({windows})", windows_hosts.remove)
 
 
 def find_roots(shell: Shell, settings: Settings, all_copies: bool) -> Iterator[Removal]:
@@ -288,6 +295,16 @@ def delete_authority(shell: Shell, files: RootFiles, existing: list[Path]) -> No
         if not (shell.dry or files.folder.is_symlink() or any(files.folder.iterdir())):
             files.folder.rmdir()
         this.outcome = "removed"
+
+
+def find_packages(wanted: bool) -> Iterator[Removal]:
+    """Kept unless asked for, because other programs may use Docker by now."""
+    record = packages.read_record()
+    installed = [*record.packages, *([f"{record.user} in the group {DOCKER_GROUP}"] if record.user else [])]
+    if installed:
+        why_kept = "" if wanted else "other programs may use it. To remove it too: inv uninstall --tools"
+        yield Removal(f"installed by inv up: {', '.join(installed)}", packages.remove, why_kept, last=True,
+                      foreign=not wanted)
 
 
 def find_folders(needed: bool) -> Iterator[Removal]:

@@ -147,7 +147,9 @@ def check_archive(file: Path) -> None:
 def unpack(file: Path, folder: Path) -> None:
     tools = setting_types.PROJECT / ".tools"
     with tarfile.open(file) as archive:
-        archive.extractall(folder, filter="data")
+        if hasattr(tarfile, "data_filter"):  # not in the Python 3.11.2 of Debian 12
+            archive.extraction_filter = tarfile.data_filter
+        archive.extractall(folder)
     for source in (folder / TOOLS).rglob("*"):
         target = tools / source.relative_to(folder / TOOLS)
         if source.is_file() and not target.exists():

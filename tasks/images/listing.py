@@ -143,5 +143,5 @@ def legend(images: list[Image]) -> Iterator[str]:
     if "grey" in states:
         yield f"{SIGNS['grey']} only in the clusters. "
     if "yellow" in states:
-        yield f"{SIGNS['yellow']} another version than the settings name: to update, inv k3d-cluster-configure --all"
+        yield f"{SIGNS['yellow']} another version than the setting on the right names. "
     yield "\n"

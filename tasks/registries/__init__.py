@@ -6,6 +6,8 @@ what does not work is only reported.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from invoke import Exit
 
 from tasks.core import copies, locks
 from tasks.core.problems import Problem, describe
+from tasks.core.progress import Step
 from tasks.core.settings import Settings
 from tasks.core.shell import Shell
 from tasks.registries import containers, contents, mirrors
@@ -27,8 +30,7 @@ def ensure(shell: Shell, settings: Settings) -> None:
     registries = mirrors.list_registries(settings)
     if not registries:
         return
-    with (shell.one_at_a_time("registries", settings.k3d_network),
-          shell.step("", f"registries on {settings.k3d_network}") as this):
+    with change(shell, settings) as this:
         add_user(shell, settings)
         existing, faults = containers.find(shell, settings), [*containers.find_faults(shell, registries)]
         containers.remove(shell, [registry.name for registry, _ in faults if registry.name in existing])
@@ -40,6 +42,14 @@ def ensure(shell: Shell, settings: Settings) -> None:
         if any(failures):
             this.warn("\n".join([f"{', '.join(created) or 'none'} created. Clusters work without these:",
                                  *(f"    {failed}" for failed in failures if failed)]))
+
+
+@contextmanager
+def change(shell: Shell, settings: Settings) -> Iterator[Step]:
+    """A step that changes them, one at a time for all copies of these tasks."""
+    with (shell.one_at_a_time("registries", settings.k3d_network),
+          shell.step("", f"registries on {settings.k3d_network}") as this):
+        yield this
 
 
 def start(shell: Shell, registry: Registry, why: Problem) -> str:
@@ -62,7 +72,7 @@ def complete(shell: Shell, settings: Settings) -> None:
     running = [existing[cache.name] for cache in caches if cache.name in existing]
     if not running or shell.dry:
         return
-    with shell.step("", "images for work offline") as this:
+    with shell.one_at_a_time("registries", settings.k3d_network), shell.step("", "images for work offline") as this:
         results = shell.side_by_side([partial(contents.complete, shell, container) for container in running])
         images = sum(result.images for result in results)
         this.outcome = f"{images} kept by the caches, {contents.format_size(sum(result.bytes for result in results))}"
@@ -73,26 +83,26 @@ def complete(shell: Shell, settings: Settings) -> None:
 def leave_network(shell: Shell, settings: Settings) -> None:
     """Remove the containers after the last cluster, so that the network can be removed. What they keep stays."""
     if existing := [*containers.find(shell, settings)]:
-        with shell.step("", f"registries on {settings.k3d_network}") as this:
+        with change(shell, settings) as this:
             containers.remove(shell, existing)
             this.outcome = "stopped with the last cluster; their images are kept"
 
 
 def empty(shell: Shell, settings: Settings) -> None:
     """Delete what the caches keep, and start them again. Pushed images stay."""
-    with shell.step("", "caches") as this:
+    with change(shell, settings) as this:
         existing, volumes = containers.find(shell, settings), containers.find_volumes(shell, settings)
         caches = [name for name in volumes if name != containers.local_name(settings)]
         containers.remove(shell, [name for name in existing if name in caches])
         containers.remove_volumes(shell, caches)
-        this.outcome = "emptied" if caches else "there are none"
+        this.outcome = "caches emptied" if caches else "there is no cache"
     if existing:
         ensure(shell, settings)
 
 
 def delete(shell: Shell, settings: Settings) -> None:
     """Remove the containers and everything they keep."""
-    with shell.step("", f"registries on {settings.k3d_network}") as this:
+    with change(shell, settings) as this:
         containers.remove(shell, [*containers.find(shell, settings)])
         containers.remove_volumes(shell, containers.find_volumes(shell, settings))
         if not shell.dry:
@@ -117,7 +127,7 @@ def add_user(shell: Shell, settings: Settings) -> None:
 
 def remove_user(shell: Shell, settings: Settings) -> None:
     """This copy no longer uses them."""
-    with shell.step("", f"registries on {settings.k3d_network}") as this:
+    with change(shell, settings) as this:
         write_users(shell, settings, list_others(settings))
         this.outcome = "kept for the other copies of these tasks"
 

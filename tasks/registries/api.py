@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Any
 
-SECONDS = 5
-"""A registry on this machine answers in milliseconds. What it fetches first may take longer, but goes on arriving."""
+SECONDS = 10
+"""A registry on this machine answers in milliseconds, unless it hangs."""
 
 UPSTREAM_SECONDS = 20
 

@@ -109,8 +109,8 @@ class Registry:
         """Those of `docker run`. A proxy, whose address may contain a password, is passed on by its variable's name."""
         settings = self.settings
         words = ["--name", self.name, "--network", settings.k3d_network, "--network-alias", self.alias,
-                 "--restart", "unless-stopped", "--publish", f"127.0.0.1:{self.port or ''}:5000", "--mount",
-                 f"type=volume,source={self.name},target={FOLDER},volume-label={LABEL}={settings.k3d_network}"]
+                 "--restart", "unless-stopped", "--publish", f"127.0.0.1:{self.port or ''}:5000", "--volume",
+                 f"{self.name}:{FOLDER}"]
         if self.upstream:
             words += ["--publish", "127.0.0.1::5001"]
             words += [word for key in PROXY_KEYS if shell.environment.get(key) for word in ("--env", key)]
@@ -207,6 +207,8 @@ def find_faults(shell: Shell, registries: list[Registry]) -> Iterator[tuple[Regi
 
 
 def create(shell: Shell, registry: Registry) -> None:
+    """The container, and its volume if there is none yet."""
+    shell.change("docker", "volume", "create", "--label", f"{LABEL}={registry.settings.k3d_network}", registry.name)
     labels = {"app.kubernetes.io/managed-by": MANAGER, LABEL: registry.settings.k3d_network,
               VERSION_LABEL: registry.version(shell)}
     shell.change("docker", "run", "--detach", *registry.options(shell), *(

@@ -11,6 +11,7 @@ from tasks.core.by_number import MAKERS
 from tasks.core.problems import Problem, Reason, describe, problem
 from tasks.core.settings import Settings
 from tasks.core.shell import Shell
+from tasks.tools.engine_state import EngineReason, explain_silence
 
 INSTALL_HINTS = {
     "docker": "https://docs.docker.com/get-started/get-docker/ (or Colima, or podman with the docker command)",
@@ -56,12 +57,13 @@ class ToolReason(Reason):
     TOOL_MISSING = "{tool} is not installed: {hint}"
     TOOL_TOO_OLD = "{tool} {oldest} or newer is needed, but this is {version}: {hint}"
     TOOL_SILENT = "{tool} does not report its version (try: {command}): {hint}"
-    ENGINE_NOT_ANSWERING = "docker is installed, but its engine does not answer ({error}): start Docker"
 
 
 def find_problem(shell: Shell, tool: str) -> Problem | None:
     """Why this tool cannot be used, and how to install it; None if it can."""
     if not shell.find(tool):
+        if tool == "docker" and shell.find("podman"):
+            return problem(EngineReason.ONLY_PODMAN, hint=INSTALL_HINTS[tool])
         return problem(ToolReason.TOOL_MISSING, tool=tool, hint=INSTALL_HINTS[tool])
     if tool in OLDEST_VERSIONS:
         version = next(iter(shell.look(*VERSION_COMMANDS[tool]).stdout.splitlines()), "")
@@ -71,8 +73,7 @@ def find_problem(shell: Shell, tool: str) -> Problem | None:
     if tool == "docker":
         engine = shell.look(*VERSION_COMMANDS[tool])
         if not engine.ok:
-            error = (engine.stderr.strip() or "no answer").splitlines()[-1]
-            return problem(ToolReason.ENGINE_NOT_ANSWERING, error=error)
+            return explain_silence(shell, engine)
     return None
 
 

@@ -38,7 +38,7 @@ print(json.dumps([dataclasses.asdict(row) for row in rows]))
 @pytest.fixture(scope="module")
 def clusters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clusters]:
     """Clusters 0 and 1 with the example; Keycloak is in 0."""
-    with two_clusters(tmp_path_factory.mktemp("clusters"), "dco", 35, "TRUST_STORES=\n") as made:
+    with two_clusters(tmp_path_factory.mktemp("clusters"), "dco", 35) as made:
         run(made, *INSTALL)
         yield made
 

@@ -125,7 +125,7 @@ GROUPS = {
     "Clusters":
         "k3d-cluster-setup k3d-cluster-configure k3d-cluster-examples k3d-cluster-list k3d-cluster-stop "
         "k3d-cluster-start k3d-cluster-restart k3d-cluster-delete adopt "
-        "images machine front-door front-door-remove",
+        "front-door front-door-remove images",
     "When something does not work": "doctor trace matrix",
 }
 

@@ -350,7 +350,7 @@ REFUSED = [
       for value in ("", "http://mirror", "https://", "mirror/k3d")),
     *(("TRUST_STORES", value, "any of system, nss, java, windows, or nothing") for value in ("system,,nss", "System")),
     *(("POD_TRUST", value, "one of off, variables, system-file") for value in ("", "on", "Variables")),
-    *(("DNS_METHOD", value, "one of brew-dnsmasq, systemd-resolved, network-manager, or nothing")
+    *(("DNS_METHOD", value, "one of brew-dnsmasq, systemd-resolved, network-manager, hosts-file, or nothing")
       for value in ("resolved", "a b")),
     *(("CHART_SOURCE", value, CHARTS) for value in ("", "ftp://x", "oci://", "oci:///", "https://a b", "/not/there")),
     *((key, value, VERSION) for key in ("CERT_MANAGER_VERSION", "TRUST_MANAGER_VERSION")
