@@ -55,9 +55,9 @@ ns = in_groups({
         clusters.k3d_cluster_restart,
         clusters.k3d_cluster_delete,
         clusters.adopt,
-        images.images,
         front_door.front_door,
         front_door.front_door_remove,
+        images.images,
     ],
     "When something does not work": [
         doctor.doctor,

@@ -143,6 +143,31 @@ def test_everything_of_ours_goes_in_order_and_nothing_of_others(machine: Machine
     assert len(machine.changes) == 17
 
 
+def front_door(machine: Machine, folder: str) -> None:
+    """There is one, created by the copy in this folder."""
+    machine.fakes.answer("^docker container inspect", json.dumps({
+        "State": {"Status": "running"}, "Config": {"Labels": {"dev-cluster-tasks.front-door": folder}},
+        "HostConfig": {}, "NetworkSettings": {}}), before="^docker rm")
+
+
+def test_the_front_door_goes_before_the_network(machine: Machine) -> None:
+    machine.fill()
+    front_door(machine, str(machine.project.folder))
+    assert "  front door dev-clusters-front-door" in machine.inv("--yes").stdout.splitlines()
+    changes = machine.changes
+    assert changes.index("docker rm --force dev-clusters-front-door") < changes.index("docker network rm dev-clusters")
+
+
+def test_the_front_door_of_another_copy_stays_and_is_listed(machine: Machine, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "tasks.py").touch()
+    front_door(machine, str(other))
+    said = machine.inv("--yes").stdout
+    assert f"  front door dev-clusters-front-door, created by the copy in {other}\n" in said
+    assert not machine.fakes.calls("docker", "rm")
+
+
 def test_a_run_leaves_no_folder_that_it_made_itself(machine: Machine) -> None:
     machine.fill()
     (machine.work / "file").unlink()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from invoke import Exit
 
@@ -15,10 +15,11 @@ from tasks.cluster.changed_settings import (
     warn_about_changed_settings,
 )
 from tasks.cluster.create import ensure_running, require_complete
+from tasks.core.problems import describe
 from tasks.core.progress import per_cluster, say
 from tasks.core.settings import Cluster, Settings
 from tasks.core.shell import Shell
-from tasks.engine import network
+from tasks.engine import inotify, network
 from tasks.engine.clusters import ExistingCluster
 from tasks.in_cluster import charts
 from tasks.registries import nodes
@@ -29,7 +30,9 @@ def setup(shell: Shell, clusters: list[Cluster], roots: Roots, extra: list[str])
     settings = clusters[0].settings
     providers.check_words(clusters, extra)
     charts.check_source(settings)
-    ensure_network(shell, settings, providers.list_clusters(shell, settings).values())
+    existing = providers.list_clusters(shell, settings)
+    ensure_network(shell, settings, existing.values())
+    warn_about_inotify_limit(shell, clusters, existing)
 
     def setup_one(cluster: Cluster) -> None:
         with shell.one_at_a_time("cluster", cluster.name):
@@ -51,6 +54,18 @@ def keep_for_offline(shell: Shell, settings: Settings) -> None:
             step(shell, settings)
         except Exit as error:
             say(str(error.message))
+
+
+def warn_about_inotify_limit(shell: Shell, clusters: list[Cluster], existing: Mapping[str, ExistingCluster]) -> None:
+    """Say it before a cluster is created or started that would only time out."""
+    more = [cluster for cluster in clusters if cluster.name not in existing or not existing[cluster.name].running]
+    running = [found for found in existing.values() if found.running]
+    instances = (sum(providers.of(cluster).INOTIFY_INSTANCES for cluster in more)
+                 + sum(providers.PROVIDERS[found.provider].INOTIFY_INSTANCES for found in running))
+    total = len(more) + len(running)
+    if more and (short := inotify.find_shortage(shell, more[0].settings, instances, f"{total} running clusters")):
+        with shell.step("", "inotify instances") as this:
+            this.warn(f"{describe(short)}. Nodes fail without them. To raise the limit:\n    {inotify.HOW_TO_RAISE}")
 
 
 def configure(shell: Shell, cluster: Cluster, roots: Roots, reinstall: bool = False) -> None:
@@ -92,6 +107,6 @@ def ensure_network(shell: Shell, settings: Settings, found: Iterable[ExistingClu
     """
     clusters = [cluster for cluster in found if cluster.network == settings.k3d_network]
     with shell.one_at_a_time("network", settings.k3d_network):
-        network.ensure(shell, settings, next((cluster.subnet for cluster in clusters), ""),
+        network.ensure(shell, settings, next((cluster.subnet for cluster in clusters if cluster.subnet), ""),
                        [container for cluster in clusters for container in cluster.containers])
     registries.ensure(shell, settings)

@@ -214,7 +214,7 @@ def image(value: str) -> str:
 
 # The keys of trust.KINDS and dns.METHODS, which lie above this module; tests/core/test_settings.py holds them equal.
 STORES = ("system", "nss", "java", "windows")
-METHODS = ("brew-dnsmasq", "systemd-resolved", "network-manager")
+METHODS = ("brew-dnsmasq", "systemd-resolved", "network-manager", "hosts-file")
 POD_TRUST = ("off", "variables", "system-file")
 
 

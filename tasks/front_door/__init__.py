@@ -45,8 +45,7 @@ def front_door_remove(context: Context) -> None:
     require(shell, "docker")
     found = container.find(shell, settings)
     if found and not found.of_this_copy:
-        raise obstacles.refuse(obstacles.find_foreign(found, make_plan(shell, settings)) or problem(
-            obstacles.ObstacleReason.OF_ANOTHER_COPY, network=settings.k3d_network, folder=found.copy))
+        raise obstacles.refuse(obstacles.explain_owner(found, settings))
     remove(shell, settings)
 
 

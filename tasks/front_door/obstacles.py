@@ -20,8 +20,7 @@ IN_USE = re.compile(r"address already in use|port is already allocated|ports are
 class ObstacleReason(Reason):
     NETWORK_MISSING = "there is no network {network}, because there is no cluster"
     NAME_TAKEN = "there is a container {name} that these tasks did not create"
-    OF_ANOTHER_COPY = ("the front door of the network {network} belongs to the copy of these tasks in {folder}, which "
-                       "has other settings")
+    OF_ANOTHER_COPY = "the front door of the network {network} belongs to the copy of these tasks in {folder}"
     PORT_OF_ANOTHER_COPY = "{address}:{port} is taken by the front door of the copy of these tasks in {folder}"
     PORT_TAKEN = "{address}:{port} is taken{holder}"
     NOT_OPENED = "the engine cannot open the ports: {error}"
@@ -48,13 +47,15 @@ def refuse(why: Problem) -> ProblemExit:
 
 def find_foreign(found: Container | None, plan: Plan) -> Problem | None:
     """The problem of a container that another copy, or someone else, has created; none if it serves this copy too."""
-    if found is None or found.of_this_copy:
-        return None
-    if not found.by_these_tasks:
-        return problem(ObstacleReason.NAME_TAKEN, name=found.name)
-    if found.version == plan.version:
-        return None
-    return problem(ObstacleReason.OF_ANOTHER_COPY, network=plan.settings.k3d_network, folder=found.copy)
+    is_shared = found is not None and found.by_these_tasks and found.version == plan.version
+    return None if found is None or found.of_this_copy or is_shared else explain_owner(found, plan.settings)
+
+
+def explain_owner(found: Container, settings: Settings) -> Problem:
+    """Whose it is, if it is not of this copy."""
+    if found.by_these_tasks:
+        return problem(ObstacleReason.OF_ANOTHER_COPY, network=settings.k3d_network, folder=found.copy)
+    return problem(ObstacleReason.NAME_TAKEN, name=found.name)
 
 
 def find_taken_port(shell: Shell, settings: Settings, addresses: tuple[str, ...]) -> Problem | None:

@@ -25,7 +25,7 @@ from tasks.tools.required import require
 })
 def images(context: Context, json: bool = False, fill: bool = False, empty: bool = False, save: str = "",
            load: str = "") -> None:
-    """List images and caches, and carry them to another machine
+    """List the images, or carry them to another machine
 
     Of every image: its version, which registry it is from, whether a cache keeps it, its size, and the clusters that
     have it. What differs from the version in the settings is marked.

@@ -43,6 +43,7 @@ def configure(shell: Shell, cluster: Cluster, roots: Roots, reinstall: bool = Fa
         bundle.configure(shell, cluster, roots)
         bundle.wait_for_pods(shell, cluster, roots)
     shell.side_by_side(steps)
+    traefik.wait_for_pages(shell, cluster)
     if shell.dry:
         return
     say("\n".join([

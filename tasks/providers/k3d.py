@@ -20,7 +20,10 @@ from tasks.tools.required import read_version
 TOOLS: tuple[str, ...] = ("docker", "k3d")
 CLUSTER_LABEL = "k3d.cluster"
 IMAGE_KEY = "K3S_IMAGE"
+MAKES_K3S = True
+NODE_PORTS: tuple[int, int] | None = None
 INNER_NETWORKS = k3s_arguments.NETWORKS
+INOTIFY_INSTANCES = 20  # counted on a machine with six clusters
 MIRRORS = "/var/lib/rancher/k3s/agent/etc/containerd/certs.d"
 
 REGISTRIES_LABEL = f"{MANAGER}.registries"

@@ -113,6 +113,7 @@ def test_the_defaults_are_those_of_the_original_and_pinned_versions(bare: Path) 
         front_door_https_port=443,
         front_door_addresses=(),
         https_redirect=False,
+        provider={None: "k3d"},
         k3d_network="dev-clusters",
         k3d_network_subnet="",
         k3d_kubeconfig_target_dir=None,
@@ -123,9 +124,12 @@ def test_the_defaults_are_those_of_the_original_and_pinned_versions(bare: Path) 
         trust_stores=("system", "nss", "java", "windows"),
         dns_method="",
         k3s_image="docker.io/rancher/k3s:v1.36.4-k3s1",
+        kind_image="docker.io/kindest/node:v1.36.4",
         chart_source="oci://quay.io/jetstack/charts",
         cert_manager_version="v1.21.2",
         trust_manager_version="v0.26.0",
+        traefik_source="oci://ghcr.io/traefik/helm",
+        traefik_version="41.6.0",
         image_nginx="docker.io/library/nginx:1.29-alpine",
         image_curl="docker.io/curlimages/curl:8.17.0",
         image_netshoot="docker.io/nicolaka/netshoot:v0.14",
@@ -134,6 +138,8 @@ def test_the_defaults_are_those_of_the_original_and_pinned_versions(bare: Path) 
         image_front_door="docker.io/library/haproxy:3.2-alpine",
         k3d_version="v5.8.3",
         k3d_source="https://github.com/k3d-io/k3d/releases/download",
+        kind_version="v0.33.0",
+        kind_source="https://github.com/kubernetes-sigs/kind/releases/download",
         helm_version="v4.3.1",
         helm_source="https://get.helm.sh",
         kubectl_version="v1.37.1",
@@ -344,7 +350,7 @@ REFUSED = [
       for value in ("", "http://mirror", "https://", "mirror/k3d")),
     *(("TRUST_STORES", value, "any of system, nss, java, windows, or nothing") for value in ("system,,nss", "System")),
     *(("POD_TRUST", value, "one of off, variables, system-file") for value in ("", "on", "Variables")),
-    *(("DNS_METHOD", value, "one of brew-dnsmasq, systemd-resolved, network-manager, or nothing")
+    *(("DNS_METHOD", value, "one of brew-dnsmasq, systemd-resolved, network-manager, hosts-file, or nothing")
       for value in ("resolved", "a b")),
     *(("CHART_SOURCE", value, CHARTS) for value in ("", "ftp://x", "oci://", "oci:///", "https://a b", "/not/there")),
     *((key, value, VERSION) for key in ("CERT_MANAGER_VERSION", "TRUST_MANAGER_VERSION")
@@ -852,7 +858,9 @@ def documents(settings: Settings, digest: str) -> dict[str, list[Any]]:
               "sources_hash": digest, "intermediate": Intermediate(pem, pem), "host": example_host(cluster),
               "registry": Registry(settings, "localhost:5001"), "registries": [Registry(settings, "docker.io", "url")],
               "pod_trust": False, **oidc.template_values(cluster, cluster), **https_redirect.front_door_urls(cluster),
-              **pod_trust.policy_values(settings, "v1")}
+              **pod_trust.policy_values(settings, "v1"),
+              "corefile": "", "adds_volume": True, "is_default": True, "node_ports": (30080, 30443),
+              "publish": ["127.0.0.1"], "company_ca": "/ca.crt", "feature_gates": {}, "runtime_config": {}}
     return {
         template: list(yaml.load_all(render_manifest(cluster, template, **values).text,
                                      getattr(yaml, "CSafeLoader", yaml.SafeLoader)))

@@ -25,10 +25,10 @@ VALUES = {
 }
 MANIFESTS = [
     file for file in sorted(TEMPLATES.rglob("*.yaml"))
-    # Helm's values; a file for nodes; a patch of k3s' own CoreDNS; and a ConfigMap that others share, of which we own
-    # one key.
-    if not file.name.endswith("-values.yaml")
-    and file.name not in ("coredns-restart.yaml", "coredns-custom.yaml", "registries.yaml")
+    # Helm's values, files for nodes and for a program, patches of the cluster's own CoreDNS, and a ConfigMap that
+    # others share, of which we own one key.
+    if not file.name.endswith("-values.yaml") and file.name not in (
+        "kind.yaml", "registries.yaml", "coredns-import.yaml", "coredns-restart.yaml", "coredns-custom.yaml")
 ]
 
 

@@ -30,6 +30,7 @@ from recording import Answer, Call
 
 from tasks.cluster import examples
 from tasks.in_cluster import pod_trust
+from tasks.probe import tls
 from tasks.probe.pod_trust import TRUSTED_BY
 
 TOOLS = ("docker", "k3d", "helm", "kubectl", "pgrep", "lsof", "ss", "uname", "sudo")
@@ -58,6 +59,7 @@ class World:
         self.network()
         self.cluster_list()
         self.new_clusters()
+        project.patches.append((tls, "is_answering", lambda cluster: True))
 
     # --- the project ---
 
@@ -79,7 +81,7 @@ class World:
         if "port-forward" not in call.words:
             return None
         context = call.words[call.words.index("--context") + 1]
-        port = next(names.server_address[1] for names in self.names if f"k3d-{names.cluster}" == context)
+        port = next(names.server_address[1] for names in self.names if context.endswith(f"-{names.cluster}"))
         return Answer(f"Forwarding from 127.0.0.1:{port} -> 53\n", holds=True)
 
     def impatient(self) -> None:
@@ -239,7 +241,7 @@ def is_look(words: list[str]) -> bool:
             return True
         case ["k3d" | "helm", "version", *_] | ["k3d", "cluster", "list", *_] | ["openssl", "verify", *_]:
             return True
-        case ["k3d", "kubeconfig", "get", *_]:
+        case ["k3d", "kubeconfig", "get", *_] | ["kind", "version" | "get", *_]:
             return True
         case ["brew", "list" | "--prefix", *_] | ["security", "verify-cert", *_]:
             return True
