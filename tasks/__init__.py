@@ -8,6 +8,7 @@ from tasks import (
     dns,
     doctor,
     front_door,
+    images,
     matrix,
     podman,
     rotation,
@@ -56,6 +57,7 @@ ns = in_groups({
         clusters.adopt,
         front_door.front_door,
         front_door.front_door_remove,
+        images.images,
     ],
     "When something does not work": [
         doctor.doctor,

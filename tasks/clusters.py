@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from invoke import Context, Exit, task
 
-from tasks import front_door, providers
+from tasks import front_door, providers, registries
 from tasks.ca.load import load_roots
 from tasks.cluster.adopt import (
     adopt_cluster,
@@ -21,12 +21,15 @@ from tasks.core import settings as configuration
 from tasks.core.browser_ports import describe_blocked
 from tasks.core.invoke_patches import ClusterTask, PlainTask
 from tasks.core.progress import per_cluster, say
+from tasks.core.settings import Settings
 from tasks.core.shell import Shell, words_after_dashes
 from tasks.core.table import JSON_HELP, print_json, print_table
+from tasks.dns.follow import update_names
 from tasks.engine.clusters import own_clusters
 from tasks.front_door.container import is_in_use
 from tasks.front_door.files import page_url
 from tasks.probe.example_page import url_of
+from tasks.providers import other_makers
 from tasks.rotation import overlap
 from tasks.tools.required import require
 
@@ -49,8 +52,14 @@ def adopt(context: Context, n: str = "") -> None:
                    "with --n.")
     for cluster in adopted:
         ensure_route_to_others(shell, cluster)
-    front_door.refresh(shell, settings)
+    follow_clusters(shell, settings)
     print_next_steps(shell, adopted)
+
+
+def follow_clusters(shell: Shell, settings: Settings) -> None:
+    """Bring what lists their names on this machine up to date: the front door's page and the hosts file."""
+    front_door.refresh(shell, settings)
+    update_names(shell, settings)
 
 
 @task(klass=ClusterTask, help={**N_HELP, "with": "oidc: also an example with OpenID Connect, whose Keycloak is in "
@@ -72,6 +81,7 @@ def k3d_cluster_examples(context: Context, n: str = "", with_: str = "") -> None
     install_and_check(shell, clusters)
     if with_:
         oidc.install_and_check(shell, clusters)
+    follow_clusters(shell, clusters[0].settings)
     for line in describe_blocked(clusters):
         say(line)
 
@@ -89,7 +99,7 @@ def k3d_cluster_setup(context: Context, n: str = "") -> None:
     roots = load_roots(clusters[0].settings)
     setup(shell, clusters, roots, words_after_dashes())
     overlap.finish(shell, clusters[0].settings)
-    front_door.refresh(shell, clusters[0].settings)
+    follow_clusters(shell, clusters[0].settings)
 
 
 @task(klass=ClusterTask, help={**ALL_HELP, "reinstall": "let Helm install its charts again over the existing objects"})
@@ -99,7 +109,7 @@ def k3d_cluster_configure(context: Context, n: str = "", all: bool = False, rein
     roots = load_roots(clusters[0].settings)
     per_cluster(clusters, lambda cluster: configure(shell, cluster, roots, reinstall), at_once=not shell.dry)
     overlap.finish(shell, clusters[0].settings)
-    front_door.refresh(shell, clusters[0].settings)
+    follow_clusters(shell, clusters[0].settings)
 
 
 @task(klass=PlainTask, help=JSON_HELP)
@@ -117,7 +127,10 @@ def k3d_cluster_list(context: Context, json: bool = False) -> None:
             for cluster in clusters]
     if json:
         print_json(rows)
-    elif rows:
+        return
+    for line in other_makers.find_all(shell, settings):
+        say(line)
+    if rows:
         columns = [key for key in rows[0] if key != "url" or with_front_door]  # with ports, the URL repeats the rest
         print_table([key.upper() for key in columns], [[str(row[key]) for key in columns] for row in rows])
         for line in describe_blocked(clusters):
@@ -140,7 +153,7 @@ def k3d_cluster_start(context: Context, n: str = "", all: bool = False) -> None:
     """Start cluster N and repair what a restart breaks"""
     shell, clusters = open_clusters(context, n, "kubectl", every=all)
     start_all(shell, clusters)
-    front_door.refresh(shell, clusters[0].settings)
+    follow_clusters(shell, clusters[0].settings)
 
 
 @task(klass=ClusterTask, help=ALL_HELP)
@@ -149,21 +162,24 @@ def k3d_cluster_restart(context: Context, n: str = "", all: bool = False) -> Non
     shell, clusters = open_clusters(context, n, "kubectl", every=all)
     found = providers.list_clusters(shell, clusters[0].settings)
     for cluster in clusters:
-        require_existing(cluster, found)
+        require_existing(shell, cluster, found)
     per_cluster(clusters, lambda cluster: stop(shell, cluster), at_once=not shell.dry)
     start_all(shell, clusters)
-    front_door.refresh(shell, clusters[0].settings)
+    follow_clusters(shell, clusters[0].settings)
 
 
 @task(klass=ClusterTask, help=ALL_HELP)
 def k3d_cluster_delete(context: Context, n: str = "", all: bool = False) -> None:
     """Delete cluster N and everything that belongs to it
 
-    Its kubeconfig entry is removed too, and after the last cluster the front door and the network.
+    Its kubeconfig entry is removed too, and after the last cluster the front door and the network. What the registries
+    on this machine keep stays.
     """
     shell, clusters = open_clusters(context, n, "kubectl", every=all)
     settings, names = clusters[0].settings, [cluster.name for cluster in clusters]
     per_cluster(clusters, lambda cluster: delete(shell, cluster), at_once=not shell.dry)
     others = [found for found in providers.list_clusters(shell, settings).values() if found.name not in names]
     if not any(settings.k3d_network in found.networks for found in others):
+        registries.leave_network(shell, settings)
         front_door.remove_with_network(shell, settings)
+    update_names(shell, settings)

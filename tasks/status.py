@@ -26,6 +26,7 @@ from tasks.front_door import proof, state
 from tasks.front_door.files import page_url
 from tasks.probe.pod_trust import list_untrusting
 from tasks.probe.snapshot import ClusterSnapshot, kubelet_version, read_condition, take_snapshot
+from tasks.registries import containers, contents, mirrors
 from tasks.tools import required
 
 Entry = dict[str, Any]
@@ -82,7 +83,7 @@ def inspect_machine(shell: Shell, settings: Settings) -> list[Entry]:
     else:
         root_entries = [inspect_root(root, settings), *inspect_trust_stores(shell, settings, root)]
     return [inspect_engine(shell, settings), *root_entries, inspect_resolver(shell, settings),
-            *inspect_front_door(shell, settings)]
+            *inspect_front_door(shell, settings), *inspect_registries(shell, settings)]
 
 
 def inspect_engine(shell: Shell, settings: Settings) -> Entry:
@@ -112,6 +113,22 @@ def inspect_resolver(shell: Shell, settings: Settings) -> Entry:
     if all(map(resolves, settings.proof_names)):
         return {"what": what, **success(f"resolved{methods}")}
     return {"what": what, **failure("yellow", problem(StatusReason.NAMES_NOT_RESOLVED, methods=methods))}
+
+
+def inspect_registries(shell: Shell, settings: Settings) -> list[Entry]:
+    """Nothing where no setup has created them."""
+    wanted, existing = mirrors.list_registries(settings), containers.find(shell, settings)
+    if not wanted or not existing:
+        return []
+    what = f"registries: {', '.join(registry.host for registry in wanted)}"
+    if why := next((why for _, why in containers.find_faults(shell, wanted)), None):
+        return [{"what": what, **failure("yellow", why)}]
+    kept = [existing[registry.name] for registry in wanted if registry.upstream]
+    inside = shell.side_by_side([partial(contents.read, shell, cache) for cache in kept])
+    images, size = sum(len(found.tags) for found in inside), sum(found.bytes for found in inside)
+    fetched = contents.format_size(sum(map(contents.read_fetched, kept)))
+    return [{"what": what, **success(
+        f"{images} images cached, {contents.format_size(size)}; {fetched} fetched since the start")}]
 
 
 def inspect_front_door(shell: Shell, settings: Settings) -> list[Entry]:

@@ -15,22 +15,28 @@ from pathlib import Path
 
 from invoke import Context, Exit, task
 
-from tasks import dns, front_door, providers, trust
+from tasks import dns, front_door, providers, registries, trust
 from tasks.ca.constraints import has_our_form
 from tasks.ca.load import read_certificate
 from tasks.ca.root import RootFiles
 from tasks.cluster import lifecycle
 from tasks.core import locks, setting_types, system_files
 from tasks.core import settings as configuration
+from tasks.core.by_number import MAKERS
 from tasks.core.invoke_patches import PlainTask
 from tasks.core.progress import confirm, say
 from tasks.core.settings import Cluster, Settings
 from tasks.core.shell import Shell
 from tasks.core.sudo import PRINT_SUDO, with_sudo_plan
+from tasks.core.well_known import DOCKER_GROUP
+from tasks.dns import windows_hosts
 from tasks.dns.domain_files import Leaving, describe
 from tasks.engine import network
 from tasks.engine.clusters import ExistingCluster
 from tasks.front_door import container
+from tasks.providers import other_makers
+from tasks.registries import containers
+from tasks.tools import packages
 
 
 @dataclass(frozen=True)
@@ -51,11 +57,12 @@ class Removal:
     **PRINT_SUDO,
     "yes": "do not ask",
     "keep-ca": "keep the files of the certificate authority",
-    "keep-clusters": "keep the clusters, their network, front door and kubeconfig entries",
+    "tools": "also the packages that inv up installed, such as Docker's engine",
+    "keep-clusters": "keep the clusters, their network, front door, registries and kubeconfig entries",
     "all-copies": "also names and roots that other copies of this folder use; never their clusters or CA files",
 })
 def uninstall(context: Context, yes: bool = False, keep_ca: bool = False, keep_clusters: bool = False,
-              print_sudo: bool = False, all_copies: bool = False) -> None:
+              print_sudo: bool = False, all_copies: bool = False, tools: bool = False) -> None:
     """Undo everything these tasks changed on this machine
 
     Shows what that is, and asks. What other copies of this folder created is kept, and listed.
@@ -65,7 +72,7 @@ def uninstall(context: Context, yes: bool = False, keep_ca: bool = False, keep_c
     clusters = [] if keep_clusters else [*find_clusters(shell, settings)]
     every = [*clusters, *find_names(shell, settings, all_copies), *find_roots(shell, settings, all_copies),
              *([] if keep_ca else find_authority(settings)),
-             *find_folders(needed=any(item.why_kept for item in clusters))]
+             *find_packages(tools), *find_folders(needed=any(item.why_kept for item in clusters))]
     plan = [item for item in every if not item.foreign]
     removals, kept = [item for item in plan if not item.why_kept], [item for item in plan if item.why_kept]
     if not print_sudo:
@@ -141,7 +148,7 @@ def find_clusters(shell: Shell, settings: Settings) -> Iterator[Removal]:
         return
     ours = {name for name in (*existing, *list_contexts(shell, settings)) if is_ours(settings, name)}
     kept = set()
-    for number in sorted(int(name.removeprefix(settings.k3d_cluster_name_prefix)) for name in ours):
+    for number in sorted(number_of(settings, name) for name in ours):
         cluster = Cluster(settings, number)
         if cluster.name in existing and has_other_ports(settings, number, existing[cluster.name]):
             yield Removal(f"cluster {cluster.name}", do_nothing,
@@ -151,9 +158,31 @@ def find_clusters(shell: Shell, settings: Settings) -> Iterator[Removal]:
             continue
         what = f"cluster {cluster.name}" if cluster.name in existing else f"kubeconfig entry {cluster.context}"
         yield Removal(what, partial(lifecycle.delete, cluster=cluster))
+    for sentence in other_makers.find_all(shell, settings):
+        yield Removal("cluster", do_nothing, sentence)
     others = [found for name, found in existing.items() if not is_ours(settings, name) or name in kept]
-    if network.is_managed(shell, settings) and not any(settings.k3d_network in found.networks for found in others):
+    is_last = not any(settings.k3d_network in found.networks for found in others)
+    yield from find_registries(shell, settings, is_last)
+    if network.is_managed(shell, settings) and is_last:
         yield Removal(f"Docker network {settings.k3d_network}", partial(network.remove, settings=settings))
+
+
+def find_registries(shell: Shell, settings: Settings, is_last: bool) -> Iterator[Removal]:
+    """The registries, and what they keep unless other clusters or copies on this network use it."""
+    existing, volumes = [*containers.find(shell, settings)], containers.find_volumes(shell, settings)
+    names, others = ", ".join(sorted({*existing, *volumes})), registries.list_others(settings)
+    if not names:
+        return
+    if is_last and not others:
+        yield Removal(f"registries, with their images: {names}", partial(registries.delete, settings=settings))
+        return
+    users = ", ".join(f"the copy in {copy}" for copy in others) or f"other clusters on {settings.k3d_network}"
+    yield Removal(f"images of the registries {names}", do_nothing, f"still used by {users}", foreign=True)
+    if is_last and existing:
+        yield Removal(f"containers of the registries {names}", partial(registries.leave_network, settings=settings))
+    if registries.is_user(settings):
+        yield Removal(f"this copy's use of the registries on {settings.k3d_network}",
+                      partial(registries.remove_user, settings=settings))
 
 
 def find_front_door(shell: Shell, settings: Settings) -> Iterator[Removal]:
@@ -166,9 +195,7 @@ def find_front_door(shell: Shell, settings: Settings) -> Iterator[Removal]:
 
 def find_names_by_label(shell: Shell, settings: Settings) -> list[str]:
     """The clusters with our names, by the containers of their nodes."""
-    names = [name for provider in providers.chosen(settings) for name in shell.look(
-        "docker", "ps", "--all", "--filter", f"label={provider.CLUSTER_LABEL}",
-        "--format", f'{{{{.Label "{provider.CLUSTER_LABEL}"}}}}').stdout.split()]
+    names = [name for maker in MAKERS if maker in settings.providers for name in other_makers.list_names(shell, maker)]
     return sorted({name for name in names if is_ours(settings, name)})
 
 
@@ -182,14 +209,18 @@ def is_ours(settings: Settings, name: str) -> bool:
     return re.fullmatch(rf"{re.escape(settings.k3d_cluster_name_prefix)}(0|[1-9]\d*)", name) is not None
 
 
+def number_of(settings: Settings, name: str) -> int:
+    return int(name.removeprefix(settings.k3d_cluster_name_prefix))
+
+
 def list_contexts(shell: Shell, settings: Settings) -> list[str]:
     """The clusters with an entry in a kubeconfig of these settings."""
     folder = settings.k3d_kubeconfig_target_dir
     files = sorted(folder.iterdir()) if folder and folder.is_dir() else [settings.kubeconfig_file]
-    names = [name for file in files if file.is_file() for name in shell.look(
+    contexts = [name for file in files if file.is_file() for name in shell.look(
         "kubectl", "--kubeconfig", str(file), "config", "get-contexts", "-o", "name").stdout.split()]
-    return [name.removeprefix(f"{provider}-") for name in names for provider in providers.PROVIDERS
-            if name.startswith(f"{provider}-")]
+    names = [name for context in contexts if is_ours(settings, name := context.partition("-")[2])]
+    return [name for name in names if Cluster(settings, number_of(settings, name)).context in contexts]
 
 
 def find_names(shell: Shell, settings: Settings, all_copies: bool) -> Iterator[Removal]:
@@ -202,6 +233,9 @@ def find_names(shell: Shell, settings: Settings, all_copies: bool) -> Iterator[R
                           describe_edits(*affected))
         for line in describe(files.kept):
             yield Removal(f"names: {name}, {line}", do_nothing, foreign=True)
+    windows = windows_hosts.find_file(shell)
+    if windows and windows_hosts.own_block(shell, windows):
+        yield Removal(f"names: Windows' hosts file ({windows})", windows_hosts.remove)
 
 
 def find_roots(shell: Shell, settings: Settings, all_copies: bool) -> Iterator[Removal]:
@@ -261,6 +295,16 @@ def delete_authority(shell: Shell, files: RootFiles, existing: list[Path]) -> No
         if not (shell.dry or files.folder.is_symlink() or any(files.folder.iterdir())):
             files.folder.rmdir()
         this.outcome = "removed"
+
+
+def find_packages(wanted: bool) -> Iterator[Removal]:
+    """Kept unless asked for, because other programs may use Docker by now."""
+    record = packages.read_record()
+    installed = [*record.packages, *([f"{record.user} in the group {DOCKER_GROUP}"] if record.user else [])]
+    if installed:
+        why_kept = "" if wanted else "other programs may use it. To remove it too: inv uninstall --tools"
+        yield Removal(f"installed by inv up: {', '.join(installed)}", packages.remove, why_kept, last=True,
+                      foreign=not wanted)
 
 
 def find_folders(needed: bool) -> Iterator[Removal]:

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from conftest import SOURCE
+from pretend import is_free
 from real_clusters import Clusters, why_not
-from real_oidc import INSTALL, run, two_clusters
+from real_oidc import INSTALL, bring, run, two_clusters
 
 from tasks.cluster import oidc
 from tasks.dns.resolver import resolves
@@ -57,13 +58,24 @@ def clusters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clusters]:
         yield made
 
 
-@pytest.fixture(scope="module", params=["true"], ids=["with port"])
-def form(clusters: Clusters, request: pytest.FixtureRequest) -> str:
-    """The example, whose URLs have this form."""
+@pytest.fixture(scope="module", params=[True] if PICTURES else [True, False],
+                ids=lambda has_port: "with port" if has_port else "without port")
+def has_port(clusters: Clusters, request: pytest.FixtureRequest) -> bool:
+    """Whether the URLs of the example, which this installs, have a port."""
+    if not request.param:
+        open_front_door(clusters)
     with (clusters.folder / ".env").open("a") as env:
-        env.write(f"OIDC_ISSUER_PORT={request.param}\n")
+        env.write(f"OIDC_ISSUER_PORT={str(request.param).lower()}\n")
     run(clusters, *INSTALL)
-    return str(request.param)
+    return bool(request.param)
+
+
+def open_front_door(clusters: Clusters) -> None:
+    bring(clusters.settings.image_front_door)
+    for port in (80, 443):
+        if not is_free(port):
+            pytest.skip(f"port {port} of this machine is taken, so no URL can do without a port")
+    run(clusters, "front-door")
 
 
 @contextmanager
@@ -108,10 +120,10 @@ def issued_by(page: Page) -> str:
 
 
 def test_a_user_signs_in_at_one_cluster_and_lands_on_the_page_of_the_other_with_the_padlock(
-    clusters: Clusters, form: str
+    clusters: Clusters, has_port: bool
 ) -> None:
     issuer, url = (of(clusters.cluster(number)) for of, number in ((oidc.issuer_url, 0), (oidc.app_url, 1)))
-    assert (issuer.count(":") == 2) == (form == "true")
+    assert (issuer.count(":") == 2) == (url.count(":") == 2) == has_port
     with opened(clusters.home, oidc.app_host(clusters.cluster(1))) as page:
         page.goto(f"{url}/")
         assert page.url.startswith(f"{issuer}/") and has_padlock(page)
@@ -129,7 +141,7 @@ def test_a_user_signs_in_at_one_cluster_and_lands_on_the_page_of_the_other_with_
         assert page.inner_text("h1") == f"Hello {oidc.USER} from {clusters.cluster(0).domain}", "without a form again"
 
 
-def test_a_browser_without_the_root_refuses_the_page(clusters: Clusters, form: str, tmp_path: Path) -> None:
+def test_a_browser_without_the_root_refuses_the_page(clusters: Clusters, has_port: bool, tmp_path: Path) -> None:
     from playwright.sync_api import Error
 
     with opened(tmp_path, oidc.app_host(clusters.cluster(1))) as page, pytest.raises(Error, match="CERT_AUTHORITY_INV"):

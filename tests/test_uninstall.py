@@ -18,8 +18,9 @@ from machine import become
 from tasks.core import system_files
 
 NOTHING = "Nothing that these tasks created is on this machine.\n"
-LOOKS = ("docker network inspect", "docker container inspect", "docker version", "k3d cluster list", "uname", "pgrep",
-         "systemctl is-active", "kubectl --kubeconfig {} config get-", "kubectl --kubeconfig {} config current-context")
+LOOKS = ("docker network inspect", "docker container inspect", "docker ps", "docker volume ls", "docker version",
+         "k3d cluster list", "uname", "pgrep", "systemctl is-active", "kubectl --kubeconfig {} config get-",
+         "kubectl --kubeconfig {} config current-context")
 
 
 class Machine:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
+import sys
 from collections.abc import Iterator
 from itertools import takewhile
 
 import pytest
 from conftest import Project
 from inside import resolver
-from machine import become
+from machine import become, hosts_lines
 from pretend import World, pages_of, world_of, written_out
+from recording import Answer, Call
 
 USER = 1000
 
@@ -44,7 +47,7 @@ def mac(world: World) -> World:
     return world
 
 
-def proved(world: World) -> str:
+def proved(world: World, *flags: str, resolved: bool = True) -> str:
     """What is said where cluster 0 is there and its page can be reached from everywhere."""
     world.network(there=True)
     world.cluster_list(world.cluster(0))
@@ -52,9 +55,10 @@ def proved(world: World) -> str:
     world.fakes.answer("^kubectl .*exec deployment/curl ", written_out(page, page))
     world.fakes.answer("^kubectl .*exec deployment/curl-no-bundle", exit=60)
     with pages_of(world, 0):
-        done = world.inv("up")
+        done = world.inv("up", *flags)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.endswith(f"\nOpen https://example-nginx.cl0.k3d.internal:{world.https(0)}/\n")
+    opened = f"\nOpen https://example-nginx.cl0.k3d.internal:{world.https(0)}/\n"
+    assert done.stdout.endswith(opened) if resolved else "\nOpen " not in done.stdout
     return done.stdout
 
 
@@ -70,6 +74,8 @@ No method resolves names below k3d.internal on this machine:
   systemd-resolved: {}
   network-manager: """
 
+NOT_RESOLVED = "\nThis machine does not resolve the names yet. These commands need no resolver:\n"
+
 
 @pytest.mark.parametrize("store", [False, True], ids=["no trust store", "one that does not take the root"])
 def test_on_linux_it_ends_with_the_page_to_open_and_names_the_tasks_for_what_is_yellow(
@@ -81,14 +87,96 @@ def test_on_linux_it_ends_with_the_page_to_open_and_names_the_tasks_for_what_is_
     world.fakes.answer("^systemctl", exit=3)
     if store:
         anchors.mkdir(parents=True)
-    said = proved(world)
+    said = proved(world, resolved=False)
     assert "✓ root certificate: already exists" in said
     refused = f"\nThe root was added to {anchors}, but a certificate that it signed is still rejected.\n"
     assert (refused in said) == store
     assert WITHOUT_A_RESOLVER.format("systemd-resolved is not running") in said
     assert commands(world, "docker", "k3d") == ["k3d kubeconfig merge cl0"]
-    yellow = said.partition("\nFor what is yellow, type:\n")[2].partition("\n\n")[0]
+    yellow = said.partition("\nFor what is yellow, type:\n")[2].partition(NOT_RESOLVED)[0]
     assert yellow.splitlines() == ["  inv dns", *(["  inv trust"] if store else [])]
+    assert commands_to_type(world, said) == without_resolver(world, "chromium")
+
+
+def commands_to_type(world: World, said: str) -> list[list[str]]:
+    """Those at the end, as a shell would split them."""
+    return [shlex.split(line) for line in said.partition(NOT_RESOLVED)[2].splitlines() if line.startswith("  ")]
+
+
+def without_resolver(world: World, browser: str) -> list[list[str]]:
+    url = f"https://example-nginx.cl0.k3d.internal:{world.https(0)}/"
+    return [["curl", "--cacert", f"{world.project.home}/.local-ca-certs/internal-ca.crt", "--resolve",
+             f"example-nginx.cl0.k3d.internal:{world.https(0)}:127.0.0.1", url],
+            [browser, "--user-data-dir=$(mktemp -d)", "--host-resolver-rules=MAP *.k3d.internal 127.0.0.1", url]]
+
+
+# --- without root -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def container(world: World) -> World:
+    """A Linux that has a trust store and a hosts file, which its resolver reads, and nothing that runs services."""
+    anchors, hosts = (world.project.root / path for path in ("usr/local/share/ca-certificates", "etc/hosts"))
+    for folder in (anchors, hosts.parent):
+        folder.mkdir(parents=True)
+    hosts.write_text("127.0.0.1 localhost\n")
+    bundle = world.project.root / "etc/ssl/certs/ca-certificates.crt"
+    bundle.parent.mkdir(parents=True)
+
+    def update(call: Call) -> Answer:
+        bundle.write_text("".join(file.read_text() for file in anchors.iterdir()))
+        return Answer()
+
+    world.fakes.add("update-ca-certificates", "google-chrome")
+    world.fakes.behave("update-ca-certificates", update)
+    world.fakes.link("curl", "certutil")
+    world.fakes.add_spies("install")
+
+    def known(name: str) -> list[str]:
+        return ["127.0.0.1"] if f"127.0.0.1 {name}" in hosts_lines(world.project.root) else []
+
+    world.project.patches.append(resolver(known))
+    return world
+
+
+LEFT = "(--print-sudo prints them as a script):\n"
+
+
+@pytest.mark.parametrize("how", ["by a flag", "by sudo", "no sudo"])
+def test_without_root_all_else_is_done_and_what_is_left_is_printed_once(container: World, how: str) -> None:
+    match how:
+        case "by sudo":
+            container.fakes.answer("^sudo", stderr="dev is not in the sudoers file.\n", exit=1)
+        case "no sudo":
+            (container.fakes.bin / "sudo").unlink()
+    said = proved(container, *(["--no-root"] if how == "by a flag" else []), resolved=False)
+    assert len(container.fakes.calls("sudo")) == (1 if how == "by sudo" else 0)
+    assert ("sudo may prompt" in said) == (how != "by a flag")
+    assert said.count("Ask an administrator to run these commands") == 1
+    left = [shlex.split(line, comments=True)
+            for line in said.partition(LEFT)[2].partition("\n\n")[0].splitlines()]
+    assert [words[0] for words in left] == ["install", "update-ca-certificates", sys.executable]
+    assert said.index(LEFT) < said.index(NOT_RESOLVED), "the page to open is what the run ends with"
+    assert commands_to_type(container, said) == without_resolver(container, "google-chrome")
+    assert (container.project.home / ".pki/nssdb/cert9.db").exists(), "Chrome needs no root to trust it"
+    for words in left:
+        container.fakes.run(words, {"PATH": f"{container.fakes.bin}:/usr/bin:/bin"})
+    assert proved(container, "--no-root").count("Ask an administrator") == 0
+
+
+def test_root_itself_may_do_without_root(container: World) -> None:
+    container.project.patches.append((os, "geteuid", lambda: 0))
+    said = proved(container, "--no-root", resolved=False)
+    assert not container.fakes.calls("install") and "Ask an administrator to run these commands" in said
+
+
+def test_public_dns_is_offered_where_it_answers(container: World) -> None:
+    container.project.patches.append(resolver(lambda name: ["127.0.0.1"] if name.endswith(".nip.io") else []))
+    said = proved(container, "--no-root", resolved=False)
+    assert said.endswith("In .env: TLD=127.0.0.1.nip.io, then: inv up\n")
+
+
+# --- on macOS ---------------------------------------------------------------------------------------------------------
 
 
 def test_on_macos_the_root_is_trusted_and_names_resolve_before_the_cluster_is_made(mac: World) -> None:

@@ -33,7 +33,7 @@ def clusters_by_number(shell: Shell, settings: Settings, n: str) -> list[Cluster
     clusters = [settings.cluster(number) for number in cluster_numbers(n)]
     found = providers.list_clusters(shell, settings)
     for cluster in clusters:
-        selection.require_existing(cluster, found)
+        selection.require_existing(shell, cluster, found)
     return clusters
 
 
@@ -55,7 +55,7 @@ def has_own_network(cluster: Cluster, found: ExistingCluster) -> bool:
 def adopt_cluster(shell: Shell, cluster: Cluster, roots: Roots, by_number: bool) -> bool:
     """Start and configure it. False, and the cluster unchanged, if it is not the original's and `--n` does not name it.
     """
-    found = selection.require_existing(cluster, providers.list_clusters(shell, cluster.settings))
+    found = selection.require_existing(shell, cluster, providers.list_clusters(shell, cluster.settings))
     started = ensure_started(shell, cluster)
     with shell.step(cluster.name, "created by the original Taskfile") as this:
         if shell.dry and started:
@@ -78,7 +78,7 @@ def ensure_started(shell: Shell, cluster: Cluster) -> bool:
     """Start the cluster if it is not running. Returns whether it had to be started."""
     with shell.one_at_a_time("cluster", cluster.name), shell.step(cluster.name, "cluster") as this:
         existing = providers.list_clusters(shell, cluster.settings)
-        found = selection.require_existing(cluster, existing)
+        found = selection.require_existing(shell, cluster, existing)
         if found.running:
             this.skip("already running")
             return False

@@ -79,9 +79,9 @@ def find_changed_settings(shell: Shell, cluster: Cluster, found: ExistingCluster
     if found.company_ca != company:
         yield problem(ChangedSetting.COMPANY_CA_CHANGED, wanted="".join(company),
                       found=", ".join(found.company_ca) or "none")
-    if found.registries != registries_hash(settings):
+    if found.registries not in (None, registries_hash(settings)):
         yield problem(ChangedSetting.REGISTRIES_CHANGED, wanted=settings.k3d_registry_config or "")
-    if set(found.environment) != set(proxy.proxy_variables(shell, settings, found.inner_networks)):
+    if proxy.differs(found.environment, proxy.proxy_variables(shell, settings, found.inner_networks)):
         yield problem(ChangedSetting.PROXY_CHANGED)
 
 

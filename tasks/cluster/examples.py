@@ -8,7 +8,7 @@ from functools import partial
 
 from invoke import Exit
 
-from tasks import front_door, providers, trust
+from tasks import front_door, providers, registries, trust
 from tasks.ca.load import load_root, load_roots
 from tasks.core.progress import per_cluster
 from tasks.core.settings import Cluster
@@ -35,6 +35,7 @@ def install_and_check(shell: Shell, clusters: list[Cluster]) -> bool:
     Returns whether they were also checked through the front door.
     """
     per_cluster(clusters, lambda cluster: install(shell, cluster), at_once=not shell.dry)
+    registries.complete(shell, clusters[0].settings)
     through_front_door = front_door.refresh(shell, clusters[0].settings)
     if shell.dry:
         return through_front_door

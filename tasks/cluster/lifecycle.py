@@ -12,12 +12,13 @@ from tasks.core.progress import per_cluster, say
 from tasks.core.settings import Cluster
 from tasks.core.shell import Shell
 from tasks.core.well_known import CERT_MANAGER, KUBE_SYSTEM
-from tasks.in_cluster import coredns
+from tasks.in_cluster import coredns, traefik
+from tasks.providers import other_makers
 
 
 def stop(shell: Shell, cluster: Cluster) -> None:
     with shell.one_at_a_time("cluster", cluster.name), shell.step(cluster.name, "cluster") as this:
-        found = require_existing(cluster, providers.list_clusters(shell, cluster.settings))
+        found = require_existing(shell, cluster, providers.list_clusters(shell, cluster.settings))
         if found.state == "stopped":
             this.skip("already stopped")
             return
@@ -36,7 +37,7 @@ def start(shell: Shell, cluster: Cluster) -> None:
     with shell.one_at_a_time("cluster", cluster.name):
         with shell.step(cluster.name, "cluster") as this:
             existing = providers.list_clusters(shell, cluster.settings)
-            found = require_existing(cluster, existing)
+            found = require_existing(shell, cluster, existing)
             require_complete(cluster)
             if found.running:
                 this.skip("already running")
@@ -46,6 +47,7 @@ def start(shell: Shell, cluster: Cluster) -> None:
         kubeconfig.merge(shell, cluster)
         coredns.configure(shell, cluster)
         wait_for_workloads(shell, cluster)
+        traefik.wait_for_pages(shell, cluster)
         if load_retiring(cluster.settings):
             say(f"{cluster.name}: the root is being renewed, and this cluster may not use the new one yet. "
                 f"Update it with: inv k3d-cluster-configure --n {cluster.number}")
@@ -75,6 +77,8 @@ def delete(shell: Shell, cluster: Cluster) -> None:
                 this.outcome = "deleted"
             else:
                 this.skip("does not exist")
+                if other := other_makers.find(shell, cluster):
+                    this.warn(other)
             if not shell.dry:
                 marker.unlink(missing_ok=True)
         kubeconfig.forget(shell, cluster)

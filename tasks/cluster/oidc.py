@@ -201,7 +201,7 @@ def check_from_pod(shell: Shell, cluster: Cluster, first: Cluster, document: str
     issuer, command, wrong = issuer_url(first), "", None
     answer, = request_from_pod(shell, cluster, f"{issuer}{DOCUMENT}")
     if answer.error:
-        wrong, command = explain_failure(cluster, first, answer)
+        wrong, command = explain_failure(cluster, first, answer, not cluster.settings.oidc_issuer_port)
     else:
         wrong = judge_document(issuer, answer.status, answer.body)
         if not wrong and document and answer.body != document:

@@ -132,6 +132,47 @@ def ca_bundle_or_none(value: str) -> Path | None:
     return file
 
 
+def registries_file_or_none(value: str) -> Path | None:
+    """A registries.yaml, whose mirrors are read here: https://docs.k3s.io/installation/private-registry"""
+    file = file_or_none(value)
+    if file is not None:
+        from yaml import YAMLError, safe_load
+
+        try:
+            content = safe_load(file.read_text(encoding="utf-8")) or {}
+        except (YAMLError, UnicodeDecodeError) as error:
+            raise ValueError(f"a file of YAML, but {file} cannot be read: {' '.join(str(error).split())}") from None
+        if not isinstance(content, dict) or not isinstance(content.get("mirrors") or {}, dict):
+            raise ValueError(f"a registries.yaml, whose `mirrors` are keys and values; {file} has another form")
+    return file
+
+
+def registry_caches(value: str) -> dict[str, str]:
+    """The URL of the upstream of each registry."""
+    caches = {}
+    for entry in filter(None, map(str.strip, value.split(","))):
+        registry, _, url = entry.partition("=")
+        if not re.fullmatch(r"[a-z0-9.-]+(:[0-9]{1,5})?", registry) or not re.search("[.:]", registry):
+            raise ValueError("registries as in the names of images, such as docker.io,quay.io, or nothing")
+        if re.match(r"https?://[^/]*@", url):
+            raise ValueError("URLs without a password, which would be displayed")
+        if url and not (re.fullmatch(r"https?://[^\s/]\S*", url) and url.isprintable()):
+            raise ValueError("REGISTRY=https://... for another upstream")
+        caches[registry] = url.rstrip("/") or default_upstream(registry)
+    return caches
+
+
+def default_upstream(registry: str) -> str:
+    """Docker Hub answers at another name: https://distribution.github.io/distribution/recipes/mirror/"""
+    return "https://registry-1.docker.io" if registry == "docker.io" else f"https://{registry}"
+
+
+def port_or_none(value: str) -> int | None:
+    if value and not (re.fullmatch(r"[0-9]{1,5}", value) and 1 <= int(value) <= 65535):
+        raise ValueError("a port from 1 to 65535, or nothing")
+    return int(value) if value else None
+
+
 def ipv4_or_empty(value: str) -> str:
     try:
         return str(ipaddress.IPv4Address(value)) if value else ""
@@ -173,7 +214,7 @@ def image(value: str) -> str:
 
 # The keys of trust.KINDS and dns.METHODS, which lie above this module; tests/core/test_settings.py holds them equal.
 STORES = ("system", "nss", "java", "windows")
-METHODS = ("brew-dnsmasq", "systemd-resolved", "network-manager")
+METHODS = ("brew-dnsmasq", "systemd-resolved", "network-manager", "hosts-file")
 POD_TRUST = ("off", "variables", "system-file")
 
 

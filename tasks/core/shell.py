@@ -95,7 +95,7 @@ class Shell:
         self.environment = {**for_tools({**os.environ, **environment}), "PATH": path}
         """The whole environment of the programs."""
         self.root_refused = False
-        """Whether sudo has refused: then nothing more is asked as root."""
+        """Whether sudo, or the user with --no-root, has refused: then nothing more is asked as root."""
         self._announced: set[tuple[str, ...]] = set()
 
     @property
@@ -142,10 +142,10 @@ class Shell:
 
     def sudo(self, *words: str, why: str) -> Result:
         """A change as root: see tasks/core/sudo.py, which lists them beforehand."""
-        if os.geteuid() == 0:
-            return self.change(*words)
         if self.root_refused:
             raise Exit(f"{current_step()}: root access is needed to {why}, but was refused.")
+        if os.geteuid() == 0:
+            return self.change(*words)
         if words not in self._announced and not self.dry:
             say(f"This command needs root too, to {why}: sudo {shlex.join(words)}")
         try:

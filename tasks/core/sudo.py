@@ -20,6 +20,7 @@ from invoke.runners import Result
 from tasks.core.console import say
 from tasks.core.progress import Step, describe_os_error
 from tasks.core.shell import Shell
+from tasks.core.work_files import work_file
 
 PRINT_SUDO = {"print_sudo": "change nothing, print what needs root as a script: inv ... --print-sudo | sudo sh"}
 
@@ -70,10 +71,13 @@ class SudoPlan(Shell):
         return "\n".join(["#!/bin/sh", "set -eu", *map(script_line, self.reasons)])
 
 
-def with_sudo_plan(shell: Shell, job: Callable[[Shell], T], print_sudo: bool = False) -> T | None:
+def with_sudo_plan(shell: Shell, job: Callable[[Shell], T], print_sudo: bool = False,
+                   tell_left: Callable[[str], object] = say) -> T | None:
     """Do a job that may need root, which is told beforehand; gives what the job does, nothing with `print_sudo`.
 
-    :raises Exit: when the job does; where sudo has refused, with the commands that are left for someone who may.
+    `tell_left` is told the commands that are left for someone who may run them, if the job has gone on without root.
+
+    :raises Exit: when the job does; where sudo has refused, with those commands.
     """
     plan = SudoPlan(shell)
     try:
@@ -84,7 +88,7 @@ def with_sudo_plan(shell: Shell, job: Callable[[Shell], T], print_sudo: bool = F
     if print_sudo:
         print(plan.script())
         return None
-    if plan.reasons and os.geteuid() != 0 and not shell.dry:
+    if plan.reasons and os.geteuid() != 0 and not shell.dry and not shell.root_refused:
         say(f"The following commands need root; sudo may prompt for your password:\n{plan.lines('sudo ')}\n")
     left = ("The remaining steps need root. Ask an administrator to run these commands, then run this task again "
             f"(--print-sudo prints them as a script):\n{plan.lines()}")
@@ -93,14 +97,16 @@ def with_sudo_plan(shell: Shell, job: Callable[[Shell], T], print_sudo: bool = F
         result = job(shell)
     except Exit as error:
         raise Exit(f"{error.message}\n\n{left}" if shell.root_refused else error.message) from None
-    if shell.root_refused:  # the job has told it, and gone on
-        say(f"\n{left}\n")
+    if shell.root_refused and plan.reasons:  # the job has told it, and gone on
+        tell_left(f"\n{left}\n")
     return result
 
 
 def script_line(words: tuple[str, ...]) -> str:
-    """A line of the script. A file comes with its text, so that what root does is what was read."""
-    if words[:3] != ("install", "-m", "0644") or not Path(words[3]).is_file():  # --dry has not written it
+    """A line of the script. A file of .work/ comes with its text, so that what root does is what was read."""
+    staged = next((word for word in words if Path(word).is_relative_to(work_file("host")) and Path(word).is_file()), "")
+    if not staged:  # also where --dry has not written it
         return shlex.join(words)
-    text = Path(words[3]).read_text(encoding="utf-8").removesuffix("\n")
-    return f"{shlex.join((*words[:3], '/dev/stdin', words[4]))} <<'END-OF-FILE'\n{text}\nEND-OF-FILE"
+    text = Path(staged).read_text(encoding="utf-8").removesuffix("\n")
+    line = shlex.join("/dev/stdin" if word == staged else word for word in words)
+    return f"{line} <<'END-OF-FILE'\n{text}\nEND-OF-FILE"

@@ -62,14 +62,14 @@ def refuse_foreign(*files: Path) -> None:
         raise Exit("\n".join([*foreign, f"Check {it}, move {it} away, then run this task again."]))
 
 
-def stage(shell: Shell, file: Path, text: str) -> Path:
-    """Write the sealed text to .work/, from where root installs it. Not under --dry."""
+def stage(shell: Shell, file: Path, text: str, sealed: bool = True) -> Path:
+    """Write the text to .work/, from where root installs it. Not under --dry."""
     copy = work_file(f"host{file}")
     if not shell.stages_files:
         shell.note(f"write {copy}")
         return copy
     copy.parent.mkdir(parents=True, exist_ok=True)
-    copy.write_text(seal(text), encoding="utf-8")
+    copy.write_text(seal(text) if sealed else text, encoding="utf-8")
     return copy
 
 

@@ -14,7 +14,7 @@ from tasks.core.settings import Settings
 from tasks.core.shell import Shell
 from tasks.core.sudo import PRINT_SUDO, with_sudo_plan
 from tasks.core.table import Row, show
-from tasks.dns import brew_dnsmasq, network_manager, systemd_resolved
+from tasks.dns import brew_dnsmasq, follow, hosts_file, network_manager, systemd_resolved, windows_hosts
 from tasks.dns.domain_files import DomainFile, Leaving, describe
 from tasks.dns.resolver import addresses, other_names, resolves
 
@@ -45,21 +45,30 @@ METHODS: dict[str, Method] = {
     "brew-dnsmasq": brew_dnsmasq,
     "systemd-resolved": systemd_resolved,
     "network-manager": network_manager,
+    "hosts-file": hosts_file,
 }
 
-WITHOUT_RESOLVER = """\
-Alternative without installing anything: public DNS resolves every name below 127.0.0.1.nip.io to 127.0.0.1.
-    It needs the Internet, and some routers filter such answers. In .env: TLD=127.0.0.1.nip.io, then: inv up"""
+PUBLIC_DOMAIN = "127.0.0.1.nip.io"
+
+WITHOUT_RESOLVER = f"""\
+Alternative without installing anything: public DNS resolves every name below {PUBLIC_DOMAIN} to 127.0.0.1.
+    It needs the Internet, and some routers filter such answers. In .env: TLD={PUBLIC_DOMAIN}, then: inv up"""
 
 
-@task(klass=PlainTask, help=PRINT_SUDO)
-def dns(context: Context, print_sudo: bool = False) -> None:
+@task(klass=PlainTask, help={
+    **PRINT_SUDO,
+    "watch": "where the names are in the hosts file: keep them up to date until Ctrl-C",
+})
+def dns(context: Context, print_sudo: bool = False, watch: bool = False) -> None:
     """Make this machine resolve the cluster names
 
-    With the first method that works here, or with DNS_METHOD.
+    With the first method that works here, or with DNS_METHOD. The last one writes names to the hosts file, which has no
+    wildcard: --watch updates them when an Ingress, IngressRoute or HTTPRoute changes.
     """
     shell, settings = open_shell(context)
     with_sudo_plan(shell, lambda shell: install(shell, settings), print_sudo)
+    if watch and not (print_sudo or shell.dry):
+        follow.watch(shell, settings)
 
 
 @task(klass=PlainTask)
@@ -99,6 +108,14 @@ def open_shell(context: Context) -> tuple[Shell, Settings]:
 
 
 def install(shell: Shell, settings: Settings) -> None:
+    """Make this machine resolve the names, and Windows beside it if this is WSL. Exit if no method works here."""
+    try:
+        install_here(shell, settings)
+    finally:
+        windows_hosts.install(shell, settings)
+
+
+def install_here(shell: Shell, settings: Settings) -> None:
     """Use the first method that is available and is then proved to work. Exit with the reason why each was skipped."""
     own, foreign = find_methods_in_use(shell, settings)
     if not is_covered(shell, settings) and not settings.dns_method and all(map(resolves, settings.proof_names)):
@@ -118,8 +135,8 @@ def install(shell: Shell, settings: Settings) -> None:
             return
         reasons.append(f"{name}: {reason}")
     lines = "\n".join(f"  {reason}" for reason in reasons)
-    raise Exit(f"No method resolves names below {', '.join(settings.owned_domains)} on this machine:\n"
-               f"{lines}\n{WITHOUT_RESOLVER}")
+    offer = f"\n{WITHOUT_RESOLVER}" if resolves(f"proof.{PUBLIC_DOMAIN}") else ""
+    raise Exit(f"No method resolves names below {', '.join(settings.owned_domains)} on this machine:\n{lines}{offer}")
 
 
 def find_methods_in_use(shell: Shell, settings: Settings) -> tuple[list[str], list[str]]:
@@ -175,6 +192,10 @@ def remove(shell: Shell, leaving: Leaving) -> None:
             method.remove(shell, leaving)
         except Exit as error:
             failures.append(str(error.message))
+    try:
+        windows_hosts.remove(shell)
+    except Exit as error:
+        failures.append(str(error.message))
     if failures:
         raise Exit("\n\n".join(failures))
 
@@ -185,6 +206,9 @@ def verify(shell: Shell, settings: Settings) -> list[Row]:
     for name in settings.proof_names:
         got = ", ".join(sorted(addresses(name))) or "no answer"
         rows.append(Row("this machine", name, "green" if got == "127.0.0.1" else "red", got))
+    for file, names in follow.list_written(shell):
+        rows.append(Row("this machine", "other cluster names", "grey",
+                        f"{file} has {len(names)} names, and no wildcard for others", code="no-wildcard"))
     return rows + verify_others(shell, settings)
 
 

@@ -303,6 +303,6 @@ def verify(shell: Shell, settings: Settings) -> None:
             "  1. sudo dscacheutil -flushcache; sudo killall -HUP mDNSResponder\n"
             f"  2. scutil --dns: is there a resolver for {', '.join(settings.owned_domains)}? A VPN may have its own.\n"
             f"  3. dig @127.0.0.1 {name}: does dnsmasq answer 127.0.0.1?\n"
-            "  4. Some versions of macOS 26 ignore /etc/resolver for a TLD that is not a public one. Then set in .env\n"
-            "     a TLD below a public one, such as TLD=127.0.0.1.nip.io, which needs no resolver here."
+            "  4. Some versions of macOS 26 ignore /etc/resolver for a TLD that is not a public one. Without\n"
+            "     DNS_METHOD in .env, inv dns then writes the names to /etc/hosts."
         ) from None

@@ -7,6 +7,14 @@ import socket
 from tasks.core.settings import Settings
 from tasks.core.shell import Shell
 
+PUBLIC = ("nip.io", "sslip.io")
+"""Domains below which public DNS answers with the address that is in the name."""
+
+
+def is_public(settings: Settings) -> bool:
+    """Whether public DNS resolves the cluster names."""
+    return settings.tld.endswith(PUBLIC)
+
 
 def addresses(name: str) -> set[str]:
     """The IPv4 addresses that the system's resolver returns, as for a browser; empty if there are none."""

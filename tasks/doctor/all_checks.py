@@ -16,15 +16,16 @@ from tasks.doctor import (
     keycloak,
     machine,
     pod_trust,
+    registries,
     routes,
     workloads,
 )
 from tasks.doctor.check import Checks, Finding, Machine, run_checks
 
-OF_MACHINE = Checks([*machine.CHECKS, *ca.CHECKS, *dns.CHECKS, *front_door.CHECKS, *bugs.MACHINE])
+OF_MACHINE = Checks([*machine.CHECKS, *ca.CHECKS, *dns.CHECKS, *front_door.CHECKS, *registries.CHECKS, *bugs.MACHINE])
 OF_CLUSTER = Checks(clusters.CHECKS)
 OF_RUNNING = Checks([*clusters.RUNNING, *in_cluster.CHECKS, *pod_trust.CHECKS, *ingresses.CHECKS, *workloads.CHECKS,
-                     *keycloak.CHECKS, *images.CHECKS, *bugs.CLUSTER, *routes.CHECKS])
+                     *keycloak.CHECKS, *images.CHECKS, *registries.RUNNING, *bugs.CLUSTER, *routes.CHECKS])
 
 THIS_MACHINE = "this machine"
 

@@ -9,27 +9,21 @@ from collections.abc import Iterator
 
 from tasks import dns
 from tasks.core import system_files
-from tasks.dns import systemd_resolved
-from tasks.dns.resolver import addresses, ask, resolves
+from tasks.dns import follow, systemd_resolved
+from tasks.dns.resolver import addresses, ask, is_public, resolves
 from tasks.doctor.check import ERROR, WARNING, Checks, Machine
 from tasks.doctor.fixes import NAMES
+from tasks.probe.host_names import host_names
 
 CHECKS = Checks()
 
 
 check = CHECKS.check
 
-PUBLIC = ("nip.io", "sslip.io")
-"""Domains below which public DNS answers with the address that is in the name."""
-
 # https://www.chromium.org/hsts: browsers force HTTPS for these public TLDs.
 HSTS = ("dev", "app", "page", "new", "day", "foo", "zip", "mov")
 
 VPN = re.compile(r"(tun|tap|utun|wg|ppp|tailscale|nebula|zt|cscotun|gpd)\w*\d*$")
-
-
-def is_public(machine: Machine) -> bool:
-    return machine.settings.tld.endswith(PUBLIC)
 
 
 @check("names-served", ERROR, "Its configuration was changed, its port is in use, or systemd does not start it.", NAMES)
@@ -48,8 +42,19 @@ def served(machine: Machine) -> Iterator[str]:
        needs=["names-served"])
 def resolved(machine: Machine) -> Iterator[str]:
     """This machine's resolver resolves the clusters' names to this machine"""
-    if not is_public(machine):
+    if not is_public(machine.settings):
         yield from unresolved(machine)
+
+
+@check("names-hosts-file", WARNING, "A hosts file has no wildcard, and an Ingress was created after the names were "
+       "written; or another program, such as WSL at its start, wrote the file again.", NAMES, needs=["names"])
+def listed(machine: Machine) -> Iterator[str]:
+    """Where the names are in a hosts file, it has the hosts of all Ingresses"""
+    listed = {str(file): names for file, names in follow.list_written(machine.shell)}
+    for view in machine.running:
+        for host in sorted(host_names(view.cluster, view.snapshot.objects)):
+            yield from (f"{host} of {view.cluster.name} is not in {file}" for file, names in listed.items()
+                        if host not in names)
 
 
 @check("names-rebinding", WARNING, "Routers and company resolvers drop public names that resolve to 127.0.0.1, to "
@@ -58,7 +63,7 @@ def resolved(machine: Machine) -> Iterator[str]:
        link="https://en.wikipedia.org/wiki/DNS_rebinding")
 def rebinding(machine: Machine) -> Iterator[str]:
     """The resolver lets names below nip.io or sslip.io resolve to this machine"""
-    if is_public(machine):
+    if is_public(machine.settings):
         yield from unresolved(machine)
 
 

@@ -9,7 +9,7 @@ from tasks.core.settings import Cluster
 from tasks.doctor.check import WARNING, Checks, ClusterView
 from tasks.front_door.proof import find_cluster_problem
 from tasks.probe.connections import SCHEMES
-from tasks.probe.example_page import port
+from tasks.probe.example_page import url_of
 from tasks.probe.objects import Object
 from tasks.probe.pod_trust import containers, find_owner, is_running
 from tasks.probe.routes import list_routes
@@ -34,7 +34,7 @@ def hostnames(view: ClusterView) -> Iterator[Problem]:
              for hostname in list_hostnames(pod) if (hosts := find_hosts(view, pod))}
     for owner, hostname, hosts in sorted(found):
         if not is_asked_by(view.cluster, hostname, hosts):
-            urls = " or ".join(f"https://{host}:{view.cluster.https_port}" for host in hosts)
+            urls = " or ".join(url_of(view.cluster, "https", host, "") for host in hosts)
             yield problem(KeycloakReason.HOSTNAME_IS_NOT_ASKED, owner=owner, hostname=hostname, urls=urls)
 
 
@@ -60,7 +60,10 @@ def is_asked_by(cluster: Cluster, hostname: str, hosts: tuple[str, ...]) -> bool
     scheme, separator, rest = hostname.partition("://")
     if not separator:
         return hostname in hosts
-    place = rest.partition("/")[0]
-    if place in hosts:
-        return scheme == "https" and find_cluster_problem(cluster, place) is None
-    return scheme in SCHEMES and place in {f"{host}:{port(cluster, scheme)}" for host in hosts}
+    url = f"{scheme}://{rest.partition('/')[0]}"
+    for host in hosts:
+        if url == url_of(cluster, "https", host, "", front_door=True):
+            return find_cluster_problem(cluster, host) is None
+        if url in [url_of(cluster, known, host, "") for known in SCHEMES]:
+            return True
+    return False

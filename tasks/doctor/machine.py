@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tasks import providers
-from tasks.core import system_files
 from tasks.core.operating_system import is_macos
 from tasks.core.problems import Problem
 from tasks.core.settings import ENVIRONMENT
 from tasks.core.shell import Shell
 from tasks.doctor.check import ERROR, WARNING, Checks, Machine, count
 from tasks.doctor.fixes import FREE_DISK, INSTALL_TOOLS, START_ALL
-from tasks.engine import network
+from tasks.engine import inotify, network
 from tasks.tools import required
 
 CHECKS = Checks()
@@ -29,14 +28,11 @@ check = CHECKS.check
 
 GIB = 1024**3
 
-# k3s and its pods use about 20 for each cluster, counted on a machine with six.
-INOTIFY_PER_CLUSTER, INOTIFY_OF_OTHERS = 20, 64
-
 
 @check("tools", ERROR, "A tool is missing or too old.", INSTALL_TOOLS)
 def needed_tools(machine: Machine) -> Iterator[Problem]:
     """Docker, the programs that make clusters, helm, kubectl and openssl are installed and recent enough"""
-    for tool in required.VERSION_COMMANDS:
+    for tool in required.needed(machine.settings):
         if tool != "docker" or not machine.shell.find("docker"):  # the next check is about its engine
             wrong = required.find_problem(machine.shell, tool)
             if wrong:
@@ -102,17 +98,13 @@ def clock(machine: Machine) -> Iterator[str]:
 
 
 @check("engine-inotify", WARNING, "Linux limits the inotify instances of a user, and every cluster uses some.",
-       "sudo sysctl -w fs.inotify.max_user_instances=512; to make it permanent, add a file to /etc/sysctl.d/",
-       needs=["engine"],
-       link="https://kind.sigs.k8s.io/docs/user/known-issues/#pod-errors-due-to-too-many-open-files")
-def inotify(machine: Machine) -> Iterator[str]:
+       inotify.HOW_TO_RAISE, needs=["engine"], link=inotify.LINK)
+def inotify_limit(machine: Machine) -> Iterator[Problem]:
     """The limit of inotify instances is high enough for the clusters (else: "too many open files")"""
-    file = system_files.ROOT / "proc/sys/fs/inotify/max_user_instances"
-    if file.is_file() and network.gateway_to_publish_on(machine.shell, machine.settings):
-        has, needed = int(file.read_text()), INOTIFY_OF_OTHERS + INOTIFY_PER_CLUSTER * len(machine.running)
-        if has < needed:
-            clusters = count(len(machine.running), "running cluster")
-            yield f"the limit is {has} per user, and about {needed} are needed for {clusters}"
+    instances = sum(providers.PROVIDERS[view.existing.provider].INOTIFY_INSTANCES for view in machine.running)
+    if wrong := inotify.find_shortage(machine.shell, machine.settings, instances,
+                                      count(len(machine.running), "running cluster")):
+        yield wrong
 
 
 @check("network", ERROR, "It was removed, for example by docker network prune while all clusters were stopped.",

@@ -43,8 +43,9 @@ class ExistingCluster:
     """The files of this machine that its nodes have as the company's CA."""
     environment: list[str]
     """The proxy variables of the first server, as KEY=value."""
-    registries: str
-    """The hash of the registries file that it was created with; empty if there was none."""
+    registries: str | None
+    """The hash of the registries file that it was created with; empty without one, None if K3D_REGISTRY_CONFIG is not
+    for its nodes."""
     obstacle: Problem | None
     """That it was created without a part that these tasks need."""
 

@@ -76,6 +76,12 @@ def find_gateway(shell: Shell, settings: Settings) -> str:
     return next((word for word in result.stdout.split() if re.fullmatch(r"[0-9.]+", word)), "") if result.ok else ""
 
 
+def find_id(shell: Shell, settings: Settings) -> str:
+    """Another one when the network is created again; empty if it does not exist."""
+    result = shell.look("docker", "network", "inspect", settings.k3d_network, "--format", "{{.Id}}")
+    return result.stdout.strip()
+
+
 def gateway_to_publish_on(shell: Shell, settings: Settings) -> str:
     """The gateway address if it belongs to this machine, so that ports can be published on it; otherwise empty.
 
@@ -145,7 +151,7 @@ def connect(shell: Shell, settings: Settings, containers: list[str]) -> list[str
     name = settings.k3d_network
     if not containers:
         return []
-    network_id = shell.look("docker", "network", "inspect", name, "--format", "{{.Id}}").stdout.strip()
+    network_id = find_id(shell, settings)
     listed = shell.look(
         "docker", "inspect", "--format", "{{.Name}} {{.State.Status}}"
         "{{range $name, $on := .NetworkSettings.Networks}} {{$name}}={{$on.NetworkID}}{{end}}", *containers,

@@ -49,3 +49,11 @@ def chosen(settings: Settings, key: str) -> str:
 def only_proxies(environment: list[str]) -> list[str]:
     """The proxy variables among those of a node."""
     return [entry for entry in environment if PROXY_VARIABLE.match(entry)]
+
+
+def differs(found: list[str], wanted: list[str]) -> bool:
+    """Whether a node has another proxy, or lacks an exception. It may have more exceptions, which its provider adds."""
+    has, needs = ({key: set(value.split(",")) for key, _, value in (entry.partition("=") for entry in entries)}
+                  for entries in (found, wanted))
+    return has.keys() != needs.keys() or any(
+        not value <= has[key] if key.upper() == "NO_PROXY" else value != has[key] for key, value in needs.items())

@@ -54,8 +54,8 @@ def expected_kinds(node_image: str) -> PolicyKinds:
 
 
 def image_version(node_image: str) -> tuple[int, int] | None:
-    """Kubernetes' version by the tag of a k3s image, such as `v1.35.2-k3s1`; None where the tag is another one."""
-    found = re.search(r":v(\d+)\.(\d+)\.\d+[-+]k3s\d", node_image)
+    """Kubernetes' version by the tag of a node's image, such as `v1.35.2-k3s1`; None where the tag is another one."""
+    found = re.search(r":v(\d+)\.(\d+)\.\d+([-+]k3s\d+)?(@|$)", node_image)
     return (int(found[1]), int(found[2])) if found else None
 
 

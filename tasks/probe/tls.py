@@ -61,6 +61,15 @@ def handshake(port: int, host: str, context: ssl.SSLContext) -> bytes:
         return secure.getpeercert(binary_form=True) or b""
 
 
+def is_answering(cluster: Cluster) -> bool:
+    """Whether the HTTPS port completes a handshake, with whichever certificate."""
+    try:
+        handshake(cluster.https_port, f"proof.{cluster.domain}", tls_trusting_all(cluster))
+    except OSError:
+        return False
+    return True
+
+
 def issuer_name(certificate: Certificate) -> str:
     """The common name of its issuer."""
     from cryptography.x509.oid import NameOID

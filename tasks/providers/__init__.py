@@ -11,7 +11,7 @@ from typing import Protocol
 from tasks.core.settings import Cluster, Settings
 from tasks.core.shell import Shell
 from tasks.engine.clusters import ExistingCluster, LoadBalancer
-from tasks.providers import k3d
+from tasks.providers import k3d, kind
 
 
 class Provider(Protocol):
@@ -26,8 +26,20 @@ class Provider(Protocol):
     IMAGE_KEY: str
     """The setting with the image of its nodes."""
 
+    MAKES_K3S: bool
+    """Whether a new cluster is one of k3s, which brings Traefik. Of a cluster that exists, its CoreDNS tells."""
+
+    NODE_PORTS: tuple[int, int] | None
+    """Where Traefik must listen on the nodes for HTTP and HTTPS, if these tasks install it."""
+
     INNER_NETWORKS: tuple[str, str]
     """The networks of pods and of Services in a new cluster."""
+
+    INOTIFY_INSTANCES: int
+    """About how many inotify instances a cluster uses."""
+
+    MIRRORS: str
+    """The folder of a node in which containerd finds the mirrors of registries."""
 
     def list_clusters(self, shell: Shell) -> dict[str, ExistingCluster]:
         """All its clusters by name, also those that these tasks did not create. Exit if that fails."""
@@ -67,6 +79,9 @@ class Provider(Protocol):
     def read_kubeconfig(self, shell: Shell, cluster: Cluster) -> str:
         """A kubeconfig with its entry only."""
 
+    def engine_images(self, shell: Shell, settings: Settings) -> list[str]:
+        """The images that this machine's engine needs to create a cluster."""
+
     def log_command(self, name: str) -> str:
         """What a user types to read the log of its first node."""
 
@@ -74,16 +89,16 @@ class Provider(Protocol):
         """What a user types to copy an image of this machine's engine to its nodes."""
 
 
-PROVIDERS: dict[str, Provider] = {"k3d": k3d}
+PROVIDERS: dict[str, Provider] = {"k3d": k3d, "kind": kind}
 
 
 def of(cluster: Cluster) -> Provider:
-    return PROVIDERS["k3d"]
+    return PROVIDERS[cluster.provider]
 
 
 def chosen(settings: Settings) -> list[Provider]:
     """Those that the settings name."""
-    return [PROVIDERS["k3d"]]
+    return [PROVIDERS[name] for name in settings.providers]
 
 
 def list_clusters(shell: Shell, settings: Settings) -> dict[str, ExistingCluster]:

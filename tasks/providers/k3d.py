@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 from invoke import Exit
 
-from tasks.core.settings import Cluster
+from tasks.core.settings import Cluster, Settings
 from tasks.core.shell import Shell, strip_colors
 from tasks.core.well_known import COMPANY_CA, MANAGER
 from tasks.engine import proxy
 from tasks.engine.clusters import ExistingCluster, LoadBalancer, registries_hash
 from tasks.providers import k3s_arguments
+from tasks.registries import mirrors
+from tasks.tools.required import read_version
 
 TOOLS: tuple[str, ...] = ("docker", "k3d")
 CLUSTER_LABEL = "k3d.cluster"
 IMAGE_KEY = "K3S_IMAGE"
+MAKES_K3S = True
+NODE_PORTS: tuple[int, int] | None = None
 INNER_NETWORKS = k3s_arguments.NETWORKS
+INOTIFY_INSTANCES = 20  # counted on a machine with six clusters
+MIRRORS = "/var/lib/rancher/k3s/agent/etc/containerd/certs.d"
 
 REGISTRIES_LABEL = f"{MANAGER}.registries"
 
@@ -91,11 +98,13 @@ def create(shell: Shell, cluster: Cluster, publish: list[str], api_arguments: li
     networks = k3s_arguments.networks(k3s_arguments.of_words(words))
     proxied = [word for variable in proxy.proxy_variables(shell, cluster.settings, networks)
                for word in ("-e", for_nodes(*variable.split("=", 1)))]
-    shell.change(*create_command(cluster, publish, api_arguments, proxied), *words,
+    registries = mirrors.write_registries_file(shell, cluster)
+    shell.change(*create_command(cluster, publish, api_arguments, proxied, registries), *words,
                  hint="k3d rolled back. `inv doctor` may show why. Then run this task again.")
 
 
-def create_command(cluster: Cluster, publish: list[str], api_arguments: list[str], proxied: list[str]) -> list[str]:
+def create_command(cluster: Cluster, publish: list[str], api_arguments: list[str], proxied: list[str],
+                   registries: Path | None) -> list[str]:
     settings = cluster.settings
     words = ["k3d", "cluster", "create", cluster.name, "--image", settings.k3s_image,
              "--network", settings.k3d_network, "--api-port", "127.0.0.1:random"]
@@ -105,9 +114,10 @@ def create_command(cluster: Cluster, publish: list[str], api_arguments: list[str
     if settings.additional_ca_bundle_file:
         bundle = str(settings.additional_ca_bundle_file).replace("@", r"\@")  # a bare @ begins k3d's node filter
         words += ["--volume", f"{bundle}:{COMPANY_CA}"]
+    if registries:
+        words += ["--registry-config", str(registries)]
     if settings.k3d_registry_config:
-        words += ["--registry-config", str(settings.k3d_registry_config),
-                  "--runtime-label", f"{REGISTRIES_LABEL}={registries_hash(settings)}@server:*"]
+        words += ["--runtime-label", f"{REGISTRIES_LABEL}={registries_hash(settings)}@server:*"]
     for argument in api_arguments:
         words += ["--k3s-arg", f"--kube-apiserver-arg={argument}@server:*"]
     return [*words, *proxied, "--kubeconfig-update-default=false", "--wait", "--timeout", f"{settings.timeout_create}s"]
@@ -160,6 +170,17 @@ def write_kubeconfig(shell: Shell, cluster: Cluster) -> None:
 
 def read_kubeconfig(shell: Shell, cluster: Cluster) -> str:
     return str(shell.look("k3d", "kubeconfig", "get", cluster.name).stdout)
+
+
+# --- its images -------------------------------------------------------------------------------------------------------
+
+
+def engine_images(shell: Shell, settings: Settings) -> list[str]:
+    """Those of the nodes, and k3d's own: https://k3d.io/stable/usage/configfile/#all-options"""
+    version = read_version(shell, "k3d").removeprefix("v")
+    own = {"K3D_IMAGE_LOADBALANCER": "k3d-proxy", "K3D_IMAGE_TOOLS": "k3d-tools"}
+    return [settings.k3s_image, *(shell.environment.get(key) or f"ghcr.io/k3d-io/{name}:{version}"
+                                  for key, name in own.items())]
 
 
 # --- for people -------------------------------------------------------------------------------------------------------

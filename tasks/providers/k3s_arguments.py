@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.core.problems import Problem, ProblemExit, Reason, problem
+from tasks.providers.words import values_of
 
 Flags = Mapping[str, list[str]]
 """The values of each flag of k3s, by its name without dashes; those of a list one by one."""
@@ -55,18 +56,6 @@ def of_words(words: list[str]) -> Flags:
 def of_node(arguments: list[str], volumes: list[str]) -> Flags:
     """What k3s is told in a node that exists."""
     return read_flags([*arguments, *mounted_arguments(volumes)])
-
-
-def values_of(words: list[str], *names: str) -> Iterator[str]:
-    """The values of a flag of k3d, in each way to write it: https://github.com/spf13/pflag#command-line-flag-syntax"""
-    for number, word in enumerate(words):
-        for name in names:
-            if word == name and number + 1 < len(words):
-                yield words[number + 1]
-            elif word.startswith(f"{name}="):
-                yield word.removeprefix(f"{name}=")
-            elif len(name) == 2 and word.startswith(name) and len(word) > 2:
-                yield word.removeprefix(name)
 
 
 def without_filter(word: str) -> str:

@@ -6,8 +6,10 @@ import socket
 
 from tasks.cluster.changed_settings import recreate_command
 from tasks.core.problems import Reason
+from tasks.dns import hosts_file
 from tasks.dns.resolver import addresses
 from tasks.engine.ports import holder
+from tasks.probe.host_names import host_names
 from tasks.probe.requests import SECONDS
 from tasks.trace.context import HopFailure, HopResult, TraceContext
 
@@ -15,6 +17,9 @@ from tasks.trace.context import HopFailure, HopResult, TraceContext
 class MachineReason(Reason):
     CLUSTER_MISSING = "the cluster {cluster} does not exist"
     NAME_NOT_RESOLVED = "this machine does not resolve the name"
+    NOT_IN_HOSTS_FILE = "{file}, from which this machine resolves the names, does not have this one yet"
+    NOT_ROUTED = ("this machine resolves the names from {file}, which has no wildcard; it gets the hosts of Ingresses, "
+                  "IngressRoutes and HTTPRoutes, and none in {cluster} has this host")
     NAME_POINTS_ELSEWHERE = "resolves to {addresses} instead of this machine"
     FRONT_DOOR_CLOSED = "{error}, although the front door should listen there"
     PORT_CLOSED = "{error}, although {cluster} is running"
@@ -38,10 +43,20 @@ def check_resolver(trace: TraceContext) -> HopResult:
     """The resolver of this machine resolves the name to this machine."""
     host, resolved = trace.url.host, addresses(trace.url.host)
     if not resolved:
-        raise HopFailure(host, "inv dns", MachineReason.NAME_NOT_RESOLVED)
+        raise explain_missing_name(trace)
     if resolved != {"127.0.0.1"}:
         raise HopFailure(host, "inv dns", MachineReason.NAME_POINTS_ELSEWHERE, addresses=", ".join(sorted(resolved)))
     return HopResult(host, "127.0.0.1")
+
+
+def explain_missing_name(trace: TraceContext) -> HopFailure:
+    """A hosts file gets only names that the cluster routes, so another one is not fixed by writing it again."""
+    host, file = trace.url.host, hosts_file.hosts_file()
+    if not hosts_file.own_block(file):
+        return HopFailure(host, "inv dns", MachineReason.NAME_NOT_RESOLVED)
+    if host in host_names(trace.cluster, trace.snapshot.objects):
+        return HopFailure(host, "inv dns", MachineReason.NOT_IN_HOSTS_FILE, file=file)
+    return HopFailure(host, "", MachineReason.NOT_ROUTED, file=file, cluster=trace.cluster.name)
 
 
 def check_port(trace: TraceContext) -> HopResult:

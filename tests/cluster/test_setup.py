@@ -291,6 +291,18 @@ def test_taken_ports_are_reported_with_their_holders_before_anything_is_created(
     assert not any(marker(world, number).exists() for number in taken)
 
 
+def test_a_limit_of_inotify_instances_that_is_too_low_is_reported_before_a_cluster_is_created(world: World) -> None:
+    file = world.project.root / "proc/sys/fs/inotify/max_user_instances"
+    file.parent.mkdir(parents=True)
+    file.write_text("100\n")
+    world.cluster_list(world.cluster(2))
+    said = world.inv("k3d-cluster-setup", "--n", "1").stdout
+    warning = "the limit is 100 per user, and about 104 are needed for 2 running clusters"
+    assert said.index(warning) < said.index("cl1 cluster") and "sudo sysctl -w fs.inotify.max_user_instances" in said
+    file.write_text("104\n")
+    assert "inotify instances" not in world.inv("k3d-cluster-setup", "--n", "1").stdout
+
+
 def test_without_a_root_nothing_is_created(world: World) -> None:
     shutil.rmtree(world.project.home / ".local-ca-certs")
     for task in ("k3d-cluster-setup", "k3d-cluster-configure"):

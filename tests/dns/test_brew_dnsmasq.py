@@ -409,8 +409,8 @@ def test_a_mac_that_ignores_the_resolver_ends_in_advice(mac: Machine) -> None:
         "  1. sudo dscacheutil -flushcache; sudo killall -HUP mDNSResponder",
         "  2. scutil --dns: is there a resolver for k3d.internal? A VPN may have its own.",
         "  3. dig @127.0.0.1 proof.cl0.k3d.internal: does dnsmasq answer 127.0.0.1?",
-        "  4. Some versions of macOS 26 ignore /etc/resolver for a TLD that is not a public one. Then set in .env",
-        "     a TLD below a public one, such as TLD=127.0.0.1.nip.io, which needs no resolver here.",
+        "  4. Some versions of macOS 26 ignore /etc/resolver for a TLD that is not a public one. Without",
+        "     DNS_METHOD in .env, inv dns then writes the names to /etc/hosts.",
     ]
 
 

@@ -25,6 +25,7 @@ from pretend_front_door import FrontDoor, front_door_of
 from recording import Answer, Call
 
 from tasks.core import copies
+from tasks.dns.edit_hosts import blocks
 from tasks.dns.resolver import ask
 from tasks.doctor import dns, keycloak, machine
 from tasks.doctor.all_checks import OF_CLUSTER, OF_MACHINE, OF_RUNNING
@@ -293,6 +294,14 @@ def _(patient: Patient) -> None:
     patient.names = {}
 
 
+@breaks("names-hosts-file", "shop.cl1.k3d.internal of cl1 is not in ")
+def _(patient: Patient) -> None:
+    hosts = patient.world.project.root / "etc/hosts"
+    hosts.parent.mkdir()
+    names = "127.0.0.1 proof.k3d.internal\n"
+    hosts.write_bytes(blocks.with_block(b"", copies.path_to_text(patient.world.project.folder), names))
+
+
 @breaks("names-served", "nothing answers for proof.k3d.internal on 127.0.0.1, port 5399")
 def _(patient: Patient) -> None:
     from tasks.core import system_files
@@ -460,8 +469,8 @@ def _(patient: Patient) -> None:
 
 def on_ports(patient: Patient, http: str, https: str) -> dict[str, Any]:
     """Cluster 1, stopped, with ports that the settings agree with."""
-    patient.world.project.env(K3D_PORT_START="1007", K3D_PORT_END="1016", K3D_PORT_SUFFIX_HTTP=http[-1],
-                              K3D_PORT_SUFFIX_HTTPS=https[-1])
+    patient.world.env(K3D_PORT_START="1007", K3D_PORT_END="1016", K3D_PORT_SUFFIX_HTTP=http[-1],
+                      K3D_PORT_SUFFIX_HTTPS=https[-1])
     existing = patient.world.cluster(1, running=False)
     for inside, port in (("80/tcp", http), ("443/tcp", https)):
         for binding in existing["nodes"][1]["portMappings"][inside]:
@@ -830,11 +839,12 @@ def test_a_hostname_of_keycloak_that_its_ingress_has_is_no_finding(patient: Pati
     assert wrong(patient) == {}
 
 
-def test_a_hostname_of_keycloak_without_port_is_no_finding_where_port_443_leads_to_it(
+def test_a_hostname_of_keycloak_with_the_port_of_the_front_door_is_no_finding_where_that_leads_to_it(
     patient: Patient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    run_keycloak(patient, f"https://shop.cl1.k3d.internal:{patient.settings.front_door_https_port}")
+    assert set(wrong(patient)) == {"keycloak-hostname"}
     monkeypatch.setattr(keycloak, "find_cluster_problem", lambda cluster, host: None)
-    run_keycloak(patient, "https://shop.cl1.k3d.internal")
     assert wrong(patient) == {}
 
 
@@ -1091,6 +1101,7 @@ def test_routes_are_not_tried_where_the_examples_are_not_installed(patient: Pati
 
 # What cannot be broken in this way is broken in a test of its own below.
 BY_ITSELF = {"ports-answer", "names-lan", "names-proxy"}
+BY_ITSELF |= {"registries", "registry-upstreams", "node-registries"}  # in tests/doctor/test_doctor_registries.py
 
 ALSO: dict[str, set[str]] = {
     "names-vpn": {"names"},

@@ -31,12 +31,19 @@ def known_internet(environment: dict[str, str]) -> dict[str, str]:
     return dict(entry.split("=") for entry in environment.get("INTERNET", "example.com=192.0.2.10").split())
 
 
+def hosts_lines(root: Path) -> list[str]:
+    """The lines of the hosts file, which the resolver reads for each name."""
+    file = root / "etc/hosts"
+    return file.read_text(errors="replace").splitlines() if file.is_file() else []
+
+
 USER, ROOT = 501, 0
 
 HOMEBREWS_OWN = "# Configuration file for dnsmasq.\n#conf-dir=/etc/dnsmasq.d/,*.conf\n"
 
 LOOKS = ("uname", "brew --prefix", "brew list", "pgrep", "dscacheutil", "docker", "security verify-cert",
-         "security find-certificate", "wslpath", "powershell.exe", "certutil.exe -user -store")
+         "security find-certificate", "wslpath", "powershell.exe -NoProfile -NonInteractive -ExecutionPolicy",
+         "certutil.exe -user -store")
 
 
 @dataclass
@@ -90,6 +97,8 @@ class Machine:
         internet = known_internet(environment)
 
         def known(name: str) -> list[str]:
+            if f"127.0.0.1 {name}" in hosts_lines(self.root):
+                return ["127.0.0.1"]
             led = [file for file in (self.root / "etc/resolver").glob("*") if f".{name}".endswith(f".{file.name}")]
             here = any("nameserver 127.0.0.1" in file.read_text() for file in led)
             return ["127.0.0.1"] if here else [internet[name]] if name in internet else []

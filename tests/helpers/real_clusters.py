@@ -56,7 +56,7 @@ class Clusters(ProcessProject):
         self.kubeconfig.parent.mkdir()
         self.kubeconfig.write_text(USERS_KUBECONFIG)
         self.env(K3D_CLUSTER_NAME_PREFIX=prefix, K3D_NETWORK=prefix, K3D_PORT_START=str(start),
-                 K3D_PORT_END=str(start + 4),
+                 K3D_PORT_END=str(start + 4), REGISTRY_CACHES="", LOCAL_REGISTRY_PORT="",
                  **{key: os.environ[key] for key in PASSED_ON if key in os.environ})
 
     @property

@@ -8,30 +8,23 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from real_clusters import Clusters
+from real_clusters import Clusters, several_clusters
+
+from tasks.core import settings as configuration
 
 INSTALL = ("k3d-cluster-examples", "--n", "0,1", "--with", "oidc")
 
 
 @contextmanager
-def two_clusters(folder: Path, prefix: str, start: int, settings: str) -> Iterator[Clusters]:
+def two_clusters(folder: Path, prefix: str, start: int, settings: str = "") -> Iterator[Clusters]:
     """Clusters 0 and 1 after their setup, with the images in them; skipped where the images cannot be had."""
-    made = Clusters(folder, prefix, start)
-    with (made.folder / ".env").open("a") as env:
-        env.write(settings)
-    chosen = made.settings
-    keycloak, proxy = images = chosen.image_keycloak, chosen.image_oauth2_proxy
-    for image in images:
+    chosen = configuration.load()
+    for image in (chosen.image_keycloak, chosen.image_oauth2_proxy):
         bring(image)
-    made.remove()
-    try:
-        for words in (["cert"], ["k3d-cluster-setup", "--n", "0,1"]):
-            run(made, *words)
-        import_images(made, 0, keycloak, proxy)
-        import_images(made, 1, proxy)
+    with several_clusters(folder, prefix, start, "0,1", settings=settings) as made:
+        import_images(made, 0, chosen.image_keycloak, chosen.image_oauth2_proxy)
+        import_images(made, 1, chosen.image_oauth2_proxy)
         yield made
-    finally:
-        made.remove()
 
 
 def bring(image: str) -> None:

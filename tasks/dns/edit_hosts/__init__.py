@@ -1,0 +1,1 @@
+"""A program that writes the names of one copy to a hosts file. Root runs it, with nothing but this folder."""
