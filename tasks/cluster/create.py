@@ -19,7 +19,7 @@ from tasks.core.settings import Cluster
 from tasks.core.shell import Shell
 from tasks.core.well_known import COMPANY_CA
 from tasks.core.work_files import work_folder, write_file
-from tasks.engine import k3s_arguments, loopback_proxy, network, proxy
+from tasks.engine import images, k3s_arguments, loopback_proxy, network, proxy
 from tasks.engine.clusters import REGISTRIES_LABEL, K3dCluster, list_clusters
 from tasks.engine.ports import check_free_ports
 from tasks.in_cluster import pod_trust
@@ -60,6 +60,7 @@ def create(shell: Shell, cluster: Cluster, extra: list[str]) -> None:
     loopback_proxy.require_reachable(shell, cluster.settings)
     proxied = proxy.k3d_arguments(shell, cluster.settings, k3s_arguments.of_words(extra))
     check_free_ports(shell, cluster, publish)
+    images.ensure(shell, cluster.settings.k3s_image, cluster.settings.timeout_create)
     write_file(shell, marker, "k3d cluster create has started. This file is removed once the API answers.\n")
     try:
         shell.change(*create_command(cluster, publish, proxied), *extra,

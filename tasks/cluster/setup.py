@@ -20,6 +20,7 @@ from tasks.core.shell import Shell
 from tasks.engine import k3s_arguments, kubeconfig, network
 from tasks.engine.clusters import K3dCluster, list_clusters
 from tasks.in_cluster import charts
+from tasks.probe import pulls
 
 
 def setup(shell: Shell, clusters: list[Cluster], roots: Roots, extra: list[str]) -> None:
@@ -33,7 +34,8 @@ def setup(shell: Shell, clusters: list[Cluster], roots: Roots, extra: list[str])
         with shell.one_at_a_time("cluster", cluster.name):
             ensure_running(shell, cluster, list_clusters(shell).get(cluster.name), extra)
             kubeconfig.merge(shell, cluster)
-            in_cluster.configure(shell, cluster, roots)
+            with pulls.shown(shell, cluster):
+                in_cluster.configure(shell, cluster, roots)
 
     per_cluster(clusters, setup_one, at_once=not shell.dry)
 
