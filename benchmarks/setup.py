@@ -23,7 +23,8 @@ from tasks.core import settings as configuration
 
 PROJECT = Path(__file__).resolve().parent.parent
 
-SETTINGS = {"K3D_CLUSTER_NAME_PREFIX": "bench", "K3D_NETWORK": "bench", "K3D_PORT_START": "25", "K3D_PORT_END": "27"}
+SETTINGS = {"K3D_CLUSTER_NAME_PREFIX": "bench", "K3D_NETWORK": "bench", "K3D_PORT_START": "25", "K3D_PORT_END": "27",
+            "REGISTRY_CACHES": "", "LOCAL_REGISTRY_PORT": ""}
 """The clusters of the benchmarks, on separate ports, so that they do not affect the user's clusters."""
 
 

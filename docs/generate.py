@@ -17,9 +17,13 @@ from typing import Any
 
 import tasks
 from tasks import trace
+from tasks.cluster.oidc import OidcReason
 from tasks.core.problems import Reason
 from tasks.doctor.all_checks import OF_CLUSTER, OF_MACHINE, OF_RUNNING
 from tasks.probe.connections import ConnectionReason
+from tasks.probe.issuer import IssuerReason
+from tasks.probe.login import LoginReason
+from tasks.providers import k3d
 from tasks.trace import hops  # noqa: F401 - it defines the reasons of every hop
 
 DOCS = Path(__file__).resolve().parent
@@ -28,7 +32,11 @@ SOURCE = DOCS.parent
 BEGIN = "<!-- Begin of the generated part. Write it again with: python -m docs.generate -->\n"
 END = "<!-- End of the generated part. -->\n"
 
-PLACEHOLDERS = {"n": "N", "name": "clN", "context": "k3d-clN", "subnet": "SUBNET"}
+OTHER_REASONS = (ConnectionReason, IssuerReason, LoginReason, OidcReason)
+"""The reasons of connections from pods, of issuers and of logins."""
+
+PLACEHOLDERS = {"n": "N", "name": "clN", "context": "k3d-clN", "subnet": "SUBNET",
+                "logs": k3d.log_command("clN"), "load": k3d.load_command("clN", "IMAGE")}
 
 
 # --- settings: from .default.env --------------------------------------------------------------------------------------
@@ -104,8 +112,9 @@ def errors() -> Iterator[str]:
 
 
 def trace_errors() -> Iterator[str]:
-    """Every reason why a hop of `inv trace` is red, with its code."""
-    yield "## Messages of inv trace\n\nThe code is in the output of `inv trace --json`.\n\n"
+    """Every reason why a hop of `inv trace`, or a row of the example with OpenID Connect, is red, with its code."""
+    yield ("## Messages of inv trace\n\nThe code is in the output of `inv trace --json`. The table of `inv "
+           "k3d-cluster-examples --with oidc` has messages from this list, too.\n\n")
     yield "| code | message |\n|---|---|\n"
     reasons = [*subclasses_of(Reason)]
     for reason in sorted((entry for kind in reasons for entry in kind), key=lambda reason: (reason.code, reason.value)):
@@ -114,11 +123,11 @@ def trace_errors() -> Iterator[str]:
 
 
 def subclasses_of(kind: type[Reason]) -> Iterator[type[Reason]]:
-    """Those of trace, some of whose modules are imported late, and of the connections from pods, tested last."""
+    """Those of trace, some of whose modules are imported late, of the front door, and of what the examples test."""
     for module in pkgutil.iter_modules(trace.__path__):
         importlib.import_module(f"{trace.__name__}.{module.name}")
     for subclass in kind.__subclasses__():
-        if subclass.__module__.startswith("tasks.trace.") or subclass is ConnectionReason:
+        if subclass.__module__.startswith(("tasks.trace.", "tasks.front_door.")) or subclass in OTHER_REASONS:
             yield subclass
 
 

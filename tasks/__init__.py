@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
-from tasks import cert, clusters, dns, doctor, matrix, podman, rotation, status, tools, trace, trust, uninstall, up
+from tasks import (
+    cert,
+    clusters,
+    dns,
+    doctor,
+    front_door,
+    images,
+    matrix,
+    podman,
+    rotation,
+    status,
+    tools,
+    trace,
+    trust,
+    uninstall,
+    up,
+)
 from tasks.core.task_list import in_groups
 from tasks.dns import brew_dnsmasq
 from tasks.trust import variables
@@ -39,6 +55,9 @@ ns = in_groups({
         clusters.k3d_cluster_restart,
         clusters.k3d_cluster_delete,
         clusters.adopt,
+        front_door.front_door,
+        front_door.front_door_remove,
+        images.images,
     ],
     "When something does not work": [
         doctor.doctor,

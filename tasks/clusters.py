@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from invoke import Context, Exit, task
 
+from tasks import front_door, providers, registries
 from tasks.ca.load import load_roots
-from tasks.cluster import selection
 from tasks.cluster.adopt import (
     adopt_cluster,
     clusters_by_number,
@@ -15,17 +15,21 @@ from tasks.cluster.adopt import (
 )
 from tasks.cluster.examples import install_and_check
 from tasks.cluster.lifecycle import delete, start_all, stop
-from tasks.cluster.selection import ALL_HELP, N_HELP, open_clusters, require_existing
+from tasks.cluster.selection import ALL_HELP, N_HELP, TO_CONFIGURE, open_clusters, require_existing
 from tasks.cluster.setup import configure, setup
 from tasks.core import settings as configuration
 from tasks.core.browser_ports import describe_blocked
 from tasks.core.invoke_patches import ClusterTask, PlainTask
 from tasks.core.progress import per_cluster, say
+from tasks.core.settings import Settings
 from tasks.core.shell import Shell, words_after_dashes
 from tasks.core.table import JSON_HELP, print_json, print_table
 from tasks.dns.follow import update_names
-from tasks.engine import network
-from tasks.engine.clusters import list_clusters, own_clusters
+from tasks.engine.clusters import own_clusters
+from tasks.front_door.container import is_in_use
+from tasks.front_door.files import page_url
+from tasks.probe.example_page import url_of
+from tasks.providers import other_makers
 from tasks.rotation import overlap
 from tasks.tools.required import require
 
@@ -39,7 +43,7 @@ def adopt(context: Context, n: str = "") -> None:
     """
     settings = configuration.load()
     shell = Shell(context, settings.environment)
-    require(shell, *selection.TOOLS)
+    require(shell, *providers.needed_tools(settings, *TO_CONFIGURE))
     roots = load_roots(settings)
     clusters = clusters_by_number(shell, settings, n) if n else find_original_clusters(shell, settings)
     adopted = [cluster for cluster in clusters if adopt_cluster(shell, cluster, roots, by_number=bool(n))]
@@ -48,16 +52,36 @@ def adopt(context: Context, n: str = "") -> None:
                    "with --n.")
     for cluster in adopted:
         ensure_route_to_others(shell, cluster)
-    update_names(shell, settings)
+    follow_clusters(shell, settings)
     print_next_steps(shell, adopted)
 
 
-@task(klass=ClusterTask, help=selection.N_HELP)
-def k3d_cluster_examples(context: Context, n: str = "") -> None:
-    """Install the examples in cluster N and test them"""
-    shell, clusters = selection.open_clusters(context, n, "k3d", "kubectl")
+def follow_clusters(shell: Shell, settings: Settings) -> None:
+    """Bring what lists their names on this machine up to date: the front door's page and the hosts file."""
+    front_door.refresh(shell, settings)
+    update_names(shell, settings)
+
+
+@task(klass=ClusterTask, help={**N_HELP, "with": "oidc: also an example with OpenID Connect, whose Keycloak is in "
+                                                 "the first of these clusters"})
+def k3d_cluster_examples(context: Context, n: str = "", with_: str = "") -> None:
+    """Install the examples in cluster N and test them
+
+    inv k3d-cluster-examples --n 0,1 --with oidc
+    With oidc: Keycloak in cluster 0, and in both clusters an application whose users sign in there (docs/oidc.md).
+    """
+    # Imported here, because `inv --list` would load a browser for one line.
+    from tasks.cluster import oidc
+
+    if with_ not in ("", "oidc"):
+        raise Exit(f"There is no example {with_!r}. Type: inv k3d-cluster-examples --n {n or 0} --with oidc")
+    shell, clusters = open_clusters(context, n, "kubectl")
+    if with_:
+        oidc.check_requirements(shell, clusters)
     install_and_check(shell, clusters)
-    update_names(shell, clusters[0].settings)
+    if with_:
+        oidc.install_and_check(shell, clusters)
+    follow_clusters(shell, clusters[0].settings)
     for line in describe_blocked(clusters):
         say(line)
 
@@ -67,24 +91,25 @@ def k3d_cluster_setup(context: Context, n: str = "") -> None:
     """Create and configure cluster N: 1, 1,2 or 1-3
 
     Also called as k3d-cluster-setup-1.
-    Arguments after -- are appended to `k3d cluster create`, so they win: inv k3d-cluster-setup --n 1 -- --agents 1
+    Arguments after -- are appended to the command that creates it, so they win:
+    inv k3d-cluster-setup --n 1 -- --agents 1
     An existing cluster is started if it is stopped, and configured again.
     """
-    shell, clusters = open_clusters(context, n)
+    shell, clusters = open_clusters(context, n, *TO_CONFIGURE)
     roots = load_roots(clusters[0].settings)
     setup(shell, clusters, roots, words_after_dashes())
     overlap.finish(shell, clusters[0].settings)
-    update_names(shell, clusters[0].settings)
+    follow_clusters(shell, clusters[0].settings)
 
 
 @task(klass=ClusterTask, help={**ALL_HELP, "reinstall": "let Helm install its charts again over the existing objects"})
 def k3d_cluster_configure(context: Context, n: str = "", all: bool = False, reinstall: bool = False) -> None:
     """Configure a running cluster N again"""
-    shell, clusters = open_clusters(context, n, every=all)
+    shell, clusters = open_clusters(context, n, *TO_CONFIGURE, every=all)
     roots = load_roots(clusters[0].settings)
     per_cluster(clusters, lambda cluster: configure(shell, cluster, roots, reinstall), at_once=not shell.dry)
     overlap.finish(shell, clusters[0].settings)
-    update_names(shell, clusters[0].settings)
+    follow_clusters(shell, clusters[0].settings)
 
 
 @task(klass=PlainTask, help=JSON_HELP)
@@ -92,18 +117,26 @@ def k3d_cluster_list(context: Context, json: bool = False) -> None:
     """List the clusters with their state, names and ports"""
     settings = configuration.load()
     shell = Shell(context, settings.environment)
-    require(shell, "docker", "k3d")
-    found = list_clusters(shell)
+    require(shell, *providers.needed_tools(settings))
+    found = providers.list_clusters(shell, settings)
     clusters = own_clusters(settings, found)
+    with_front_door = is_in_use(shell, settings)
     rows = [{"name": cluster.name, "state": found[cluster.name].state, "domain": cluster.domain,
-             "http": cluster.http_port, "https": cluster.https_port, "context": cluster.context}
+             "http": cluster.http_port, "https": cluster.https_port, "context": cluster.context,
+             "url": url_of(cluster, "https", f"<name>.{cluster.domain}", front_door=with_front_door)}
             for cluster in clusters]
     if json:
         print_json(rows)
-    elif rows:
-        print_table([key.upper() for key in rows[0]], [[str(value) for value in row.values()] for row in rows])
+        return
+    for line in other_makers.find_all(shell, settings):
+        say(line)
+    if rows:
+        columns = [key for key in rows[0] if key != "url" or with_front_door]  # with ports, the URL repeats the rest
+        print_table([key.upper() for key in columns], [[str(row[key]) for key in columns] for row in rows])
         for line in describe_blocked(clusters):
             say(line)
+        if with_front_door:
+            say(f"The front door lists their pages: {page_url(settings)}")
     else:
         print("There are no clusters. Create one with: inv k3d-cluster-setup --n 1")
 
@@ -111,40 +144,42 @@ def k3d_cluster_list(context: Context, json: bool = False) -> None:
 @task(klass=ClusterTask, help=ALL_HELP)
 def k3d_cluster_stop(context: Context, n: str = "", all: bool = False) -> None:
     """Stop cluster N; nothing in it is lost"""
-    shell, clusters = open_clusters(context, n, "docker", "k3d", every=all)
+    shell, clusters = open_clusters(context, n, every=all)
     per_cluster(clusters, lambda cluster: stop(shell, cluster), at_once=not shell.dry)
 
 
 @task(klass=ClusterTask, help=ALL_HELP)
 def k3d_cluster_start(context: Context, n: str = "", all: bool = False) -> None:
     """Start cluster N and repair what a restart breaks"""
-    shell, clusters = open_clusters(context, n, "docker", "k3d", "kubectl", every=all)
+    shell, clusters = open_clusters(context, n, "kubectl", every=all)
     start_all(shell, clusters)
-    update_names(shell, clusters[0].settings)
+    follow_clusters(shell, clusters[0].settings)
 
 
 @task(klass=ClusterTask, help=ALL_HELP)
 def k3d_cluster_restart(context: Context, n: str = "", all: bool = False) -> None:
     """Restart cluster N"""
-    shell, clusters = open_clusters(context, n, "docker", "k3d", "kubectl", every=all)
-    found = list_clusters(shell)
+    shell, clusters = open_clusters(context, n, "kubectl", every=all)
+    found = providers.list_clusters(shell, clusters[0].settings)
     for cluster in clusters:
-        require_existing(cluster, found)
+        require_existing(shell, cluster, found)
     per_cluster(clusters, lambda cluster: stop(shell, cluster), at_once=not shell.dry)
     start_all(shell, clusters)
-    update_names(shell, clusters[0].settings)
+    follow_clusters(shell, clusters[0].settings)
 
 
 @task(klass=ClusterTask, help=ALL_HELP)
 def k3d_cluster_delete(context: Context, n: str = "", all: bool = False) -> None:
     """Delete cluster N and everything that belongs to it
 
-    Its kubeconfig entry is removed too, and after the last cluster the network.
+    Its kubeconfig entry is removed too, and after the last cluster the front door and the network. What the registries
+    on this machine keep stays.
     """
-    shell, clusters = open_clusters(context, n, "docker", "k3d", "kubectl", every=all)
+    shell, clusters = open_clusters(context, n, "kubectl", every=all)
     settings, names = clusters[0].settings, [cluster.name for cluster in clusters]
     per_cluster(clusters, lambda cluster: delete(shell, cluster), at_once=not shell.dry)
-    others = [found for found in list_clusters(shell).values() if found.name not in names]
+    others = [found for found in providers.list_clusters(shell, settings).values() if found.name not in names]
     if not any(settings.k3d_network in found.networks for found in others):
-        network.remove(shell, settings)
+        registries.leave_network(shell, settings)
+        front_door.remove_with_network(shell, settings)
     update_names(shell, settings)

@@ -8,7 +8,7 @@ from typing import Any
 
 from invoke import Context, Exit, task
 
-from tasks import dns, trust
+from tasks import dns, providers, trust
 from tasks.ca.intermediate import RENEW_DAYS
 from tasks.ca.load import load_root
 from tasks.ca.root import ROOT_EXPIRES_SOON, RootCA
@@ -21,9 +21,12 @@ from tasks.core.settings import Cluster, Settings
 from tasks.core.shell import Shell
 from tasks.core.table import JSON_HELP, SIGNS, Cell, print_json, print_table
 from tasks.dns.resolver import resolves
-from tasks.engine.clusters import K3dCluster, list_clusters, own_clusters
+from tasks.engine.clusters import ExistingCluster, own_clusters
+from tasks.front_door import proof, state
+from tasks.front_door.files import page_url
 from tasks.probe.pod_trust import list_untrusting
 from tasks.probe.snapshot import ClusterSnapshot, kubelet_version, read_condition, take_snapshot
+from tasks.registries import containers, contents, mirrors
 from tasks.tools import required
 
 Entry = dict[str, Any]
@@ -79,11 +82,12 @@ def inspect_machine(shell: Shell, settings: Settings) -> list[Entry]:
         root_entries = [{"what": "root", **failure("red", error.problem)}]
     else:
         root_entries = [inspect_root(root, settings), *inspect_trust_stores(shell, settings, root)]
-    return [inspect_engine(shell), *root_entries, inspect_resolver(shell, settings)]
+    return [inspect_engine(shell, settings), *root_entries, inspect_resolver(shell, settings),
+            *inspect_front_door(shell, settings), *inspect_registries(shell, settings)]
 
 
-def inspect_engine(shell: Shell) -> Entry:
-    problems = [why for tool in ("docker", "k3d") if (why := required.find_problem(shell, tool))]
+def inspect_engine(shell: Shell, settings: Settings) -> Entry:
+    problems = [why for tool in providers.needed_tools(settings) if (why := required.find_problem(shell, tool))]
     if problems:
         return {"what": "engine", **failure("red", problems[0]), "is": "; ".join(map(describe, problems))}
     return {"what": "engine", **success("running")}
@@ -111,14 +115,40 @@ def inspect_resolver(shell: Shell, settings: Settings) -> Entry:
     return {"what": what, **failure("yellow", problem(StatusReason.NAMES_NOT_RESOLVED, methods=methods))}
 
 
+def inspect_registries(shell: Shell, settings: Settings) -> list[Entry]:
+    """Nothing where no setup has created them."""
+    wanted, existing = mirrors.list_registries(settings), containers.find(shell, settings)
+    if not wanted or not existing:
+        return []
+    what = f"registries: {', '.join(registry.host for registry in wanted)}"
+    if why := next((why for _, why in containers.find_faults(shell, wanted)), None):
+        return [{"what": what, **failure("yellow", why)}]
+    kept = [existing[registry.name] for registry in wanted if registry.upstream]
+    inside = shell.side_by_side([partial(contents.read, shell, cache) for cache in kept])
+    images, size = sum(len(found.tags) for found in inside), sum(found.bytes for found in inside)
+    fetched = contents.format_size(sum(map(contents.read_fetched, kept)))
+    return [{"what": what, **success(
+        f"{images} images cached, {contents.format_size(size)}; {fetched} fetched since the start")}]
+
+
+def inspect_front_door(shell: Shell, settings: Settings) -> list[Entry]:
+    """Nothing if it is not expected."""
+    if not state.is_expected(shell, settings):
+        return []
+    why = next(state.find_problems(shell, settings), None) or proof.find_page_problem(shell, settings)
+    if why is None:
+        return [{"what": "front door", **success(f"running, lists the clusters at {page_url(settings)}")}]
+    return [{"what": "front door", **failure("yellow", why)}]
+
+
 # --- the clusters -----------------------------------------------------------------------------------------------------
 
 
 def inspect_clusters(shell: Shell, settings: Settings) -> list[Entry]:
     try:
-        existing = list_clusters(shell)
+        existing = providers.list_clusters(shell, settings)
     except Exit:
-        if inspect_engine(shell)["state"] == "red":  # the row of the engine shows it
+        if inspect_engine(shell, settings)["state"] == "red":  # the row of the engine shows it
             return []
         raise
     entries: list[Entry] = shell.side_by_side([partial(inspect_cluster, shell, cluster, existing[cluster.name])
@@ -126,7 +156,7 @@ def inspect_clusters(shell: Shell, settings: Settings) -> list[Entry]:
     return entries
 
 
-def inspect_cluster(shell: Shell, cluster: Cluster, existing: K3dCluster) -> Entry:
+def inspect_cluster(shell: Shell, cluster: Cluster, existing: ExistingCluster) -> Entry:
     entry: Entry = {"name": cluster.name, "state": "", "is": "", "code": "", "domain": cluster.domain,
                     "http": cluster.http_port, "https": cluster.https_port, "context": cluster.context, "k3s": "",
                     "cert-manager": "", "trust-manager": "", "until": "", "expiring": [], "untrusting": []}

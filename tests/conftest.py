@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -126,15 +127,26 @@ class ProcessProject(Project):
 
 
 def is_real(item: pytest.Item) -> bool:
-    """Whether it works with the machine's engine, of which there is one: then one after another, and as it is."""
+    """Whether it works with the machine's engine and programs, as they are."""
     return any(item.get_closest_marker(name) for name in ("cluster", "laptop"))
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The real tests of a file share its clusters, so they run in order and in one worker. Each file has its own."""
     for item in items:
         if is_real(item):
-            item.add_marker(pytest.mark.xdist_group("engine"))
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Files with real tests run beside each other, but a test that kills the engine runs alone."""
+    if not is_real(item):
+        return (yield)
+    with Path(tempfile.gettempdir(), "dev-cluster-tasks-engine.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX if item.get_closest_marker("kills_engine") else fcntl.LOCK_SH)
+        return (yield)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -143,6 +155,10 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     kept = {name: value for name, value in os.environ.items() if name.startswith("PYTEST_")}
     os.environ.clear()
     os.environ.update({**(MACHINE if is_real(item) else sealed()), **kept})
+    if is_real(item) and item.config.getoption("loadgroup", False) and not item.nodeid.endswith(f"@{item.path.stem}"):
+        # Without a word, with a pytest that is too new: https://github.com/pytest-dev/pytest-xdist/issues/1386
+        pytest.fail("pytest-xdist ignores groups, so tests would take each other's clusters. "
+                    "Install the versions that pyproject.toml names.")
 
 
 def sealed() -> dict[str, str]:

@@ -18,8 +18,9 @@ from machine import become
 from tasks.core import system_files
 
 NOTHING = "Nothing that these tasks created is on this machine.\n"
-LOOKS = ("docker network inspect", "docker version", "k3d cluster list", "uname", "pgrep", "systemctl is-active",
-         "kubectl --kubeconfig {} config get-", "kubectl --kubeconfig {} config current-context")
+LOOKS = ("docker network inspect", "docker container inspect", "docker ps", "docker volume ls", "docker version",
+         "k3d cluster list", "uname", "pgrep", "systemctl is-active", "kubectl --kubeconfig {} config get-",
+         "kubectl --kubeconfig {} config current-context")
 
 
 class Machine:
@@ -142,6 +143,31 @@ def test_everything_of_ours_goes_in_order_and_nothing_of_others(machine: Machine
     assert len(machine.changes) == 17
 
 
+def front_door(machine: Machine, folder: str) -> None:
+    """There is one, created by the copy in this folder."""
+    machine.fakes.answer("^docker container inspect", json.dumps({
+        "State": {"Status": "running"}, "Config": {"Labels": {"dev-cluster-tasks.front-door": folder}},
+        "HostConfig": {}, "NetworkSettings": {}}), before="^docker rm")
+
+
+def test_the_front_door_goes_before_the_network(machine: Machine) -> None:
+    machine.fill()
+    front_door(machine, str(machine.project.folder))
+    assert "  front door dev-clusters-front-door" in machine.inv("--yes").stdout.splitlines()
+    changes = machine.changes
+    assert changes.index("docker rm --force dev-clusters-front-door") < changes.index("docker network rm dev-clusters")
+
+
+def test_the_front_door_of_another_copy_stays_and_is_listed(machine: Machine, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "tasks.py").touch()
+    front_door(machine, str(other))
+    said = machine.inv("--yes").stdout
+    assert f"  front door dev-clusters-front-door, created by the copy in {other}\n" in said
+    assert not machine.fakes.calls("docker", "rm")
+
+
 def test_a_run_leaves_no_folder_that_it_made_itself(machine: Machine) -> None:
     machine.fill()
     (machine.work / "file").unlink()
@@ -228,7 +254,7 @@ def test_where_the_engine_does_not_answer_clusters_and_the_tools_for_them_are_le
 def test_without_k3d_the_clusters_that_docker_runs_are_left_and_said(machine: Machine) -> None:
     machine.fill()
     (machine.fakes.bin / "k3d").unlink()
-    machine.fakes.answer("^docker ps --all --filter label=app=k3d", "cl3\ncl1\ncl1\ncl1-of-others\nx1\n")
+    machine.fakes.answer("^docker ps --all --filter label=k3d.cluster", "cl3\ncl1\ncl1\ncl1-of-others\nx1\n")
     done = machine.inv("--yes", PATH=str(machine.fakes.bin))
     assert done.returncode == 1
     why = "k3d is needed to delete it, and not installed: inv tools --install"

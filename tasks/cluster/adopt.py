@@ -11,6 +11,7 @@ from pathlib import Path
 
 from invoke import Exit
 
+from tasks import providers
 from tasks.ca.root import NEW_KEY, Roots
 from tasks.cluster import changed_settings, lifecycle, selection, setup
 from tasks.core.progress import say
@@ -18,7 +19,7 @@ from tasks.core.settings import Cluster, Settings, cluster_numbers
 from tasks.core.shell import Shell
 from tasks.core.well_known import MANAGER
 from tasks.engine import network
-from tasks.engine.clusters import K3dCluster, list_clusters, own_clusters
+from tasks.engine.clusters import ExistingCluster, own_clusters
 from tasks.probe.objects import Object, list_objects
 
 ORIGINAL_LABEL = "app.kubernetes.io/managed-by=taskfile-dev-cluster-config"
@@ -29,15 +30,16 @@ OWN_LABEL = f"app.kubernetes.io/managed-by={MANAGER}"
 
 def clusters_by_number(shell: Shell, settings: Settings, n: str) -> list[Cluster]:
     """The clusters that `--n` names. Exit if one does not exist."""
-    clusters, found = [settings.cluster(number) for number in cluster_numbers(n)], list_clusters(shell)
+    clusters = [settings.cluster(number) for number in cluster_numbers(n)]
+    found = providers.list_clusters(shell, settings)
     for cluster in clusters:
-        selection.require_existing(cluster, found)
+        selection.require_existing(shell, cluster, found)
     return clusters
 
 
 def find_original_clusters(shell: Shell, settings: Settings) -> list[Cluster]:
-    """Clusters with our names that have their own network, which k3d creates by default."""
-    found = list_clusters(shell)
+    """Clusters with our names that have their own network, as the original's have."""
+    found = providers.list_clusters(shell, settings)
     clusters = [cluster for cluster in own_clusters(settings, found) if has_own_network(cluster, found[cluster.name])]
     if not clusters:
         raise Exit(f"There are no clusters of the original Taskfile: none from {settings.cluster(0).name} to "
@@ -45,13 +47,15 @@ def find_original_clusters(shell: Shell, settings: Settings) -> list[Cluster]:
     return clusters
 
 
-def has_own_network(cluster: Cluster, found: K3dCluster) -> bool:
-    return found.network == f"k3d-{cluster.name}"
+def has_own_network(cluster: Cluster, found: ExistingCluster) -> bool:
+    """By default a cluster gets a network with the name of its context."""
+    return found.network == cluster.context
 
 
 def adopt_cluster(shell: Shell, cluster: Cluster, roots: Roots, by_number: bool) -> bool:
     """Start and configure it. False, and the cluster unchanged, if it is not the original's and `--n` does not name it.
     """
+    found = selection.require_existing(shell, cluster, providers.list_clusters(shell, cluster.settings))
     started = ensure_started(shell, cluster)
     with shell.step(cluster.name, "created by the original Taskfile") as this:
         if shell.dry and started:
@@ -62,7 +66,7 @@ def adopt_cluster(shell: Shell, cluster: Cluster, roots: Roots, by_number: bool)
             this.outcome = "no, but named by --n"
         else:
             if started:
-                shell.change("k3d", "cluster", "stop", cluster.name)
+                providers.of(cluster).stop(shell, cluster, found)
             this.warn(f"no: nothing in it has the label {ORIGINAL_LABEL}. It was left unchanged. To adopt it anyway: "
                       f"inv adopt --n {cluster.number}")
             return False
@@ -73,11 +77,12 @@ def adopt_cluster(shell: Shell, cluster: Cluster, roots: Roots, by_number: bool)
 def ensure_started(shell: Shell, cluster: Cluster) -> bool:
     """Start the cluster if it is not running. Returns whether it had to be started."""
     with shell.one_at_a_time("cluster", cluster.name), shell.step(cluster.name, "cluster") as this:
-        found = selection.require_existing(cluster, list_clusters(shell))
+        existing = providers.list_clusters(shell, cluster.settings)
+        found = selection.require_existing(shell, cluster, existing)
         if found.running:
             this.skip("already running")
             return False
-        lifecycle.start_containers(shell, cluster, found)
+        lifecycle.start_containers(shell, cluster, found, existing.values())
         this.outcome = "started"
         return True
 
@@ -98,9 +103,9 @@ def find_labels(shell: Shell, cluster: Cluster) -> list[str]:
 
 
 def write_kubeconfig(shell: Shell, file: Path, cluster: Cluster) -> Path:
-    """Write k3d's kubeconfig for the cluster to a file that only the user can read."""
+    """Write the kubeconfig of the cluster to a file that only the user can read."""
     file.touch(mode=0o600)
-    file.write_text(shell.look("k3d", "kubeconfig", "get", cluster.name).stdout, encoding="utf-8")
+    file.write_text(providers.of(cluster).read_kubeconfig(shell, cluster), encoding="utf-8")
     return file
 
 
@@ -109,7 +114,7 @@ def write_kubeconfig(shell: Shell, file: Path, cluster: Cluster) -> Path:
 
 def ensure_route_to_others(shell: Shell, cluster: Cluster) -> None:
     """Verify that its pods reach the other clusters through this host; if not, connect it to the shared network."""
-    settings, found = cluster.settings, list_clusters(shell)
+    settings, found = cluster.settings, providers.list_clusters(shell, cluster.settings)
     targets = [other.http_port for other in own_clusters(settings, found) if found[other.name].running]
     nodes = found[cluster.name].workers
     with shell.step(cluster.name, "route from its pods to other clusters") as this:

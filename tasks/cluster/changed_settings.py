@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from tasks import providers
 from tasks.core.problems import Problem, ProblemExit, Reason, describe, problem
-from tasks.core.settings import Cluster, Settings
+from tasks.core.settings import Cluster
 from tasks.core.shell import Shell
-from tasks.core.templates import short_hash
-from tasks.core.well_known import COMPANY_CA
-from tasks.engine import k3s_arguments, network, proxy
-from tasks.engine.clusters import K3dCluster
+from tasks.engine import network, proxy
+from tasks.engine.clusters import ExistingCluster, registries_hash
 
 
 class ChangedSetting(Reason):
     """A setting that applies only to new clusters, and the value that an existing cluster has instead."""
 
     PORT_CHANGED = "{cluster} publishes its port {key} on {published}, but the settings say {wanted}."
-    IMAGE_CHANGED = "K3S_IMAGE={wanted}, but its nodes run {found}"
+    IMAGE_CHANGED = "{key}={wanted}, but its nodes run {found}"
     PORTS_OPEN_TO_NETWORK = ("its ports are open to the local network; the settings restrict them to this machine "
                              "(K3D_BIND_ADDRESS)")
     ADDRESSES_CHANGED = "its ports should be published on {wanted}, but are published on {found}"
@@ -26,21 +25,21 @@ class ChangedSetting(Reason):
     PROXY_CHANGED = "its nodes have a different proxy (HTTP_PROXY, HTTPS_PROXY, NO_PROXY)"
 
 
-def require_published_ports(cluster: Cluster, found: K3dCluster) -> None:
+def require_published_ports(cluster: Cluster, found: ExistingCluster) -> None:
     """Exit if the cluster publishes other ports than the settings say."""
     if wrong := find_port_change(cluster, found):
         raise ProblemExit(wrong, "Change the K3D_PORT_ keys in .env back, or recreate the cluster: "
                                  f"{recreate_command(cluster)}")
 
 
-def require_needed_parts(cluster: Cluster, found: K3dCluster) -> None:
-    """Exit when a part of k3s is left out of it that would be waited for in vain."""
-    if wrong := k3s_arguments.find_problem(k3s_arguments.of_cluster(found)):
-        raise ProblemExit(wrong, f"{cluster.name} was created with it. To recreate it without: "
+def require_needed_parts(cluster: Cluster, found: ExistingCluster) -> None:
+    """Exit when it lacks a part that would be waited for in vain."""
+    if found.obstacle:
+        raise ProblemExit(found.obstacle, f"{cluster.name} was created with it. To recreate it without: "
                                  f"{recreate_command(cluster)}")
 
 
-def find_port_change(cluster: Cluster, found: K3dCluster) -> Problem | None:
+def find_port_change(cluster: Cluster, found: ExistingCluster) -> Problem | None:
     for key, wanted in (("80/tcp", cluster.http_port), ("443/tcp", cluster.https_port)):
         published = found.ports.get(key, set())
         if str(wanted) not in published:
@@ -49,7 +48,7 @@ def find_port_change(cluster: Cluster, found: K3dCluster) -> Problem | None:
     return None
 
 
-def warn_about_changed_settings(shell: Shell, cluster: Cluster, found: K3dCluster) -> None:
+def warn_about_changed_settings(shell: Shell, cluster: Cluster, found: ExistingCluster) -> None:
     changed = [*find_changed_settings(shell, cluster, found)]
     if changed:
         with shell.step(cluster.name, "settings") as this:
@@ -62,26 +61,27 @@ def recreate_command(cluster: Cluster) -> str:
     return f"inv k3d-cluster-delete --n {cluster.number} k3d-cluster-setup --n {cluster.number}"
 
 
-def find_changed_settings(shell: Shell, cluster: Cluster, found: K3dCluster) -> Iterator[Problem]:
+def find_changed_settings(shell: Shell, cluster: Cluster, found: ExistingCluster) -> Iterator[Problem]:
     """The settings that `configure` cannot apply to an existing cluster."""
     settings = cluster.settings
     image = shell.look("docker", "inspect", "--format", "{{.Config.Image}}", *found.servers).stdout.split()
-    if image and short_image(image[0]) != short_image(settings.k3s_image):
-        yield problem(ChangedSetting.IMAGE_CHANGED, found=image[0],
-                      wanted=f"{settings.k3s_image}{settings.from_environment('K3S_IMAGE')}")
+    if image and short_image(image[0]) != short_image(providers.node_image(cluster)):
+        key = providers.of(cluster).IMAGE_KEY
+        yield problem(ChangedSetting.IMAGE_CHANGED, key=key, found=image[0],
+                      wanted=f"{providers.node_image(cluster)}{settings.from_environment(key)}")
     wanted = [address for address in network.publish_addresses(shell, settings) if not address.startswith("<")]
     if "0.0.0.0" in found.addresses and "0.0.0.0" not in wanted:
         yield problem(ChangedSetting.PORTS_OPEN_TO_NETWORK)
     elif "0.0.0.0" not in found.addresses and not found.addresses.issuperset(wanted):
         yield problem(ChangedSetting.ADDRESSES_CHANGED, wanted=", ".join(wanted),
                       found=", ".join(sorted(found.addresses)))
-    mounts = [volume.rpartition(":")[0] for volume in found.volumes if volume.split(":")[1:2] == [COMPANY_CA]]
     company = [str(settings.additional_ca_bundle_file)] if settings.additional_ca_bundle_file else []
-    if mounts != company:
-        yield problem(ChangedSetting.COMPANY_CA_CHANGED, wanted="".join(company), found=", ".join(mounts) or "none")
-    if found.registries != registries_hash(settings):
+    if found.company_ca != company:
+        yield problem(ChangedSetting.COMPANY_CA_CHANGED, wanted="".join(company),
+                      found=", ".join(found.company_ca) or "none")
+    if found.registries not in (None, registries_hash(settings)):
         yield problem(ChangedSetting.REGISTRIES_CHANGED, wanted=settings.k3d_registry_config or "")
-    if set(found.environment) != set(proxy.proxy_variables(shell, settings, k3s_arguments.of_cluster(found))):
+    if proxy.differs(found.environment, proxy.proxy_variables(shell, settings, found.inner_networks)):
         yield problem(ChangedSetting.PROXY_CHANGED)
 
 
@@ -89,8 +89,3 @@ def short_image(image: str) -> str:
     """The image without the default registry and path: https://github.com/distribution/reference/blob/main/normalize.go
     """
     return image.removeprefix("docker.io/").removeprefix("library/")
-
-
-def registries_hash(settings: Settings) -> str:
-    file = settings.k3d_registry_config
-    return short_hash(file.read_text(encoding="utf-8", errors="replace")) if file else ""

@@ -1,14 +1,15 @@
-"""Create a cluster with k3d, or start an existing one."""
+"""Create a cluster, or start an existing one."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from invoke import Exit
 
+from tasks import providers
 from tasks.cluster.changed_settings import (
-    registries_hash,
     require_needed_parts,
     require_published_ports,
     warn_about_changed_settings,
@@ -17,35 +18,38 @@ from tasks.core.browser_ports import find_blocked_https
 from tasks.core.problems import ProblemExit
 from tasks.core.settings import Cluster
 from tasks.core.shell import Shell
-from tasks.core.well_known import COMPANY_CA
 from tasks.core.work_files import work_folder, write_file
-from tasks.engine import images, k3s_arguments, loopback_proxy, network, proxy
-from tasks.engine.clusters import REGISTRIES_LABEL, K3dCluster, list_clusters
+from tasks.engine import images, loopback_proxy, network
+from tasks.engine.clusters import ExistingCluster
 from tasks.engine.ports import check_free_ports
 from tasks.in_cluster import pod_trust
 from tasks.probe import admission
+from tasks.providers import other_makers
 
 
-def ensure_running(shell: Shell, cluster: Cluster, found: K3dCluster | None, extra: list[str]) -> None:
-    """Create the cluster if it does not exist, start it if it is stopped."""
+def ensure_running(shell: Shell, cluster: Cluster, existing: Mapping[str, ExistingCluster], extra: list[str]) -> None:
+    """Create the cluster if it does not exist, start it if it is stopped. `existing`: those that exist, by name."""
+    provider, found = providers.of(cluster), existing.get(cluster.name)
     with shell.step(cluster.name, "cluster") as this:
         marker, addition = creation_marker(cluster), ""
         if marker.exists():
-            shell.until_ended(f"k3d cluster create {cluster.name} ")
+            provider.wait_for_creation(shell, cluster)
             if marker.exists():
-                shell.change("k3d", "cluster", "delete", cluster.name)
+                provider.delete(shell, cluster)
                 addition, found = ", after deleting a partly created one", None
-            else:  # that command has succeeded in the meantime
-                found = list_clusters(shell).get(cluster.name)
+            else:  # it has succeeded in the meantime
+                found = provider.list_clusters(shell).get(cluster.name)
         if found:
             require_published_ports(cluster, found)
             require_needed_parts(cluster, found)
             warn_about_changed_settings(shell, cluster, found)
         if found is None:
-            create(shell, cluster, extra)
-            this.outcome = f"created{addition}{cluster.settings.from_environment('K3S_IMAGE')}"
+            if other := other_makers.find(shell, cluster):
+                raise Exit(other)
+            create(shell, cluster, existing.values(), extra)
+            this.outcome = f"created{addition}{cluster.settings.from_environment(provider.IMAGE_KEY)}"
         elif not found.running:
-            start_containers(shell, cluster, found)
+            start_containers(shell, cluster, found, existing.values())
             this.outcome = "started"
         else:
             this.skip("already running")
@@ -53,21 +57,21 @@ def ensure_running(shell: Shell, cluster: Cluster, found: K3dCluster | None, ext
             this.warn(f"{this.outcome}; arguments after -- apply only to a new cluster and were ignored")
 
 
-def create(shell: Shell, cluster: Cluster, extra: list[str]) -> None:
-    """Create the cluster. The marker exists until the API answers, or until k3d has rolled back."""
+def create(shell: Shell, cluster: Cluster, existing: Collection[ExistingCluster], extra: list[str]) -> None:
+    """Create the cluster. The marker exists until the API answers, or until its provider has rolled back."""
+    provider = providers.of(cluster)
     marker, publish = creation_marker(cluster), network.publish_addresses(shell, cluster.settings)
     require_browser_port(cluster)
     loopback_proxy.require_reachable(shell, cluster.settings)
-    proxied = proxy.k3d_arguments(shell, cluster.settings, k3s_arguments.of_words(extra))
-    check_free_ports(shell, cluster, publish)
-    images.ensure(shell, cluster.settings.k3s_image, cluster.settings.timeout_create)
-    write_file(shell, marker, "k3d cluster create has started. This file is removed once the API answers.\n")
+    check_free_ports(shell, cluster, publish, existing)
+    for image in provider.engine_images(shell, cluster.settings):
+        images.ensure(shell, image, cluster.settings.timeout_create)
+    write_file(shell, marker, "The cluster is being created. This file is removed once the API answers.\n")
     try:
-        shell.change(*create_command(cluster, publish, proxied), *extra,
-                     hint="k3d rolled back. `inv doctor` may show why. Then run this task again.")
+        provider.create(shell, cluster, publish, api_arguments(cluster), extra)
     except Exit:
-        with suppress(Exit):  # if k3d cannot list the clusters either, the marker stays
-            if cluster.name not in list_clusters(shell):
+        with suppress(Exit):  # if the clusters cannot be listed either, the marker stays
+            if cluster.name not in provider.list_clusters(shell):
                 marker.unlink(missing_ok=True)
         raise
     if not shell.dry:
@@ -81,36 +85,24 @@ def require_browser_port(cluster: Cluster) -> None:
 
 
 def creation_marker(cluster: Cluster) -> Path:
-    """A file that marks a partly created cluster: it exists from before `k3d cluster create` until the API answers."""
+    """A file that marks a partly created cluster: it exists from before its creation until the API answers."""
     return work_folder(cluster) / "partly-created"
 
 
 def require_complete(cluster: Cluster) -> None:
     if creation_marker(cluster).exists():
-        raise Exit(f"{cluster.name} was only partly created (k3d cluster create was interrupted). "
+        raise Exit(f"{cluster.name} was only partly created (its creation was interrupted). "
                    f"Create it again with: inv k3d-cluster-setup --n {cluster.number}")
 
 
-def start_containers(shell: Shell, cluster: Cluster, found: K3dCluster) -> None:
+def start_containers(shell: Shell, cluster: Cluster, found: ExistingCluster,
+                     existing: Collection[ExistingCluster]) -> None:
     if found.state == "stopped":
-        check_free_ports(shell, cluster, sorted(found.addresses), there=True)
-    shell.change("k3d", "cluster", "start", cluster.name, "--wait", "--timeout", f"{cluster.settings.timeout_create}s")
+        check_free_ports(shell, cluster, sorted(found.addresses), existing, there=True)
+    providers.of(cluster).start(shell, cluster, found)
 
 
-def create_command(cluster: Cluster, publish: list[str], proxied: list[str]) -> list[str]:
-    settings = cluster.settings
-    words = ["k3d", "cluster", "create", cluster.name, "--image", settings.k3s_image,
-             "--network", settings.k3d_network, "--api-port", "127.0.0.1:random"]
-    for address in publish:
-        words += ["-p", f"{address}:{cluster.http_port}:80@loadbalancer"]
-        words += ["-p", f"{address}:{cluster.https_port}:443@loadbalancer"]
-    if settings.additional_ca_bundle_file:
-        bundle = str(settings.additional_ca_bundle_file).replace("@", r"\@")  # a bare @ begins k3d's node filter
-        words += ["--volume", f"{bundle}:{COMPANY_CA}"]
-    if settings.k3d_registry_config:
-        words += ["--registry-config", str(settings.k3d_registry_config),
-                  "--runtime-label", f"{REGISTRIES_LABEL}={registries_hash(settings)}@server:*"]
-    if settings.pod_trust != pod_trust.OFF and admission.needs_request(settings.k3s_image):
-        for request in admission.REQUEST:
-            words += ["--k3s-arg", f"--kube-apiserver-arg={request}@server:*"]
-    return [*words, *proxied, "--kubeconfig-update-default=false", "--wait", "--timeout", f"{settings.timeout_create}s"]
+def api_arguments(cluster: Cluster) -> list[str]:
+    """The flags of the API server that POD_TRUST needs, without dashes."""
+    needed = cluster.settings.pod_trust != pod_trust.OFF and admission.needs_request(providers.node_image(cluster))
+    return [*admission.REQUEST] if needed else []

@@ -8,7 +8,7 @@ from functools import partial
 
 from invoke import Exit
 
-from tasks import trust
+from tasks import front_door, providers, registries, trust
 from tasks.ca.load import load_root, load_roots
 from tasks.core.progress import per_cluster
 from tasks.core.settings import Cluster
@@ -16,7 +16,7 @@ from tasks.core.shell import Shell
 from tasks.core.table import Row, show
 from tasks.core.well_known import ISSUER
 from tasks.dns.resolver import resolves
-from tasks.engine.clusters import list_clusters, own_clusters
+from tasks.engine.clusters import own_clusters
 from tasks.in_cluster import bundle, pod_trust
 from tasks.in_cluster.apply import apply, render_manifest
 from tasks.probe import pulls
@@ -30,12 +30,22 @@ WORKLOADS = {"nginx": "examples", "curl": "examples", "curl-no-bundle": "example
 PATIENCE_SECONDS = 20
 
 
-def install_and_check(shell: Shell, clusters: list[Cluster]) -> None:
-    """Install the examples, check every connection, print the results as a table, and Exit if a check failed."""
+def install_and_check(shell: Shell, clusters: list[Cluster]) -> bool:
+    """Install the examples and check every connection; Exit if a check failed.
+
+    Returns whether they were also checked through the front door.
+    """
     per_cluster(clusters, lambda cluster: install(shell, cluster), at_once=not shell.dry)
+    registries.complete(shell, clusters[0].settings)
+    through_front_door = front_door.refresh(shell, clusters[0].settings)
     if shell.dry:
-        return
-    rows = check(shell, clusters)
+        return through_front_door
+    report(check(shell, clusters, through_front_door))
+    return through_front_door
+
+
+def report(rows: list[Row]) -> None:
+    """Print the results as a table, and Exit if a check failed."""
     show(rows)
     red = [row for row in rows if row.state == "red"]
     if red:
@@ -47,9 +57,7 @@ def install(shell: Shell, cluster: Cluster) -> None:
     seconds = cluster.settings.timeout_ready
     images = cluster.settings.from_environment("IMAGE_NGINX", "IMAGE_CURL", "IMAGE_NETSHOOT")
     with shell.one_at_a_time("cluster", cluster.name), shell.step(cluster.name, f"examples{images}") as this:
-        if not shell.dry and not shell.look(*cluster.kubectl, "get", "clusterissuer", ISSUER).ok:
-            raise Exit(f"{cluster.name} does not answer, or has no issuer {ISSUER}. "
-                       f"Set it up with: inv k3d-cluster-setup --n {cluster.number}")
+        require_issuer(shell, cluster)
         roots = load_roots(cluster.settings, missing_ok=shell.dry)
         values = {"host": example_host(cluster), "pod_trust": pod_trust.is_in_place(shell, cluster),
                   "sources_hash": bundle.load_bundle_sources(cluster.settings, roots)["sources_hash"]}
@@ -61,11 +69,22 @@ def install(shell: Shell, cluster: Cluster) -> None:
             for name, namespace in WORKLOADS.items():
                 shell.wait(f"{name} to start", seconds, *cluster.kubectl, "-n", namespace, "rollout", "status",
                            f"deployment/{name}", f"--timeout={seconds}s")
-        kubectl = (*cluster.kubectl, "-n", "examples")
-        shell.until("cert-manager to create a Certificate for the Ingress", seconds,
-                    lambda: shell.look(*kubectl, "get", "certificate", "example-nginx-cert").ok)
-        shell.wait("the certificate", seconds, *kubectl, "wait", "certificate/example-nginx-cert",
-                   "--for=condition=Ready", f"--timeout={seconds}s")
+        wait_for_certificate(shell, cluster, "examples", "example-nginx-cert")
+
+
+def require_issuer(shell: Shell, cluster: Cluster) -> None:
+    if not shell.dry and not shell.look(*cluster.kubectl, "get", "clusterissuer", ISSUER).ok:
+        raise Exit(f"{cluster.name} does not answer, or has no issuer {ISSUER}. "
+                   f"Set it up with: inv k3d-cluster-setup --n {cluster.number}")
+
+
+def wait_for_certificate(shell: Shell, cluster: Cluster, namespace: str, name: str) -> None:
+    """Wait for the Certificate that cert-manager creates for an Ingress, and until it is issued."""
+    seconds, kubectl = cluster.settings.timeout_ready, (*cluster.kubectl, "-n", namespace)
+    shell.until("cert-manager to create a Certificate for the Ingress", seconds,
+                lambda: shell.look(*kubectl, "get", "certificate", name).ok)
+    shell.wait("the certificate", seconds, *kubectl, "wait", f"certificate/{name}", "--for=condition=Ready",
+               f"--timeout={seconds}s")
 
 
 def remove_overridden_client(shell: Shell, cluster: Cluster) -> None:
@@ -80,16 +99,16 @@ def remove_overridden_client(shell: Shell, cluster: Cluster) -> None:
 # --- checks -----------------------------------------------------------------------------------------------------------
 
 
-def check(shell: Shell, clusters: list[Cluster]) -> list[Row]:
+def check(shell: Shell, clusters: list[Cluster], through_front_door: bool) -> list[Row]:
     """Check every connection from and to these clusters, pods without the bundle, and this machine."""
-    found = list_clusters(shell)
+    found = providers.list_clusters(shell, clusters[0].settings)
     others = [cluster for cluster in own_clusters(clusters[0].settings, found)
               if found[cluster.name].running and cluster not in clusters]
-    connections = [connection for connection in all_connections([*clusters, *others])
+    connections = [connection for connection in all_connections([*clusters, *others], through_front_door)
                    if connection.source in clusters or connection.target in clusters]
     jobs: list[Callable[[], list[Row]]] = [
         partial(check_connections, shell, connections),
-        *(partial(check_without_bundle, shell, cluster) for cluster in clusters),
+        *(partial(check_without_bundle, shell, cluster, example_url(cluster, "https")) for cluster in clusters),
         partial(check_this_machine, shell, clusters),
     ]
     return [row for rows in shell.side_by_side(jobs) for row in rows]
@@ -107,9 +126,9 @@ def check_connections(shell: Shell, connections: list[Connection]) -> list[Row]:
             + [Row("", "", "grey", note, code=ConnectionReason.EXAMPLES_MISSING.code) for note in skipped])
 
 
-def check_without_bundle(shell: Shell, cluster: Cluster) -> list[Row]:
-    """Check that a pod without the bundle rejects the certificate, because it does not trust it."""
-    source, target = f"pod in {cluster.name} without bundle", example_url(cluster, "https")
+def check_without_bundle(shell: Shell, cluster: Cluster, target: str) -> list[Row]:
+    """Check that a pod without the bundle rejects the certificate of this URL, because it does not trust it."""
+    source = f"pod in {cluster.name} without bundle"
     deadline = time.monotonic() + PATIENCE_SECONDS
     while (tried := curl_in_pod(shell, cluster, "curl-no-bundle", target)).exited not in CERTIFICATE_REFUSED:
         if time.monotonic() >= deadline:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from tasks import providers
 from tasks.ca.load import load_retiring
+from tasks.cluster import kubeconfig
 from tasks.cluster.create import creation_marker, require_complete, start_containers
 from tasks.cluster.selection import require_existing
 from tasks.cluster.setup import ensure_network
@@ -10,23 +12,23 @@ from tasks.core.progress import per_cluster, say
 from tasks.core.settings import Cluster
 from tasks.core.shell import Shell
 from tasks.core.well_known import CERT_MANAGER, KUBE_SYSTEM
-from tasks.engine import kubeconfig
-from tasks.engine.clusters import list_clusters
-from tasks.in_cluster import coredns
+from tasks.in_cluster import coredns, traefik
+from tasks.providers import other_makers
 
 
 def stop(shell: Shell, cluster: Cluster) -> None:
     with shell.one_at_a_time("cluster", cluster.name), shell.step(cluster.name, "cluster") as this:
-        found = require_existing(cluster, list_clusters(shell))
+        found = require_existing(shell, cluster, providers.list_clusters(shell, cluster.settings))
         if found.state == "stopped":
             this.skip("already stopped")
             return
-        shell.change("k3d", "cluster", "stop", cluster.name)
+        providers.of(cluster).stop(shell, cluster, found)
         this.outcome = "stopped"
 
 
 def start_all(shell: Shell, clusters: list[Cluster]) -> None:
-    ensure_network(shell, clusters[0].settings, list_clusters(shell).values())
+    settings = clusters[0].settings
+    ensure_network(shell, settings, providers.list_clusters(shell, settings).values())
     per_cluster(clusters, lambda cluster: start(shell, cluster), at_once=not shell.dry)
 
 
@@ -34,16 +36,18 @@ def start(shell: Shell, cluster: Cluster) -> None:
     """Start a stopped cluster, and verify that names resolve in it. Exit if there is no such cluster."""
     with shell.one_at_a_time("cluster", cluster.name):
         with shell.step(cluster.name, "cluster") as this:
-            found = require_existing(cluster, list_clusters(shell))
+            existing = providers.list_clusters(shell, cluster.settings)
+            found = require_existing(shell, cluster, existing)
             require_complete(cluster)
             if found.running:
                 this.skip("already running")
             else:
-                start_containers(shell, cluster, found)
+                start_containers(shell, cluster, found, existing.values())
                 this.outcome = "started"
         kubeconfig.merge(shell, cluster)
         coredns.configure(shell, cluster)
         wait_for_workloads(shell, cluster)
+        traefik.wait_for_pages(shell, cluster)
         if load_retiring(cluster.settings):
             say(f"{cluster.name}: the root is being renewed, and this cluster may not use the new one yet. "
                 f"Update it with: inv k3d-cluster-configure --n {cluster.number}")
@@ -66,13 +70,15 @@ def delete(shell: Shell, cluster: Cluster) -> None:
     """Delete the cluster, even a partly created one, and its kubeconfig entry."""
     with shell.one_at_a_time("cluster", cluster.name):
         with shell.step(cluster.name, "cluster") as this:
-            marker = creation_marker(cluster)
-            if cluster.name in list_clusters(shell) or marker.exists():
-                shell.until_ended(f"k3d cluster create {cluster.name} ")
-                shell.change("k3d", "cluster", "delete", cluster.name)
+            provider, marker = providers.of(cluster), creation_marker(cluster)
+            if cluster.name in provider.list_clusters(shell) or marker.exists():
+                provider.wait_for_creation(shell, cluster)
+                provider.delete(shell, cluster)
                 this.outcome = "deleted"
             else:
                 this.skip("does not exist")
+                if other := other_makers.find(shell, cluster):
+                    this.warn(other)
             if not shell.dry:
                 marker.unlink(missing_ok=True)
         kubeconfig.forget(shell, cluster)

@@ -10,28 +10,33 @@ from tasks.core.settings import Cluster, Settings
 from tasks.core.shell import Shell
 from tasks.dns import PUBLIC_DOMAIN, WITHOUT_RESOLVER
 from tasks.dns.resolver import resolves
-from tasks.probe.example_page import example_host, example_url
+from tasks.probe.example_page import example_host, example_url, port
 from tasks.trust.nss import BROWSERS
 
 
-def print_pages(shell: Shell, clusters: list[Cluster]) -> None:
-    """The URL of each cluster's page if this machine resolves it; otherwise the commands that open it without that."""
+def print_pages(shell: Shell, clusters: list[Cluster], front_door: bool) -> None:
+    """The URL of each cluster's page if this machine resolves it; otherwise the commands that open it without that.
+
+    Without a port if it leads through the front door.
+    """
     unresolved = [cluster for cluster in clusters if not resolves(example_host(cluster))]
     if unresolved:
-        say("This machine does not resolve the names yet. These commands need no resolver:\n" + "\n".join(
-            f"  {command}" for cluster in unresolved for command in commands_without_resolver(shell, cluster)))
+        commands = [command for cluster in unresolved
+                    for command in commands_without_resolver(shell, cluster, front_door)]
+        say("This machine does not resolve the names yet. These commands need no resolver:\n"
+            + "\n".join(f"  {command}" for command in commands))
         if resolves(f"proof.{PUBLIC_DOMAIN}"):
             say(WITHOUT_RESOLVER)
     for cluster in clusters:
         if cluster not in unresolved:
-            say(f"Open {example_url(cluster, 'https')}")
+            say(f"Open {example_url(cluster, 'https', front_door)}")
 
 
-def commands_without_resolver(shell: Shell, cluster: Cluster) -> list[str]:
-    url, settings = example_url(cluster, "https"), cluster.settings
+def commands_without_resolver(shell: Shell, cluster: Cluster, front_door: bool) -> list[str]:
+    url, settings = example_url(cluster, "https", front_door), cluster.settings
     certificate = RootFiles.of(settings).certificate
     curl = shlex.join(["curl", "--cacert", str(certificate), "--resolve",
-                       f"{example_host(cluster)}:{cluster.https_port}:127.0.0.1", url])
+                       f"{example_host(cluster)}:{port(cluster, 'https', front_door)}:127.0.0.1", url])
     return [curl, f"{browser_command(shell, settings)} {url}"]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from tasks.core.by_number import MAKERS
 from tasks.core.setting_types import is_label
 
 if TYPE_CHECKING:
@@ -12,14 +13,19 @@ if TYPE_CHECKING:
 
 PORT_KEYS = ("K3D_PORT_START", "K3D_PORT_END", "K3D_PORT_PREFIX_HTTP", "K3D_PORT_SUFFIX_HTTP",
              "K3D_PORT_PREFIX_HTTPS", "K3D_PORT_SUFFIX_HTTPS")
+FRONT_DOOR_KEYS = ("FRONT_DOOR_HTTP_PORT", "FRONT_DOOR_HTTPS_PORT")
 NAME_KEYS = ("K3D_CLUSTER_NAME_PREFIX", "K3D_CLUSTER_DOMAIN_PREFIX", "K3D_SUBDOMAIN", "TLD")
 
 
 def check_together(settings: Settings, places: Mapping[str, str], invalid: Collection[str]) -> Iterator[str]:
     """`places` tells where each value comes from; the ports are not judged when one of theirs is invalid itself."""
     yield from long_names(settings, places)
+    yield from wrong_numbers(settings, places)
     if not any(key in invalid for key in PORT_KEYS):
         yield from clashing_ports(settings, places)
+        yield from clashing_registry(settings, places)
+        if settings.front_door and not any(key in invalid for key in FRONT_DOOR_KEYS):
+            yield from clashing_front_door(settings, places)
 
 
 def long_names(settings: Settings, places: Mapping[str, str]) -> Iterator[str]:
@@ -33,6 +39,18 @@ def long_names(settings: Settings, places: Mapping[str, str]) -> Iterator[str]:
     if len(f"{settings.cert_cn} {last.name}") > 64:
         yield (f"{places['CERT_CN']}: CERT_CN={settings.cert_cn!r} followed by a cluster name is longer than the 64 "
                "characters that the name in a certificate may have")
+
+
+def wrong_numbers(settings: Settings, places: Mapping[str, str]) -> Iterator[str]:
+    """Settings by number: each number has a cluster, and no two numbers have the same one."""
+    contexts: dict[str, int] = {}
+    for number, name in settings.provider.items():
+        if number is not None and number not in settings.numbers:
+            yield (f"{places['PROVIDER']}: PROVIDER names cluster {number}, but "
+                   f"{made_of(settings, PORT_KEYS[:2])} leave room for clusters 0 to {len(settings.numbers) - 1}")
+        if number is not None and name not in MAKERS and contexts.setdefault(name, number) != number:
+            yield (f"{places['PROVIDER']}: PROVIDER gives the context {name} to the clusters {contexts[name]} and "
+                   f"{number}, but a cluster has one number")
 
 
 def clashing_ports(settings: Settings, places: Mapping[str, str]) -> Iterator[str]:
@@ -53,6 +71,27 @@ def clashing_ports(settings: Settings, places: Mapping[str, str]) -> Iterator[st
             keys = (*PORT_KEYS[:2], f"K3D_PORT_PREFIX_{scheme}", f"K3D_PORT_SUFFIX_{scheme}")
             why = f"{used[port]} already has it" if port in used else "ports are 1 to 65535"
             yield f"{where}: {user} would be port {port} ({made_of(settings, keys)}), but {why}"
+
+
+def clashing_registry(settings: Settings, places: Mapping[str, str]) -> Iterator[str]:
+    where, port = chosen_in(places, ("LOCAL_REGISTRY_PORT", *PORT_KEYS)), settings.local_registry_port
+    for number in settings.numbers:
+        for scheme in ("http", "https"):
+            if port == settings.port(number, scheme):
+                yield (f"{where}: LOCAL_REGISTRY_PORT={port}, but {scheme.upper()} of cluster {number} already has "
+                       "that port")
+
+
+def clashing_front_door(settings: Settings, places: Mapping[str, str]) -> Iterator[str]:
+    """Its ports must differ from each other, and from those of every cluster."""
+    where = chosen_in(places, ("FRONT_DOOR", *FRONT_DOOR_KEYS, *PORT_KEYS))
+    used = {settings.port(number, scheme): f"{scheme.upper()} of cluster {number}"
+            for number in settings.numbers for scheme in ("http", "https")}
+    for key in FRONT_DOOR_KEYS:
+        port = getattr(settings, key.lower())
+        if port in used:
+            yield f"{where}: {key}={port}, but {used[port]} already has that port"
+        used[port] = f"FRONT_DOOR_HTTP_PORT={port}"
 
 
 def made_of(settings: Settings, keys: Iterable[str]) -> str:

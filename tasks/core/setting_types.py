@@ -68,6 +68,12 @@ def seconds(value: str) -> int:
     return int(value)
 
 
+def port(value: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,5}", value) or not 1 <= int(value) <= 65535:
+        raise ValueError("a port from 1 to 65535")
+    return int(value)
+
+
 def digits(value: str) -> str:
     if not re.fullmatch(r"[0-9]{0,5}", value):
         raise ValueError("up to 5 digits, or nothing")
@@ -126,11 +132,60 @@ def ca_bundle_or_none(value: str) -> Path | None:
     return file
 
 
+def registries_file_or_none(value: str) -> Path | None:
+    """A registries.yaml, whose mirrors are read here: https://docs.k3s.io/installation/private-registry"""
+    file = file_or_none(value)
+    if file is not None:
+        from yaml import YAMLError, safe_load
+
+        try:
+            content = safe_load(file.read_text(encoding="utf-8")) or {}
+        except (YAMLError, UnicodeDecodeError) as error:
+            raise ValueError(f"a file of YAML, but {file} cannot be read: {' '.join(str(error).split())}") from None
+        if not isinstance(content, dict) or not isinstance(content.get("mirrors") or {}, dict):
+            raise ValueError(f"a registries.yaml, whose `mirrors` are keys and values; {file} has another form")
+    return file
+
+
+def registry_caches(value: str) -> dict[str, str]:
+    """The URL of the upstream of each registry."""
+    caches = {}
+    for entry in filter(None, map(str.strip, value.split(","))):
+        registry, _, url = entry.partition("=")
+        if not re.fullmatch(r"[a-z0-9.-]+(:[0-9]{1,5})?", registry) or not re.search("[.:]", registry):
+            raise ValueError("registries as in the names of images, such as docker.io,quay.io, or nothing")
+        if re.match(r"https?://[^/]*@", url):
+            raise ValueError("URLs without a password, which would be displayed")
+        if url and not (re.fullmatch(r"https?://[^\s/]\S*", url) and url.isprintable()):
+            raise ValueError("REGISTRY=https://... for another upstream")
+        caches[registry] = url.rstrip("/") or default_upstream(registry)
+    return caches
+
+
+def default_upstream(registry: str) -> str:
+    """Docker Hub answers at another name: https://distribution.github.io/distribution/recipes/mirror/"""
+    return "https://registry-1.docker.io" if registry == "docker.io" else f"https://{registry}"
+
+
+def port_or_none(value: str) -> int | None:
+    if value and not (re.fullmatch(r"[0-9]{1,5}", value) and 1 <= int(value) <= 65535):
+        raise ValueError("a port from 1 to 65535, or nothing")
+    return int(value) if value else None
+
+
 def ipv4_or_empty(value: str) -> str:
     try:
         return str(ipaddress.IPv4Address(value)) if value else ""
     except ValueError:
         raise ValueError("an IPv4 address of this machine, such as 192.168.1.10 or 0.0.0.0") from None
+
+
+def ipv4_addresses(value: str) -> tuple[str, ...]:
+    """None, or some with one that reaches 127.0.0.1, because that is what the names resolve to."""
+    addresses = tuple(ipv4_or_empty(entry.strip()) for entry in value.split(",") if entry.strip())
+    if addresses and not {"127.0.0.1", "0.0.0.0"} & {*addresses}:
+        raise ValueError("127.0.0.1 or 0.0.0.0 among the addresses, because the names resolve to 127.0.0.1")
+    return tuple(dict.fromkeys(addresses))
 
 
 def subnet_or_empty(value: str) -> str:

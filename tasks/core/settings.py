@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from invoke import Exit
 
+from tasks.core import by_number
 from tasks.core import setting_types as types
 from tasks.core.env_files import find_unexpanded, read_env_file, unknown_keys
 from tasks.core.setting_checks import check_together
@@ -59,29 +60,49 @@ class Settings:
     k3d_port_suffix_https: str = setting(types.digits)
     k3d_bind_address: str = setting(types.ipv4_or_empty)
 
+    front_door: bool = setting(types.yes_or_no)
+    front_door_http_port: int = setting(types.port)
+    front_door_https_port: int = setting(types.port)
+    front_door_addresses: tuple[str, ...] = setting(types.ipv4_addresses)
+    https_redirect: bool = setting(types.yes_or_no)
+
+    provider: Mapping[int | None, str] = setting(by_number.provider)
     k3d_network: str = setting(types.network_name)
     k3d_network_subnet: str = setting(types.subnet_or_empty)
     k3d_kubeconfig_target_dir: Path | None = setting(types.folder_or_none)
     k3d_switch_context: bool = setting(types.yes_or_no)
-    k3d_registry_config: Path | None = setting(types.file_or_none)
+    k3d_registry_config: Path | None = setting(types.registries_file_or_none)
     pod_trust: str = setting(types.pod_trust)
+    oidc_issuer_port: bool = setting(types.yes_or_no)
 
     trust_stores: tuple[str, ...] = setting(types.stores)
     dns_method: str = setting(types.method_or_empty)
 
     k3s_image: str = setting(types.image)
+    kind_image: str = setting(types.image)
     chart_source: str = setting(types.chart_source, later=True)
     cert_manager_version: str = setting(types.version, later=True)
     trust_manager_version: str = setting(types.version, later=True)
+    traefik_source: str = setting(types.chart_source, later=True)
+    traefik_version: str = setting(types.version, later=True)
     image_nginx: str = setting(types.image)
     image_curl: str = setting(types.image)
     image_netshoot: str = setting(types.image)
+    image_keycloak: str = setting(types.image)
+    image_oauth2_proxy: str = setting(types.image)
+    image_front_door: str = setting(types.image)
     k3d_version: str = setting(types.version, later=True)
     k3d_source: str = setting(types.https_address, later=True)
+    kind_version: str = setting(types.version, later=True)
+    kind_source: str = setting(types.https_address, later=True)
     helm_version: str = setting(types.version, later=True)
     helm_source: str = setting(types.https_address, later=True)
     kubectl_version: str = setting(types.version, later=True)
     kubectl_source: str = setting(types.https_address, later=True)
+
+    registry_caches: Mapping[str, str] = setting(types.registry_caches)
+    local_registry_port: int | None = setting(types.port_or_none)
+    image_registry: str = setting(types.image)
 
     timeout_create: int = setting(types.seconds)
     timeout_ready: int = setting(types.seconds)
@@ -121,6 +142,15 @@ class Settings:
         """The cluster numbers that the ports leave room for."""
         return range(self.k3d_port_end - self.k3d_port_start + 1)
 
+    def provider_of(self, number: int) -> str:
+        """A program that creates clusters, or a kubectl context."""
+        return self.provider.get(number) or self.provider[None]
+
+    @property
+    def providers(self) -> list[str]:
+        """Those of all numbers, each once."""
+        return list(dict.fromkeys(map(self.provider_of, self.numbers)))
+
     @property
     def base_domain(self) -> str:
         """What all clusters' names end in: `k3d.internal`, or the bare TLD where K3D_SUBDOMAIN is empty."""
@@ -150,6 +180,10 @@ class Settings:
         start: str = getattr(self, f"k3d_port_prefix_{scheme}")
         end: str = getattr(self, f"k3d_port_suffix_{scheme}")
         return int(f"{start}{self.k3d_port_start + number}{end}")
+
+    def front_door_port(self, scheme: str) -> int:
+        """The host's port of the front door for `http` or `https`."""
+        return self.front_door_https_port if scheme == "https" else self.front_door_http_port
 
     @property
     def kubeconfig_file(self) -> Path:
@@ -186,8 +220,12 @@ class Cluster:
         return f"{self.settings.k3d_cluster_name_prefix}{self.number}"
 
     @property
+    def provider(self) -> str:
+        return self.settings.provider_of(self.number)
+
+    @property
     def context(self) -> str:
-        return f"k3d-{self.name}"
+        return f"{self.provider}-{self.name}" if self.provider in by_number.MAKERS else self.provider
 
     @property
     def domain(self) -> str:

@@ -37,7 +37,7 @@ AGAIN = "Fix the cause and run the task again; tasks are safe to repeat. Use --e
 # Debian leaves these out of a user's PATH; dnsmasq and update-ca-certificates lie there.
 SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 
-# User and password in a proxy's address, before the `@` as k3d wants it: see tasks/engine/proxy.py.
+# User and password in a proxy's address, before the `@` perhaps escaped: see tasks/providers/k3d.py.
 PROXY_PASSWORD = re.compile(r"(_proxy=(?:\w+://)?).*\\@", re.IGNORECASE)
 
 SUDO_REFUSES = re.compile(r"sudo: (a password is required|a terminal is required|no tty|no password was provided|"
@@ -265,7 +265,7 @@ def redact(words: tuple[str, ...]) -> str:
 
 
 def strip_colors(text: str) -> str:
-    """Without colours, which k3d has also where nobody sees them."""
+    """Without colours, which some programs print also where nobody sees them."""
     return re.sub(r"\033\[[0-9;]*m", "", text)
 
 

@@ -16,11 +16,17 @@ from invoke.terminals import pty_size
 from invoke.util import helpline
 
 from tasks.core.invoke_patches import reader_gone
+from tasks.core.progress import describe_os_error
 
 OTHERS = "Other tasks"
 """The group of tasks that tasks/__init__.py does not list, such as those of a collection that was added."""
 
-FOOTER = "To see the flags of a task: inv --help TASK"
+FOOTER = """\
+To see the flags of a task: inv --help TASK
+Whatever creates a cluster: k3d-cluster-setup is also cluster-setup, and so on"""
+
+WITH_NEUTRAL_NAME = "k3d_"
+"""Tasks of the original whose names begin so can be typed without it: they are for every provider."""
 
 MIN_WIDTH = 20
 """A description gets at least this many columns, or goes below its name."""
@@ -31,6 +37,8 @@ def in_groups(groups: Mapping[str, Sequence[Task]]) -> Collection:  # type: igno
     for title, members in groups.items():
         for task in members:
             task.group = title  # type: ignore[attr-defined]
+            if task.name.startswith(WITH_NEUTRAL_NAME):
+                task.aliases = (task.name.removeprefix(WITH_NEUTRAL_NAME),)
     return Collection(*(task for members in groups.values() for task in members))
 
 
@@ -42,10 +50,9 @@ def list_flat(self: Program) -> None:
         _list_flat(self)
         return
     groups: dict[str, list[tuple[str, str]]] = {}
-    for name, aliases in self.collection.task_names.items():
+    for name in self.collection.task_names:
         task = self.collection[name]
-        spelled = f"{name} ({', '.join(aliases)})" if aliases else name
-        groups.setdefault(getattr(task, "group", OTHERS), []).append((spelled, helpline(task) or ""))
+        groups.setdefault(getattr(task, "group", OTHERS), []).append((name, helpline(task) or ""))
     width = max(len(name) for rows in groups.values() for name, _ in rows)
     for title, rows in groups.items():
         print(title)
@@ -67,6 +74,8 @@ def list_tasks(self: Program) -> None:
         sys.stdout.flush()
     except BrokenPipeError:
         raise reader_gone() from None
+    except OSError as error:
+        raise Exit(describe_os_error(error)) from None
 
 
 Program.list_tasks = list_tasks  # type: ignore[method-assign]

@@ -1,4 +1,4 @@
-"""Names that several modules share: the label of these tasks, namespaces, objects in a cluster, networks."""
+"""Names that several modules share: the label of these tasks, namespaces, objects in a cluster."""
 
 from __future__ import annotations
 
@@ -23,9 +23,6 @@ EXAMPLES = "examples"
 
 ISSUER = "root-ca"
 """The ClusterIssuer, its secret, and the ConfigMap with our roots."""
-
-CLUSTER_NETWORKS = ("10.42.0.0/16", "10.43.0.0/16")
-"""k3s' defaults for pods and for Services: https://docs.k3s.io/cli/server#networking"""
 
 COMPANY_CA = "/etc/ssl/certs/additional-ca.crt"
 """Where a node has it: containerd reads this folder."""

@@ -9,12 +9,13 @@ from pathlib import Path
 
 from invoke import Exit
 
+from tasks import providers
 from tasks.core.progress import say
 from tasks.core.settings import Settings
 from tasks.core.shell import Shell
 from tasks.core.sudo import with_sudo_plan
 from tasks.dns import hosts_file, windows_hosts
-from tasks.engine.clusters import list_clusters, own_clusters
+from tasks.engine.clusters import own_clusters
 from tasks.probe.host_names import INGRESSES, OPTIONAL_KINDS
 
 REOPEN_SECONDS = 60
@@ -61,7 +62,7 @@ def watch(shell: Shell, settings: Settings) -> None:
 @contextmanager
 def watching(shell: Shell, settings: Settings) -> Iterator[Callable[[], bool]]:
     """Follow the kinds with host names. Gives a function that returns whether one of them was changed."""
-    found = list_clusters(shell)
+    found = providers.list_clusters(shell, settings)
     running = [cluster for cluster in own_clusters(settings, found) if found[cluster.name].running]
     with ExitStack() as open_watches:
         outputs = [open_watches.enter_context(shell.background(

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from invoke import Exit
 
+from tasks import providers
 from tasks.core import copies, system_files
 from tasks.core.copies import path_to_text, text_to_path
 from tasks.core.settings import Settings
@@ -19,7 +20,7 @@ from tasks.core.shell import Shell
 from tasks.dns import edit_hosts
 from tasks.dns.domain_files import DomainFile, Leaving, describe_outcome
 from tasks.dns.edit_hosts import blocks
-from tasks.engine.clusters import list_clusters, own_clusters
+from tasks.engine.clusters import own_clusters
 from tasks.probe.example_page import example_host
 from tasks.probe.host_names import query_host_names
 
@@ -117,7 +118,7 @@ def list_names(shell: Shell, settings: Settings, known: list[str]) -> list[str]:
     clusters = list(map(settings.cluster, settings.numbers))
     names = {*settings.owned_domains, *settings.proof_names, *map(example_host, clusters)}
     try:
-        found = list_clusters(shell)
+        found = providers.list_clusters(shell, settings)
     except Exit:  # the engine is not running, or k3d is not installed
         found = {}
         existing = clusters

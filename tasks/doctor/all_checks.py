@@ -4,13 +4,28 @@ from __future__ import annotations
 
 from functools import partial
 
-from tasks.doctor import bugs, ca, clusters, dns, images, in_cluster, ingresses, machine, pod_trust, routes, workloads
+from tasks.doctor import (
+    bugs,
+    ca,
+    clusters,
+    dns,
+    front_door,
+    images,
+    in_cluster,
+    ingresses,
+    keycloak,
+    machine,
+    pod_trust,
+    registries,
+    routes,
+    workloads,
+)
 from tasks.doctor.check import Checks, Finding, Machine, run_checks
 
-OF_MACHINE = Checks([*machine.CHECKS, *ca.CHECKS, *dns.CHECKS, *bugs.MACHINE])
+OF_MACHINE = Checks([*machine.CHECKS, *ca.CHECKS, *dns.CHECKS, *front_door.CHECKS, *registries.CHECKS, *bugs.MACHINE])
 OF_CLUSTER = Checks(clusters.CHECKS)
 OF_RUNNING = Checks([*clusters.RUNNING, *in_cluster.CHECKS, *pod_trust.CHECKS, *ingresses.CHECKS, *workloads.CHECKS,
-                     *images.CHECKS, *bugs.CLUSTER, *routes.CHECKS])
+                     *keycloak.CHECKS, *images.CHECKS, *registries.RUNNING, *bugs.CLUSTER, *routes.CHECKS])
 
 THIS_MACHINE = "this machine"
 
@@ -20,6 +35,6 @@ def run_all_checks(machine: Machine) -> list[Finding]:
     findings = run_checks(machine.shell, OF_MACHINE, THIS_MACHINE, machine, {})
     known = {finding.check.id: finding.state for finding in findings}
     of_clusters = machine.shell.side_by_side([
-        partial(run_checks, machine.shell, Checks([*OF_CLUSTER, *(OF_RUNNING if view.k3d_cluster.running else [])]),
+        partial(run_checks, machine.shell, Checks([*OF_CLUSTER, *(OF_RUNNING if view.existing.running else [])]),
                 view.cluster.name, view, known) for view in machine.views])
     return [*findings, *(finding for findings_of_cluster in of_clusters for finding in findings_of_cluster)]

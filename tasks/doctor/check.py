@@ -9,13 +9,14 @@ from typing import Any, NamedTuple, TypeVar
 
 from invoke import Exit
 
+from tasks import providers
 from tasks.ca.load import load_retiring
 from tasks.ca.root import RootCA, Roots
 from tasks.core.problems import Problem, Reason, describe
 from tasks.core.progress import describe_os_error
 from tasks.core.settings import Cluster, Settings
 from tasks.core.shell import Shell
-from tasks.engine.clusters import K3dCluster
+from tasks.engine.clusters import ExistingCluster
 from tasks.probe.snapshot import ClusterSnapshot
 
 ERROR, WARNING = "red", "yellow"
@@ -32,8 +33,8 @@ class Machine:
     root: RootCA | None = None
     root_problem: Problem | None = None
     """Why there is no root to check against."""
-    clusters: dict[str, K3dCluster] = field(default_factory=dict)
-    """All clusters that k3d lists."""
+    clusters: dict[str, ExistingCluster] = field(default_factory=dict)
+    """All clusters that the providers list."""
     views: list[ClusterView] = field(default_factory=list)
     """The clusters of these settings."""
     subnets: list[str] = field(default_factory=list)
@@ -51,7 +52,7 @@ class Machine:
 
     @property
     def running(self) -> list[ClusterView]:
-        return [view for view in self.views if view.k3d_cluster.running]
+        return [view for view in self.views if view.existing.running]
 
 
 @dataclass
@@ -60,7 +61,7 @@ class ClusterView:
 
     machine: Machine
     cluster: Cluster
-    k3d_cluster: K3dCluster
+    existing: ExistingCluster
     snapshot: ClusterSnapshot
     host: str = ""
     """This machine's address as its pods see it."""
@@ -152,8 +153,10 @@ def placeholders(subject: Machine | ClusterView) -> dict[str, str]:
     """The placeholders in the texts of a check."""
     if isinstance(subject, Machine):
         return {}
-    return {"n": str(subject.cluster.number), "name": subject.cluster.name, "context": subject.cluster.context,
-            "subnet": next(iter(subject.machine.subnets), "SUBNET")}
+    cluster, provider = subject.cluster, providers.of(subject.cluster)
+    return {"n": str(cluster.number), "name": cluster.name, "context": cluster.context,
+            "subnet": next(iter(subject.machine.subnets), "SUBNET"),
+            "logs": provider.log_command(cluster.name)}
 
 
 def count(number: int, noun: str) -> str:

@@ -12,7 +12,7 @@ from tasks.core.problems import Problem
 from tasks.core.well_known import CERT_MANAGER
 from tasks.doctor.check import ERROR, WARNING, Checks, ClusterView
 from tasks.doctor.fixes import CONFIGURE, FREE_DISK, KUBECONFIG, RECREATE, RESTART, SETUP, START
-from tasks.engine import k3s_arguments, loopback_proxy, network, ports
+from tasks.engine import loopback_proxy, network, ports
 from tasks.in_cluster import charts, foreign_charts
 from tasks.probe import example_page
 from tasks.probe.requests import http_get, tls_trusting_all
@@ -32,40 +32,40 @@ RUNNING = Checks()
 check_running = RUNNING.check
 
 
-@check("partly-created", ERROR, "k3d cluster create was interrupted.", SETUP)
+@check("partly-created", ERROR, "Its creation was interrupted.", SETUP)
 def partly_created(view: ClusterView) -> Iterator[str]:
     """The cluster was created completely"""
     if create.creation_marker(view.cluster).exists():
-        yield "the cluster was only partly created (k3d cluster create was interrupted)"
+        yield "the cluster was only partly created (its creation was interrupted)"
 
 
 @check("partly-running", ERROR, "A container was stopped or crashed.", START, needs=["partly-created"])
 def partly_running(view: ClusterView) -> Iterator[str]:
     """Its containers are all running, or all stopped"""
-    if view.k3d_cluster.state == "partly running":
-        yield f"running containers: {view.k3d_cluster.nodes_running} of {view.k3d_cluster.nodes}"
+    if view.existing.state == "partly running":
+        yield f"running containers: {view.existing.nodes_running} of {view.existing.nodes}"
 
 
 @check("k3s-arguments", ERROR, "The cluster was created with an argument of k3s that these tasks do not work with.",
        RECREATE)
 def needed_parts(view: ClusterView) -> Iterator[Problem]:
     """k3s in it has the parts that these tasks need"""
-    if wrong := k3s_arguments.find_problem(k3s_arguments.of_cluster(view.k3d_cluster)):
-        yield wrong
+    if view.existing.obstacle:
+        yield view.existing.obstacle
 
 
 @check("nodes-proxy", WARNING, "The cluster was created while a proxy was set by an address of this machine alone.",
        RECREATE)
 def proxy_of_nodes(view: ClusterView) -> Iterator[Problem]:
     """Its nodes have no proxy on 127.0.0.1, which is the node itself"""
-    if wrong := loopback_proxy.find_loopback(view.k3d_cluster.environment):
+    if wrong := loopback_proxy.find_loopback(view.existing.environment):
         yield wrong
 
 
 @check("ports-settings", ERROR, "K3D_PORT_ settings were changed after the cluster was created.", RECREATE)
 def published(view: ClusterView) -> Iterator[Problem]:
     """It publishes the ports that the settings specify"""
-    if wrong := changed_settings.find_port_change(view.cluster, view.k3d_cluster):
+    if wrong := changed_settings.find_port_change(view.cluster, view.existing):
         yield wrong
 
 
@@ -82,19 +82,19 @@ def browsers_open_https(view: ClusterView) -> Iterator[Problem]:
        "Stop that program, or change the K3D_PORT_ settings and recreate the cluster.", needs=["ports-settings"])
 def taken(view: ClusterView) -> Iterator[str]:
     """The ports of a stopped cluster are free"""
-    if view.k3d_cluster.state == "stopped":
-        addresses = sorted(view.k3d_cluster.addresses)
-        taken = ports.taken_ports(view.shell, view.cluster, addresses)
+    if view.existing.state == "stopped":
+        addresses, existing = sorted(view.existing.addresses), view.machine.clusters.values()
+        taken = ports.taken_ports(view.shell, view.cluster, addresses, existing)
         yield from map(str, taken)
         if any(port.cluster for port in taken):
-            yield ports.describe_free_range(view.shell, view.settings, addresses)
+            yield ports.describe_free_range(view.settings, addresses, existing)
 
 
 @check("ports-lan", WARNING, "The cluster was created by the original Taskfile, or with K3D_BIND_ADDRESS=0.0.0.0.",
        RECREATE)
 def open_to_lan(view: ClusterView) -> Iterator[str]:
     """Its ports are not open to the local network, unless the settings say so"""
-    if "0.0.0.0" in view.k3d_cluster.addresses and view.settings.k3d_bind_address != "0.0.0.0":
+    if "0.0.0.0" in view.existing.addresses and view.settings.k3d_bind_address != "0.0.0.0":
         yield "its ports are published on 0.0.0.0: anyone who can reach this machine can open its pages"
 
 
@@ -111,7 +111,7 @@ def kubeconfig_entry(view: ClusterView) -> Iterator[str]:
             yield f"{cluster.context} in {cluster.kubeconfig} does not point to this cluster: {view.snapshot.error}"
 
 
-@check_running("api", ERROR, "k3s is still starting, or hangs. Its log: docker logs k3d-{name}-server-0", RESTART,
+@check_running("api", ERROR, "k3s is still starting, or hangs. Its log: {logs}", RESTART,
                needs=["kubeconfig"])
 def api(view: ClusterView) -> Iterator[str]:
     """Its API answers"""
@@ -119,7 +119,7 @@ def api(view: ClusterView) -> Iterator[str]:
         yield view.snapshot.error
 
 
-@check_running("node", ERROR, "k3s does not work in the node. Its log: docker logs k3d-{name}-server-0", RESTART,
+@check_running("node", ERROR, "k3s does not work in the node. Its log: {logs}", RESTART,
                needs=["api"])
 def node(view: ClusterView) -> Iterator[str]:
     """Its nodes are ready"""
@@ -156,7 +156,7 @@ def skew(view: ClusterView) -> Iterator[str]:
                needs=["ports-settings"])
 def creation_settings(view: ClusterView) -> Iterator[Problem]:
     """Settings that apply only to a new cluster have not changed since it was created"""
-    for change in changed_settings.find_changed_settings(view.shell, view.cluster, view.k3d_cluster):
+    for change in changed_settings.find_changed_settings(view.shell, view.cluster, view.existing):
         if change.reason != ChangedSetting.PORTS_OPEN_TO_NETWORK:  # reported by ports-lan
             yield change
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from invoke import Exit
 
-from tasks import dns, trust
+from tasks import dns, front_door, trust
 from tasks.ca.load import load_roots
 from tasks.ca.root import RootFiles
-from tasks.cluster import lifecycle, setup
+from tasks.cluster import kubeconfig, lifecycle, setup
 from tasks.core.progress import describe_os_error, say
 from tasks.core.sudo import with_sudo_plan
 from tasks.core.well_known import KUBE_SYSTEM
 from tasks.doctor.check import ClusterView, Finding, Fix, Machine
-from tasks.engine import kubeconfig
 from tasks.tools import install
 
 
@@ -32,6 +31,10 @@ def trust_root(machine: Machine) -> None:
 
 def resolve_names(machine: Machine) -> None:
     with_sudo_plan(machine.shell, lambda shell: dns.install(shell, machine.settings))
+
+
+def create_front_door(machine: Machine) -> None:
+    front_door.ensure(machine.shell, machine.settings)
 
 
 def start_all(machine: Machine) -> None:
@@ -79,6 +82,9 @@ TRUST = Fix("inv trust", trust_root)
 
 
 NAMES = Fix("inv dns", resolve_names)
+
+
+FRONT_DOOR = Fix("inv front-door", create_front_door)
 
 
 START_ALL = Fix("inv k3d-cluster-start --all", start_all)

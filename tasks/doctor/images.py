@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from enum import unique
 
+from tasks import providers
 from tasks.core.problems import Problem, Reason, problem
 from tasks.doctor.check import WARNING, Advice, Checks, ClusterView
 
@@ -57,8 +58,7 @@ PATTERNS = {
 }
 """How the end of a message shows the cause; the first that matches counts."""
 
-IMPORT = "k3d image import {image} --cluster {name}"
-NEW_CLUSTER = "in .env, then a new cluster; or: " + IMPORT
+NEW_CLUSTER = "in .env, then a new cluster; or: {load}"
 
 ADVICE: dict[Reason, Advice] = {
     ImageReason.NODES_DO_NOT_RESOLVE_IT: Advice(
@@ -75,7 +75,7 @@ ADVICE: dict[Reason, Advice] = {
         f"K3D_REGISTRY_CONFIG with an http:// endpoint for this registry {NEW_CLUSTER}"),
     ImageReason.NAME_NOT_RESOLVED: Advice(
         "The registry's name is misspelled, or the DNS of the Docker engine does not know it, as without a VPN.",
-        f"Correct the name, or connect to the network that knows it; or: {IMPORT}"),
+        "Correct the name, or connect to the network that knows it; or: {load}"),
     ImageReason.REGISTRY_NOT_REACHED: Advice(
         "The registry is not running, a firewall is in the way, or the nodes need a proxy. 127.0.0.1 and localhost are "
         "the node itself.",
@@ -96,9 +96,9 @@ ADVICE: dict[Reason, Advice] = {
         "To see what uses the space: docker system df. To free some: docker image prune"),
     ImageReason.IMAGE_MISSING: Advice(
         "The image or its tag is misspelled, was deleted, or exists only in this machine's engine.",
-        f"Correct the name; or, if you built it on this machine: {IMPORT}"),
+        "Correct the name; or, if you built it on this machine: {load}"),
     ImageReason.NOT_IMPORTED: Advice(
-        "The pod has imagePullPolicy: Never, and the image is not in the cluster.", IMPORT),
+        "The pod has imagePullPolicy: Never, and the image is not in the cluster.", "{load}"),
     ImageReason.NAME_INVALID: Advice(
         "An image's name has only lower-case letters, and no https:// or spaces.", "Correct the name of the image."),
     ImageReason.NOT_PULLED: Advice(
@@ -121,7 +121,8 @@ def images(view: ClusterView) -> Iterator[Problem]:
                     message = str(waiting.get("message") or waiting["reason"]).strip().splitlines()[-1]
                     yield problem(explain(image, f"{waiting['reason']}: {message}", view.settings.base_domain),
                                   pod=f"{pod['metadata']['namespace']}/{pod['metadata']['name']}",
-                                  image=image, error=find_end(message))
+                                  image=image, error=find_end(message),
+                                  load=providers.of(view.cluster).load_command(view.cluster.name, image))
 
 
 def find_end(message: str) -> str:

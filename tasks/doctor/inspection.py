@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from tasks import providers
 from tasks.ca.load import load_root
 from tasks.core.problems import ProblemExit
 from tasks.core.settings import Cluster, Settings
 from tasks.core.shell import Shell
 from tasks.doctor.check import ClusterView, Machine
 from tasks.engine import network
-from tasks.engine.clusters import list_clusters, own_clusters
+from tasks.engine.clusters import own_clusters
 from tasks.probe.objects import without_nulls
 from tasks.probe.snapshot import ClusterSnapshot, take_snapshot
 
@@ -23,7 +24,7 @@ def inspect_machine(shell: Shell, settings: Settings) -> Machine:
         subject.root_problem = error.problem
     subject.engine = read_docker_info(shell)
     if subject.engine:
-        subject.clusters = list_clusters(shell)
+        subject.clusters = providers.list_clusters(shell, settings)
         subject.subnets = network.list_subnets(shell, settings)
         subject.views = shell.side_by_side([
             lambda cluster=cluster: inspect_cluster(subject, cluster)  # type: ignore[misc]
@@ -44,9 +45,9 @@ def read_docker_info(shell: Shell) -> dict[str, Any]:
 
 
 def inspect_cluster(subject: Machine, cluster: Cluster) -> ClusterView:
-    k3d_cluster = subject.clusters[cluster.name]
-    if not k3d_cluster.running:
-        return ClusterView(subject, cluster, k3d_cluster, ClusterSnapshot(cluster, f"it is {k3d_cluster.state}"))
+    existing = subject.clusters[cluster.name]
+    if not existing.running:
+        return ClusterView(subject, cluster, existing, ClusterSnapshot(cluster, f"it is {existing.state}"))
     snapshot, (host, reached) = subject.shell.side_by_side([
         lambda: take_snapshot(subject.shell, cluster), lambda: network.host_address(subject.shell, cluster)])
-    return ClusterView(subject, cluster, k3d_cluster, snapshot, host, reached)
+    return ClusterView(subject, cluster, existing, snapshot, host, reached)

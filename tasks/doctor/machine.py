@@ -11,14 +11,14 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import NamedTuple
 
-from tasks.core import system_files
+from tasks import providers
 from tasks.core.operating_system import is_macos
 from tasks.core.problems import Problem
 from tasks.core.settings import ENVIRONMENT
 from tasks.core.shell import Shell
 from tasks.doctor.check import ERROR, WARNING, Checks, Machine, count
 from tasks.doctor.fixes import FREE_DISK, INSTALL_TOOLS, START_ALL
-from tasks.engine import k3s_arguments, network
+from tasks.engine import inotify, network
 from tasks.tools import required
 
 CHECKS = Checks()
@@ -28,14 +28,11 @@ check = CHECKS.check
 
 GIB = 1024**3
 
-# k3s and its pods use about 20 for each cluster, counted on a machine with six.
-INOTIFY_PER_CLUSTER, INOTIFY_OF_OTHERS = 20, 64
-
 
 @check("tools", ERROR, "A tool is missing or too old.", INSTALL_TOOLS)
 def needed_tools(machine: Machine) -> Iterator[Problem]:
-    """docker, k3d, helm, kubectl and openssl are installed and recent enough"""
-    for tool in required.VERSION_COMMANDS:
+    """Docker, the programs that make clusters, helm, kubectl and openssl are installed and recent enough"""
+    for tool in required.needed(machine.settings):
         if tool != "docker" or not machine.shell.find("docker"):  # the next check is about its engine
             wrong = required.find_problem(machine.shell, tool)
             if wrong:
@@ -101,17 +98,13 @@ def clock(machine: Machine) -> Iterator[str]:
 
 
 @check("engine-inotify", WARNING, "Linux limits the inotify instances of a user, and every cluster uses some.",
-       "sudo sysctl -w fs.inotify.max_user_instances=512; to make it permanent, add a file to /etc/sysctl.d/",
-       needs=["engine"],
-       link="https://kind.sigs.k8s.io/docs/user/known-issues/#pod-errors-due-to-too-many-open-files")
-def inotify(machine: Machine) -> Iterator[str]:
+       inotify.HOW_TO_RAISE, needs=["engine"], link=inotify.LINK)
+def inotify_limit(machine: Machine) -> Iterator[Problem]:
     """The limit of inotify instances is high enough for the clusters (else: "too many open files")"""
-    file = system_files.ROOT / "proc/sys/fs/inotify/max_user_instances"
-    if file.is_file() and network.gateway_to_publish_on(machine.shell, machine.settings):
-        has, needed = int(file.read_text()), INOTIFY_OF_OTHERS + INOTIFY_PER_CLUSTER * len(machine.running)
-        if has < needed:
-            clusters = count(len(machine.running), "running cluster")
-            yield f"the limit is {has} per user, and about {needed} are needed for {clusters}"
+    instances = sum(providers.PROVIDERS[view.existing.provider].INOTIFY_INSTANCES for view in machine.running)
+    if wrong := inotify.find_shortage(machine.shell, machine.settings, instances,
+                                      count(len(machine.running), "running cluster")):
+        yield wrong
 
 
 @check("network", ERROR, "It was removed, for example by docker network prune while all clusters were stopped.",
@@ -119,7 +112,7 @@ def inotify(machine: Machine) -> Iterator[str]:
 def shared_network(machine: Machine) -> Iterator[str]:
     """The Docker network that the clusters share exists"""
     name = machine.settings.k3d_network
-    on_it = [view.cluster.name for view in machine.views if view.k3d_cluster.network == name]
+    on_it = [view.cluster.name for view in machine.views if view.existing.network == name]
     if on_it and not network.find_gateway(machine.shell, machine.settings):
         yield f"there is no network {name}, and {', '.join(on_it)} cannot start without it"
 
@@ -139,9 +132,10 @@ def overlap(machine: Machine) -> Iterator[str]:
 
 def list_networks(machine: Machine) -> list[ipaddress.IPv4Network]:
     """The clusters' Docker network, and those of pods and Services: of the existing clusters, else of a new one."""
-    flags: list[k3s_arguments.Flags] = [k3s_arguments.of_cluster(view.k3d_cluster) for view in machine.views]
+    inner = [network for view in machine.views for network in view.existing.inner_networks] or [
+        network for provider in providers.chosen(machine.settings) for network in provider.INNER_NETWORKS]
     networks: dict[ipaddress.IPv4Network, None] = {}
-    for text in [*machine.subnets, *(subnet for one in flags or [{}] for subnet in k3s_arguments.networks(one))]:
+    for text in [*machine.subnets, *inner]:
         with suppress(ValueError):  # IPv6
             networks[ipaddress.IPv4Network(text, strict=False)] = None
     return [*networks]

@@ -159,7 +159,7 @@ def reads_no_variable(view: ClusterView) -> Iterator[str]:
     """No program that runs in a pod with the variables alone needs the system's file"""
     given = [pod for pod in view.snapshot.all("Pod")
              if is_given(pod) and FILE_BY not in pod["metadata"]["annotations"]]
-    for pod, client in tls_clients.find_clients(view.shell, view.k3d_cluster.workers, given):
+    for pod, client in tls_clients.find_clients(view.shell, view.existing.workers, given):
         if not client.variables:
             name = f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
             yield f"{name}: {client.sentence}"

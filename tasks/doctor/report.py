@@ -27,7 +27,7 @@ def print_findings(findings: list[Finding], views: list[ClusterView]) -> None:
     for line in describe_blocked(view.cluster for view in views):
         say(line)
     for view in views:
-        if view.k3d_cluster.state == "stopped":
+        if view.existing.state == "stopped":
             say(f"{view.cluster.name} is stopped, so only its containers were checked. Start it with: "
                 f"inv k3d-cluster-start --n {view.cluster.number}")
 

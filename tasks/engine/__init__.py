@@ -1,1 +1,1 @@
-"""The container engine and what k3d created with it: clusters, network, ports, proxy, kubeconfig."""
+"""The container engine: the clusters that exist, their network, ports and proxy."""

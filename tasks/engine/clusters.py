@@ -1,26 +1,24 @@
-"""The clusters that k3d lists."""
+"""The clusters that exist on this machine, whatever made them."""
 
 from __future__ import annotations
 
-import json
-import re
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
-from invoke import Exit
-
+from tasks.core.problems import Problem
 from tasks.core.settings import Cluster, Settings
-from tasks.core.shell import Shell, strip_colors
-from tasks.core.well_known import MANAGER
-
-PROXY_VARIABLE = re.compile(r"(https?|no)_proxy=", re.IGNORECASE)
+from tasks.core.templates import short_hash
 
 
 @dataclass(frozen=True)
-class K3dCluster:
-    """A cluster that k3d lists. The JSON from k3d contains the cluster's token, so it is never kept or printed."""
+class ExistingCluster:
+    """What its provider reports about a cluster."""
 
     name: str
+    provider: str
+    """A key of PROVIDERS."""
+    stop_command: str
+    """What a user types to stop it."""
     nodes: int
     nodes_running: int
     network: str
@@ -31,21 +29,25 @@ class K3dCluster:
     containers: list[str]
     servers: list[str]
     balancer: str
-    """The container of its load balancer; empty when it has none."""
+    """The container that publishes its ports; empty when there is none."""
     balancer_running: bool
     workers: list[str]
     """The containers that run pods: servers and agents."""
     ports: dict[str, set[str]]
-    """The ports of this machine for each port of the load balancer, such as {"80/tcp": {"11080"}}."""
+    """The ports of this machine for ports 80 and 443 of the cluster, such as {"80/tcp": {"11080"}}."""
     addresses: set[str]
     """The addresses of this machine on which ports 80 and 443 are published."""
-    volumes: list[str]
+    inner_networks: list[str]
+    """Those of its pods, then those of its Services."""
+    company_ca: list[str]
+    """The files of this machine that its nodes have as the company's CA."""
     environment: list[str]
     """The proxy variables of the first server, as KEY=value."""
-    k3s_arguments: list[str]
-    """What k3s is told in the first server."""
-    registries: str
-    """The hash of the registries file that it was created with, from a label; empty if there was none."""
+    registries: str | None
+    """The hash of the registries file that it was created with; empty without one, None if K3D_REGISTRY_CONFIG is not
+    for its nodes."""
+    obstacle: Problem | None
+    """That it was created without a part that these tasks need."""
 
     @property
     def running(self) -> bool:
@@ -59,54 +61,20 @@ class K3dCluster:
         return "running" if self.nodes_running == self.nodes else "partly running"
 
 
-REGISTRIES_LABEL = f"{MANAGER}.registries"
+class LoadBalancer(NamedTuple):
+    """Where HTTP and HTTPS of a cluster are reached on the clusters' network."""
+
+    host: str
+    """The name of a container in the engine's DNS."""
+    http: int
+    https: int
 
 
-def list_clusters(shell: Shell) -> dict[str, K3dCluster]:
-    result = shell.look("k3d", "cluster", "list", "--output", "json")
-    if not result.ok:
-        error = strip_colors(result.stderr).strip() or "no error message"
-        raise Exit(f"k3d cluster list failed: {error.splitlines()[-1]}")
-    output = result.stdout[result.stdout.rfind("\n[") + 1 :]  # LOG_LEVEL=debug prints lines before the JSON
-    try:
-        return {cluster.name: cluster for cluster in map(read_cluster, json.loads(output or "[]") or [])}
-    except (ValueError, TypeError, KeyError, AttributeError):  # the output is not shown: it may contain a token
-        raise Exit("The output of k3d cluster list --output json cannot be read. "
-                   "k3d may be broken. Try: k3d cluster list") from None
-
-
-def own_clusters(settings: Settings, existing: dict[str, K3dCluster]) -> list[Cluster]:
+def own_clusters(settings: Settings, existing: dict[str, ExistingCluster]) -> list[Cluster]:
     """The existing clusters that these settings name."""
     return [cluster for number in settings.numbers if (cluster := settings.cluster(number)).name in existing]
 
 
-def read_cluster(raw: dict[str, Any]) -> K3dCluster:
-    nodes = [node for node in raw.get("nodes") or [] if node.get("role") in ("server", "agent", "loadbalancer")]
-    balancer: dict[str, Any] = next((node for node in nodes if node["role"] == "loadbalancer"), {})
-    server: dict[str, Any] = next((node for node in nodes if node["role"] == "server"), {})
-    labels = server.get("runtimeLabels") or {}
-    published = {port: bindings or [] for port, bindings in (balancer.get("portMappings") or {}).items()}
-    return K3dCluster(
-        name=raw["name"],
-        nodes=len(nodes),
-        nodes_running=sum(map(is_running, nodes)),
-        network=raw.get("network", {}).get("name", ""),
-        networks={raw.get("network", {}).get("name", "")}.union(*(node.get("Networks") or [] for node in nodes)),
-        subnet=labels.get("k3d.cluster.network.iprange", ""),
-        containers=[node["name"] for node in nodes],
-        servers=[node["name"] for node in nodes if node["role"] == "server"],
-        balancer=balancer.get("name", ""),
-        balancer_running=is_running(balancer),
-        workers=[node["name"] for node in nodes if node["role"] != "loadbalancer"],
-        ports={port: {binding["HostPort"] for binding in bindings} for port, bindings in published.items()},
-        addresses={binding.get("HostIp") or "0.0.0.0" for port in ("80/tcp", "443/tcp")
-                   for binding in published.get(port, [])},
-        volumes=server.get("volumes") or [],
-        environment=[entry for entry in server.get("env") or [] if PROXY_VARIABLE.match(entry)],
-        k3s_arguments=server.get("Cmd") or [],
-        registries=labels.get(REGISTRIES_LABEL, ""),
-    )
-
-
-def is_running(node: dict[str, Any]) -> bool:
-    return bool(node.get("State", {}).get("Running"))
+def registries_hash(settings: Settings) -> str:
+    file = settings.k3d_registry_config
+    return short_hash(file.read_text(encoding="utf-8", errors="replace")) if file else ""

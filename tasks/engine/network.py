@@ -43,10 +43,10 @@ def ensure(shell: Shell, settings: Settings, known_subnet: str, containers: list
 
 
 def subnet_options(subnet: str) -> tuple[str, ...]:
-    """For `docker network create`. k3d needs the gateway, and Docker reports it only if it was specified."""
+    """For `docker network create`. The gateway is needed, and Docker reports it only if it was specified."""
     try:
         return ("--subnet", subnet, "--gateway", str(next(ipaddress.IPv4Network(subnet).hosts())))
-    except ValueError:  # no subnet, or k3d's label has no IPv4 subnet
+    except ValueError:  # no subnet is known, or no IPv4 subnet
         return ()
 
 
@@ -74,6 +74,12 @@ def find_gateway(shell: Shell, settings: Settings) -> str:
     result = shell.look("docker", "network", "inspect", settings.k3d_network, "--format",
                         "{{range .IPAM.Config}}{{.Gateway}} {{end}}")
     return next((word for word in result.stdout.split() if re.fullmatch(r"[0-9.]+", word)), "") if result.ok else ""
+
+
+def find_id(shell: Shell, settings: Settings) -> str:
+    """Another one when the network is created again; empty if it does not exist."""
+    result = shell.look("docker", "network", "inspect", settings.k3d_network, "--format", "{{.Id}}")
+    return result.stdout.strip()
 
 
 def gateway_to_publish_on(shell: Shell, settings: Settings) -> str:
@@ -105,12 +111,16 @@ def host_address(shell: Shell, cluster: Cluster) -> tuple[str, bool]:
 
     The container connects to the cluster's published HTTP port.
     """
-    settings = cluster.settings
+    return host_address_for(shell, cluster.settings, cluster.http_port)
+
+
+def host_address_for(shell: Shell, settings: Settings, port: int) -> tuple[str, bool]:
+    """The same for any HTTP port of this machine."""
     gateway = gateway_to_publish_on(shell, settings)
     if shell.dry:  # the container's image might have to be pulled
         return gateway or f"<this machine in {settings.k3d_network}>", True
     for name in (gateway,) if gateway else HOST_NAMES:
-        address = address_reached(shell, settings, settings.k3d_network, f"{name}:{cluster.http_port}")
+        address = address_reached(shell, settings, settings.k3d_network, f"{name}:{port}")
         if address:
             return address, True
     return gateway, False
@@ -141,7 +151,7 @@ def connect(shell: Shell, settings: Settings, containers: list[str]) -> list[str
     name = settings.k3d_network
     if not containers:
         return []
-    network_id = shell.look("docker", "network", "inspect", name, "--format", "{{.Id}}").stdout.strip()
+    network_id = find_id(shell, settings)
     listed = shell.look(
         "docker", "inspect", "--format", "{{.Name}} {{.State.Status}}"
         "{{range $name, $on := .NetworkSettings.Networks}} {{$name}}={{$on.NetworkID}}{{end}}", *containers,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from invoke import Exit
@@ -14,7 +14,7 @@ from tasks.core.progress import say
 from tasks.core.settings import Cluster, Settings
 from tasks.core.shell import Shell
 from tasks.core.well_known import MANAGER
-from tasks.engine.clusters import K3dCluster, list_clusters
+from tasks.engine.clusters import ExistingCluster
 
 EPHEMERAL = 32768
 """From here on Linux assigns ports itself (net.ipv4.ip_local_port_range), so one may be in use at any time."""
@@ -29,9 +29,11 @@ class TakenPort:
     holder: str = ""
     """` by <program or container>`; empty if the system does not report it."""
     cluster: str = ""
-    """The k3d cluster whose load balancer uses it; empty if something else does."""
+    """The cluster that publishes it; empty if something else does."""
     whose: str = ""
     """What is known about that cluster."""
+    stop_command: str = ""
+    """How to stop that cluster."""
 
     def __str__(self) -> str:
         if self.cluster:
@@ -39,44 +41,45 @@ class TakenPort:
         return f"{self.address}:{self.port} is taken{self.holder}"
 
 
-def check_free_ports(shell: Shell, cluster: Cluster, addresses: Iterable[str], there: bool = False) -> None:
+def check_free_ports(shell: Shell, cluster: Cluster, addresses: Iterable[str], existing: Collection[ExistingCluster],
+                     there: bool = False) -> None:
     """For a cluster that will be created, or that exists (`there`) and will be started.
 
     Exit names each port that is in use, what uses it if the system reports that, and a free range of ports if another
     cluster uses it.
     """
     addresses = [*addresses]
-    taken = taken_ports(shell, cluster, addresses)
+    taken = taken_ports(shell, cluster, addresses, existing)
     if not taken:
         if not there:
-            warn_about_stopped_clusters(shell, cluster, addresses)
+            warn_about_stopped_clusters(cluster, addresses, existing)
         return
     lines = "\n".join(f"  {port}" for port in taken)
-    of_clusters = list(dict.fromkeys(port.cluster for port in taken if port.cluster))
-    if not of_clusters:
+    stop_commands = list(dict.fromkeys(port.stop_command for port in taken if port.cluster))
+    if not stop_commands:
         what, otherwise = (("started", "then run the task again.") if there else
                            ("created", "or change K3D_PORT_START or another K3D_PORT_ key in .env."))
         raise Exit(f"{cluster.name} cannot be {what}:\n{lines}\nStop what uses the port, {otherwise}")
-    stop = " and ".join(f"k3d cluster stop {name}" for name in of_clusters)
     again = f" and recreate it: inv k3d-cluster-delete --n {cluster.number} k3d-cluster-setup --n {cluster.number}"
     raise Exit(f"{cluster.name} cannot be {'started' if there else 'created'}:\n{lines}\n"
-               f"{describe_free_range(shell, cluster.settings, addresses)}\n"
-               f"Set that in .env{again if there else ''}. Or stop the other cluster: {stop}")
+               f"{describe_free_range(cluster.settings, addresses, existing)}\n"
+               f"Set that in .env{again if there else ''}. Or stop the other cluster: {' and '.join(stop_commands)}")
 
 
-def warn_about_stopped_clusters(shell: Shell, cluster: Cluster, addresses: list[str]) -> None:
+def warn_about_stopped_clusters(cluster: Cluster, addresses: list[str], existing: Collection[ExistingCluster]) -> None:
     """Their ports are free now, but not once those clusters are started."""
     wanted = {str(cluster.http_port), str(cluster.https_port)}
-    names = [found.name for found in list_clusters_or_none(shell)
+    names = [found.name for found in existing
              if found.name != cluster.name and wanted & {*published_ports(found)}]
     if names:
         say(f"{cluster.name}: cluster {' and '.join(names)} publishes the same ports and is stopped: only one of "
-            f"them can run at a time. {describe_free_range(shell, cluster.settings, addresses)}")
+            f"them can run at a time. {describe_free_range(cluster.settings, addresses, existing)}")
 
 
-def taken_ports(shell: Shell, cluster: Cluster, addresses: Iterable[str]) -> list[TakenPort]:
+def taken_ports(shell: Shell, cluster: Cluster, addresses: Iterable[str],
+                existing: Collection[ExistingCluster]) -> list[TakenPort]:
     """The ports of this cluster that something else uses on one of these addresses."""
-    return [identify(shell, cluster.settings, address, port)
+    return [identify(shell, cluster.settings, address, port, existing)
             for port in (cluster.http_port, cluster.https_port)
             for address in addresses
             if not address.startswith("<") and is_taken(address, port)]
@@ -95,29 +98,24 @@ def is_taken(address: str, port: int) -> bool:
         return client.connect_ex(("127.0.0.1" if address == "0.0.0.0" else address, port)) == 0
 
 
-def identify(shell: Shell, settings: Settings, address: str, port: int) -> TakenPort:
-    for _, cluster, network in containers(shell, port):
-        if cluster:
-            return TakenPort(address, port, cluster=cluster, whose=describe_cluster(shell, settings, cluster, network))
+def identify(shell: Shell, settings: Settings, address: str, port: int,
+             existing: Collection[ExistingCluster]) -> TakenPort:
+    names = containers(shell, port)
+    for found in existing:
+        if {*names} & {*found.containers}:
+            return TakenPort(address, port, cluster=found.name, whose=describe_cluster(shell, settings, found),
+                             stop_command=found.stop_command)
     return TakenPort(address, port, holder(shell, port))
 
 
-def containers(shell: Shell, port: int) -> list[tuple[str, str, str]]:
-    """The containers that publish it: name, and for a k3d node also its cluster and network."""
-    listed = shell.look("docker", "ps", "--filter", f"publish={port}", "--format",
-                      '{{.Names}}\t{{.Label "k3d.cluster"}}\t{{.Label "k3d.cluster.network"}}').stdout
-    found = []
-    for line in listed.splitlines():
-        name, cluster, network = [*line.split("\t"), "", ""][:3]
-        if name.strip():
-            found.append((name.strip(), cluster.strip(), network.strip()))
-    return found
+def containers(shell: Shell, port: int) -> list[str]:
+    """The containers that publish it."""
+    return shell.look("docker", "ps", "--filter", f"publish={port}", "--format", "{{.Names}}").stdout.split()
 
 
 def holder(shell: Shell, port: int) -> str:
     """` by <program>`, if docker, lsof or ss reports it; otherwise empty."""
-    names = [name for name, *_ in containers(shell, port)]
-    if names:
+    if names := containers(shell, port):
         return f" by the container {', '.join(names)}"
     listening = shell.look("lsof", "-nP", f"-iTCP:{port}", "-sTCP:LISTEN", "-Fpc").stdout.splitlines()
     if len(listening) >= 2:
@@ -126,20 +124,20 @@ def holder(shell: Shell, port: int) -> str:
     return f" by {sockets.split('users:')[1].split()[0]}" if "users:" in sockets else ""
 
 
-def describe_cluster(shell: Shell, settings: Settings, name: str, network: str) -> str:
-    """What is known about a k3d cluster: whether these settings name it, and whether these tasks made its network."""
-    if any(name == settings.cluster(number).name for number in settings.numbers):
+def describe_cluster(shell: Shell, settings: Settings, found: ExistingCluster) -> str:
+    """What is known about a cluster: whether these settings name it, and whether these tasks made its network."""
+    if any(found.name == settings.cluster(number).name for number in settings.numbers):
         return "named by these settings, but created with other K3D_PORT_ settings or by another copy of these tasks"
-    label = shell.look("docker", "network", "inspect", network, "--format",
-                       '{{index .Labels "app.kubernetes.io/managed-by"}}') if network else None
+    label = shell.look("docker", "network", "inspect", found.network, "--format",
+                       '{{index .Labels "app.kubernetes.io/managed-by"}}') if found.network else None
     if label and label.ok and label.stdout.strip() == MANAGER:
         return "created by another copy of these tasks"
-    return "created by another copy of these tasks, or by k3d itself"
+    return f"created by another copy of these tasks, or by {found.provider} itself"
 
 
-def describe_free_range(shell: Shell, settings: Settings, addresses: Iterable[str]) -> str:
+def describe_free_range(settings: Settings, addresses: Iterable[str], existing: Collection[ExistingCluster]) -> str:
     """A range whose ports are all free, also those of stopped clusters; or a sentence that there is none."""
-    published = {int(port) for found in list_clusters_or_none(shell) for port in published_ports(found)}
+    published = {int(port) for found in existing for port in published_ports(found)}
     here = [address for address in addresses if not address.startswith("<")]
     for start in possible_starts(settings):
         size = len(settings.numbers)
@@ -151,14 +149,7 @@ def describe_free_range(shell: Shell, settings: Settings, addresses: Iterable[st
             "K3D_PORT_PREFIX_ or K3D_PORT_SUFFIX_.")
 
 
-def list_clusters_or_none(shell: Shell) -> list[K3dCluster]:
-    try:
-        return [*list_clusters(shell).values()]
-    except Exit:  # reported by whoever needs them
-        return []
-
-
-def published_ports(cluster: K3dCluster) -> Iterator[str]:
+def published_ports(cluster: ExistingCluster) -> Iterator[str]:
     for ports in cluster.ports.values():
         yield from (port for port in ports if port.isdecimal())
 

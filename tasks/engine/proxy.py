@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 import os
-
-from invoke import Exit
+import re
 
 from tasks.core.settings import Settings
 from tasks.core.shell import Shell
-from tasks.engine import k3s_arguments, network
+from tasks.engine import network
 
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY")
 
-# Not the load balancer, which makes no outgoing requests.
-NODES = "server:*;agent:*"
+PROXY_VARIABLE = re.compile(r"(https?|no)_proxy=", re.IGNORECASE)
 
 # Reached without the proxy, besides the networks.
 INSIDE = ("localhost", "127.0.0.0/8", ".svc", ".cluster.local")
 
 
-def k3d_arguments(shell: Shell, settings: Settings, flags: k3s_arguments.Flags) -> list[str]:
-    """The arguments for `k3d cluster create`; none if no proxy is set. `flags` are those of its k3s."""
-    return [word for variable in proxy_variables(shell, settings, flags)
-            for word in ("-e", for_nodes(*variable.split("=", 1)))]
+def proxy_variables(shell: Shell, settings: Settings, inner_networks: list[str]) -> list[str]:
+    """The proxy variables of a node, as KEY=value, from the environment and .env; none if no proxy is set.
 
-
-def proxy_variables(shell: Shell, settings: Settings, flags: k3s_arguments.Flags) -> list[str]:
-    """The proxy variables of a node, as KEY=value, from the environment and .env."""
+    `inner_networks` are those of the cluster's pods and Services.
+    """
     variables = chosen_proxies(settings)
     if not variables:
         return []
@@ -35,7 +30,7 @@ def proxy_variables(shell: Shell, settings: Settings, flags: k3s_arguments.Flags
     nodes = network.list_subnets(shell, settings)
     if shell.dry and not nodes:  # a real run would have created the network by now
         nodes = [f"<subnet of {settings.k3d_network}>"]
-    exceptions = [*INSIDE, *k3s_arguments.networks(flags), *nodes, *(f".{domain}" for domain in settings.owned_domains)]
+    exceptions = [*INSIDE, *inner_networks, *nodes, *(f".{domain}" for domain in settings.owned_domains)]
     for key in ("NO_PROXY", "no_proxy"):
         variables[key] = ",".join(dict.fromkeys([*chosen(settings, key).replace(",", " ").split(), *exceptions]))
     return [f"{key}={value}" for key, value in variables.items()]
@@ -51,14 +46,14 @@ def chosen(settings: Settings, key: str) -> str:
     return environment.get(key) or environment.get(key.swapcase(), "")
 
 
-def for_nodes(key: str, value: str) -> str:
-    r"""A variable and the nodes that it is for, as k3d splits them: at an `@` that has no `\` before it, or has two.
+def only_proxies(environment: list[str]) -> list[str]:
+    """The proxy variables among those of a node."""
+    return [entry for entry in environment if PROXY_VARIABLE.match(entry)]
 
-    https://github.com/k3d-io/k3d/blob/v5.8.3/cmd/util/filter.go
 
-    :raises Exit: for `\@`, which cannot be escaped for k3d.
-    """
-    if "\\@" in value:
-        raise Exit(rf"{key} contains \@, which k3d cannot pass to a node. Write \ in a user name or password as %5C.")
-    end = "\\" if value.endswith("\\") else ""
-    return f"{key}={value}".replace("@", r"\@") + f"{end}@{NODES}"
+def differs(found: list[str], wanted: list[str]) -> bool:
+    """Whether a node has another proxy, or lacks an exception. It may have more exceptions, which its provider adds."""
+    has, needs = ({key: set(value.split(",")) for key, _, value in (entry.partition("=") for entry in entries)}
+                  for entries in (found, wanted))
+    return has.keys() != needs.keys() or any(
+        not value <= has[key] if key.upper() == "NO_PROXY" else value != has[key] for key, value in needs.items())

@@ -10,7 +10,17 @@ from tasks.core.browser_ports import describe_blocked, urls_to_open
 from tasks.core.progress import say
 from tasks.core.settings import Cluster
 from tasks.core.shell import Shell
-from tasks.in_cluster import bundle, charts, coredns, issuer, pod_trust, refusal, traefik
+from tasks.in_cluster import (
+    bundle,
+    charts,
+    coredns,
+    https_redirect,
+    issuer,
+    local_registry,
+    pod_trust,
+    refusal,
+    traefik,
+)
 
 
 def configure(shell: Shell, cluster: Cluster, roots: Roots, reinstall: bool = False) -> None:
@@ -26,11 +36,14 @@ def configure(shell: Shell, cluster: Cluster, roots: Roots, reinstall: bool = Fa
         partial(refusal.configure, shell, cluster),
         partial(coredns.configure, shell, cluster),
         partial(traefik.configure, shell, cluster),
+        partial(https_redirect.configure, shell, cluster),
+        partial(local_registry.configure, shell, cluster),
     ]
     if roots.retiring:  # pods must trust both roots before the new one issues anything
         bundle.configure(shell, cluster, roots)
         bundle.wait_for_pods(shell, cluster, roots)
     shell.side_by_side(steps)
+    traefik.wait_for_pages(shell, cluster)
     if shell.dry:
         return
     say("\n".join([

@@ -1,13 +1,17 @@
-"""cert-manager and trust-manager, installed by Helm."""
+"""cert-manager, trust-manager, and Traefik where there is none, installed by Helm."""
 
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from invoke import Exit
 from invoke.runners import Result
 
+from tasks import providers
+from tasks.core import setting_types
 from tasks.core.settings import Cluster, Settings
 from tasks.core.shell import Shell
 from tasks.core.templates import render, short_hash
@@ -17,6 +21,10 @@ from tasks.in_cluster import foreign_charts
 from tasks.tools.required import parse_version, read_version
 
 CHARTS = ("cert-manager", "trust-manager")
+"""Those of every cluster."""
+
+TRAEFIK = "traefik"
+"""For clusters that are not k3s."""
 
 FETCH_FAILED = re.compile(
     r"no such host|dial tcp|i/o timeout|TLS handshake|x509:|proxyconnect|"
@@ -32,15 +40,15 @@ CLUSTER_FAILED = re.compile(r"cluster unreachable|failed to create resource|Erro
 """What it reports if the cluster is the cause, in which the same words may be."""
 
 
-def install(shell: Shell, cluster: Cluster, name: str) -> None:
-    """Install or upgrade a chart, unless this version is installed with these values.
+def install(shell: Shell, cluster: Cluster, name: str, **values_of: Any) -> None:
+    """Install or upgrade a chart, unless this version is installed with these values. `values_of` its template.
 
     One that somebody else has installed is used as it is; Exit names whose it is if it will not do.
     """
     version = chart_version(cluster.settings, name)
-    chosen = cluster.settings.from_environment(version_key(name), "CHART_SOURCE")
+    chosen = cluster.settings.from_environment(version_key(name), source_key(name))
     with shell.step(cluster.name, f"{name} {version}{chosen}") as this:
-        values = render(f"in_cluster/{name}-values.yaml", cluster=cluster, settings=cluster.settings)
+        values = render(f"in_cluster/{name}-values.yaml", cluster=cluster, settings=cluster.settings, **values_of)
         wanted = short_hash(version + values)
         if wanted == find_deployed_hash(shell, cluster, name):
             this.skip("already installed")
@@ -56,17 +64,17 @@ def install(shell: Shell, cluster: Cluster, name: str) -> None:
         file = write_file(shell, work_folder(cluster) / f"{name}-values.yaml", values)
         shell.change(
             "helm", "upgrade", "--install", name, *chart_arguments(cluster.settings, name), *cluster.helm_target,
-            "--namespace", CERT_MANAGER, "--create-namespace", "--values", str(file),
+            "--namespace", foreign_charts.NAMESPACES[name], "--create-namespace", "--values", str(file),
             "--labels", f"{MANAGER}={wanted}", *conflict_arguments(shell),
-            hint=download_hint,
+            hint=partial(download_hint, key=source_key(name)),
         )
         this.outcome = "installed"
 
 
-def download_hint(result: Result) -> str:
+def download_hint(result: Result, key: str) -> str:
     """What to do if Helm could not download the chart; empty if it failed for another reason."""
     failed = FETCH_FAILED.search(result.stderr) and not CLUSTER_FAILED.search(result.stderr)
-    return "Set CHART_SOURCE in .env to a mirror or a folder of charts, if there is one." if failed else ""
+    return f"Set {key} in .env to a mirror or a folder of charts, if there is one." if failed else ""
 
 
 def conflict_arguments(shell: Shell) -> tuple[str, ...]:
@@ -82,14 +90,31 @@ def version_key(name: str) -> str:
     return f"{name.replace('-', '_').upper()}_VERSION"
 
 
+def source_key(name: str) -> str:
+    return "TRAEFIK_SOURCE" if name == TRAEFIK else "CHART_SOURCE"
+
+
+def chart_source(settings: Settings, name: str) -> str:
+    source: str = getattr(settings, source_key(name).lower())
+    return source
+
+
+def needed_charts(settings: Settings) -> tuple[str, ...]:
+    """The charts for the clusters of these settings."""
+    brings_traefik = all(provider.MAKES_K3S for provider in providers.chosen(settings))
+    return CHARTS if brings_traefik else (*CHARTS, TRAEFIK)
+
+
 def chart_version(settings: Settings, name: str) -> str:
     version: str = getattr(settings, version_key(name).lower())
     return version
 
 
 def chart_arguments(settings: Settings, name: str) -> tuple[str, ...]:
-    """Helm's arguments for a chart in a registry, a Helm repository, or a folder."""
-    source, version = settings.chart_source, chart_version(settings, name)
+    """Helm's arguments for a chart that is kept, or one in a registry, a Helm repository, or a folder."""
+    source, version = chart_source(settings, name), chart_version(settings, name)
+    if kept := find_kept(settings, name):
+        return (str(kept),)
     if source.startswith("oci://"):
         return (f"{source}/{name}", "--version", version)
     if source.startswith(("http://", "https://")):
@@ -97,21 +122,46 @@ def chart_arguments(settings: Settings, name: str) -> tuple[str, ...]:
     return (f"{source}/{name}-{version}.tgz",)
 
 
-def check_source(settings: Settings) -> None:
-    """Exit if the settings of a chart are invalid, or CHART_SOURCE is a folder in which a chart is missing."""
-    files = [Path(chart_arguments(settings, name)[0]) for name in CHARTS]
-    if "://" in settings.chart_source:
+def keep(shell: Shell, settings: Settings) -> None:
+    """Download the charts for work offline, unless they are in a folder or were downloaded before."""
+    missing = [name for name in needed_charts(settings)
+               if "://" in chart_source(settings, name) and not find_kept(settings, name)]
+    if not missing:
         return
-    missing = [file.name for file in files if not file.is_file()]
-    if missing:
-        raise Exit(f"CHART_SOURCE={settings.chart_source} is a folder without {' and '.join(missing)}. "
+    with shell.step("", "charts for work offline") as this:
+        for name in missing:
+            shell.change("helm", "pull", *chart_arguments(settings, name), "--destination",
+                         str(kept_folder(settings, name)), hint=partial(download_hint, key=source_key(name)))
+        this.outcome = f"kept: {', '.join(missing)}"
+
+
+def kept_folder(settings: Settings, name: str) -> Path:
+    """Of one version of a chart, from one source."""
+    source = short_hash(f"{chart_source(settings, name)} {chart_version(settings, name)}")
+    return setting_types.PROJECT / ".tools" / "charts" / f"{name}-{source}"
+
+
+def find_kept(settings: Settings, name: str) -> Path | None:
+    """The file of the chart, which Helm names by the version in it."""
+    return next(kept_folder(settings, name).glob("*.tgz"), None)
+
+
+def check_source(settings: Settings) -> None:
+    """Exit if the settings of a chart are invalid, or its source is a folder in which it is missing."""
+    missing: dict[str, list[str]] = {}
+    for name in needed_charts(settings):
+        file = Path(chart_arguments(settings, name)[0])
+        if "://" not in chart_source(settings, name) and not file.is_file():
+            missing.setdefault(source_key(name), []).append(file.name)
+    for key, names in missing.items():
+        raise Exit(f"{key}={getattr(settings, key.lower())} is a folder without {' and '.join(names)}. "
                    "Download with: helm pull")
 
 
 def find_deployed_hash(shell: Shell, cluster: Cluster, name: str) -> str:
     """Our label on the deployed release. Helm stores releases as labelled secrets."""
     selector = f"owner=helm,name={name},status=deployed"
-    return shell.look(*cluster.kubectl, "-n", CERT_MANAGER, "get", "secrets", "-l", selector,
+    return shell.look(*cluster.kubectl, "-n", foreign_charts.NAMESPACES[name], "get", "secrets", "-l", selector,
                       "-o", f"jsonpath={{.items[*].metadata.labels.{MANAGER}}}").stdout.strip()
 
 
@@ -136,7 +186,7 @@ def remove_interrupted_release(shell: Shell, cluster: Cluster, name: str) -> Non
     Only the record of that revision is removed. The objects that it installed stay, and the next upgrade adopts them.
     """
     shell.until_ended(f"helm upgrade --install {name} .*--kube-context {cluster.context} ")
-    kubectl = (*cluster.kubectl, "-n", CERT_MANAGER)
+    kubectl = (*cluster.kubectl, "-n", foreign_charts.NAMESPACES[name])
     pending = ("secrets", "-l", f"owner=helm,name={name},status in (pending-install,pending-upgrade,pending-rollback)")
     if shell.look(*kubectl, "get", *pending, "-o", "name").stdout.strip():
         shell.change(*kubectl, "delete", *pending)

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import re
+
+from invoke import Exit
+
 from tasks.core.settings import Cluster
 from tasks.core.shell import Shell
 from tasks.core.templates import regex_value, render, short_hash
 from tasks.core.well_known import COREDNS_CONFIG, KUBE_SYSTEM, MANAGER, TRAEFIK_SERVICE
 from tasks.core.work_files import work_folder, write_file
 from tasks.engine import network
+from tasks.in_cluster import flavour
 from tasks.in_cluster.apply import apply, render_manifest
 from tasks.probe.cluster_dns import expected_answers, resolve_in_cluster
 from tasks.probe.objects import get_object
+
+IMPORT = "import /etc/coredns/custom/*.override"
+"""The line of a Corefile that reads our rules."""
 
 
 def configure(shell: Shell, cluster: Cluster) -> None:
@@ -40,8 +48,11 @@ def render_rules(cluster: Cluster, host: str) -> str:
     """CoreDNS rules for the pods of this cluster; none for other clusters if the host's address is empty."""
     settings = cluster.settings
     every_cluster = "|".join(regex_value(settings.cluster_domain(number)) for number in settings.numbers)
+    # A bare TLD, where K3D_SUBDOMAIN is empty, is never ours.
+    page = [regex_value(settings.base_domain)] if settings.k3d_subdomain else []
+    names = [rf"(.+\.)?({every_cluster})", *page, regex_value("host.k3d.internal")]
     return render("in_cluster/dev-clusters.override", cluster=cluster, settings=settings, host_address=host,
-                  every_cluster=every_cluster)
+                  names_of_host="|".join(names))
 
 
 def remove_original_rules(shell: Shell, cluster: Cluster) -> None:
@@ -64,14 +75,34 @@ def ensure_rules_loaded(shell: Shell, cluster: Cluster, rules_hash: str) -> None
                         f"jsonpath={{.spec.template.metadata.annotations.{MANAGER}/override}}").stdout
     if loaded.strip() == rules_hash:
         return
-    # k3s writes this key late, and a CoreDNS pod does not start without it.
-    shell.until("k3s to write NodeHosts for CoreDNS", cluster.settings.timeout_ready,
-                lambda: "NodeHosts" in get_object(shell, cluster, "configmap", "coredns", KUBE_SYSTEM).get("data", {}))
-    patch = render_manifest(cluster, "in_cluster/coredns-restart.yaml", rules_hash=rules_hash)
+    k3s = flavour.is_k3s(shell, cluster)
+    if k3s:  # it writes this key late, and a CoreDNS pod does not start without it
+        shell.until("k3s to write NodeHosts for CoreDNS", cluster.settings.timeout_ready,
+                    lambda: "NodeHosts" in flavour.read_coredns_config(shell, cluster))
+    else:
+        import_custom_rules(shell, cluster)
+    patch = render_manifest(cluster, "in_cluster/coredns-restart.yaml", rules_hash=rules_hash, adds_volume=not k3s)
     write_file(shell, patch.file, patch.text)
     shell.change(*kubectl, "patch", "deployment", "coredns", "--patch-file", str(patch.file))
     shell.wait("CoreDNS to restart", cluster.settings.timeout_ready, *kubectl, "rollout", "status",
                "deployment/coredns", f"--timeout={cluster.settings.timeout_ready}s")
+
+
+def import_custom_rules(shell: Shell, cluster: Cluster) -> None:
+    """Have CoreDNS import coredns-custom, as that of k3s does.
+
+    :raises Exit: if it has no server block for all names, such as one that was configured by hand.
+    """
+    there = flavour.read_coredns_config(shell, cluster).get("Corefile", "")
+    if IMPORT in there:
+        return
+    corefile = re.sub(r"^(\s*\.(?::53)?\s*\{[ \t]*\n)", rf"\1    {IMPORT}\n", there, count=1, flags=re.MULTILINE)
+    if corefile == there and not shell.dry:
+        raise Exit(f"{cluster.name}: the Corefile in kube-system/coredns has no server block .:53, so these tasks "
+                   f"cannot add their rules. Add this line to the block that answers pods: {IMPORT}")
+    patch = render_manifest(cluster, "in_cluster/coredns-import.yaml", corefile=corefile)
+    write_file(shell, patch.file, patch.text)
+    shell.change(*cluster.kubectl, "-n", KUBE_SYSTEM, "patch", "configmap", "coredns", "--patch-file", str(patch.file))
 
 
 def verify_answers(shell: Shell, cluster: Cluster, host: str) -> None:

@@ -1,4 +1,4 @@
-"""cert-manager and trust-manager that somebody else has installed: whose they are, and whether they will do."""
+"""Charts that somebody else has installed: whose they are, and whether they will do."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ from typing import NamedTuple
 
 from tasks.core.settings import Cluster
 from tasks.core.shell import Shell
-from tasks.core.well_known import CERT_MANAGER
+from tasks.core.well_known import CERT_MANAGER, KUBE_SYSTEM
 from tasks.probe.objects import Object, get_object, list_objects
 from tasks.tools.required import format_version, parse_version
+
+NAMESPACES = {"cert-manager": CERT_MANAGER, "trust-manager": CERT_MANAGER, "traefik": KUBE_SYSTEM}
 
 CRDS = {
     "cert-manager": ("clusterissuers.cert-manager.io", "v1"),
     "trust-manager": ("bundles.trust.cert-manager.io", "v1alpha1"),
 }
-"""For each chart, a kind that is applied here, and the version of its API."""
+"""Of these charts, a kind that is applied here, and the version of its API."""
 
 # Older ones of cert-manager are out of support: https://cert-manager.io/docs/releases/
 # The Bundle uses profiles of PKCS#12: https://cert-manager.io/docs/trust/trust-manager/api-reference/
@@ -56,15 +58,17 @@ def find_owner(deployment: Object, name: str) -> str:
         return f"Argo CD (Application {application})"
     release, namespace = (notes.get(f"meta.helm.sh/release-{key}", "") for key in ("name", "namespace"))
     if release:
-        return "" if (release, namespace) == (name, CERT_MANAGER) else f"Helm (release {namespace}/{release})"
+        return "" if (release, namespace) == (name, NAMESPACES[name]) else f"Helm (release {namespace}/{release})"
     manager = labels.get("app.kubernetes.io/managed-by", "")
     return manager if manager and manager != "Helm" else "kubectl or another program"
 
 
 def find_obstacle(shell: Shell, cluster: Cluster, name: str, found: Foreign) -> str:
     """Why these tasks cannot work with it; empty if they can."""
-    if found.namespace != CERT_MANAGER:
-        return f"it is in the namespace {found.namespace}, and {CERT_MANAGER} is needed"
+    if found.namespace != NAMESPACES[name]:
+        return f"it is in the namespace {found.namespace}, and {NAMESPACES[name]} is needed"
+    if name not in CRDS:
+        return ""
     if parse_version(found.version) < OLDEST[name]:
         return f"{format_version(OLDEST[name])} or newer is needed"
     crd, version = CRDS[name]

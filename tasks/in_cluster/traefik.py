@@ -1,18 +1,33 @@
-"""The access log of k3s' own Traefik."""
+"""Traefik: its access log, and the wait for its pages."""
 
 from __future__ import annotations
 
+from tasks import providers
+from tasks.core.progress import say
 from tasks.core.settings import Cluster
 from tasks.core.shell import Shell
 from tasks.core.well_known import KUBE_SYSTEM, MANAGER
+from tasks.in_cluster import charts, flavour
 from tasks.in_cluster.apply import apply, render_manifest
-from tasks.probe.objects import get_object
+from tasks.probe import tls
+from tasks.probe.objects import get_object, list_objects
+from tasks.probe.routes import CONTROLLER
+
+DEFAULT_CLASS = "ingressclass.kubernetes.io/is-default-class"
 
 # A HelmChartConfig with another value, or without this label, was not created by these tasks or by the original.
 KNOWN_MANAGERS = (MANAGER, "taskfile-dev-cluster-config")
 
 
 def configure(shell: Shell, cluster: Cluster) -> None:
+    """Traefik with an access log: that of k3s, or our own where there is none."""
+    if flavour.is_k3s(shell, cluster):
+        configure_k3s(shell, cluster)
+    else:
+        install(shell, cluster)
+
+
+def configure_k3s(shell: Shell, cluster: Cluster) -> None:
     """Turn on the access log, and wait while Traefik restarts, because requests would fail."""
     kubectl = (*cluster.kubectl, "-n", KUBE_SYSTEM)
     with shell.step(cluster.name, "Traefik's access log") as this:
@@ -33,3 +48,30 @@ def configure(shell: Shell, cluster: Cluster) -> None:
         shell.wait("Traefik to restart", cluster.settings.timeout_ready, *kubectl, "rollout", "status",
                    "deployment/traefik", f"--timeout={cluster.settings.timeout_ready}s")
         this.outcome = "on"
+
+
+def install(shell: Shell, cluster: Cluster) -> None:
+    """Install the chart. Another controller stays, and keeps the default class if it has it."""
+    classes = [entry for entry in list_objects(shell, cluster, "ingressclasses")
+               if entry["spec"].get("controller") != CONTROLLER]
+    default = [entry["metadata"]["name"] for entry in classes
+               if entry["metadata"].get("annotations", {}).get(DEFAULT_CLASS) == "true"]
+    charts.install(shell, cluster, charts.TRAEFIK, is_default=not default,
+                   node_ports=providers.of(cluster).NODE_PORTS)
+    if default:
+        say(f"{cluster.name}: the IngressClass {default[0]} stays the default. For these tasks' names, an Ingress "
+            "needs ingressClassName: traefik")
+    seconds = cluster.settings.timeout_ready
+    with shell.step(cluster.name, "Traefik") as this:
+        shell.wait("Traefik to start", seconds, *cluster.kubectl, "-n", KUBE_SYSTEM, "rollout", "status",
+                   "deployment/traefik", f"--timeout={seconds}s")
+        this.outcome = "running"
+
+
+def wait_for_pages(shell: Shell, cluster: Cluster) -> None:
+    """Wait for the HTTPS port. Conditions do not show it: after a restart they are at first those of before it."""
+    with shell.step(cluster.name, f"HTTPS on port {cluster.https_port}") as this:
+        shell.until(f"port {cluster.https_port} to answer", cluster.settings.timeout_ready,
+                    lambda: tls.is_answering(cluster), pause=1,
+                    hint=f"If {cluster.name} was never configured: inv k3d-cluster-setup --n {cluster.number}")
+        this.outcome = "answers"

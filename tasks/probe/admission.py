@@ -6,6 +6,7 @@ import json
 import re
 from dataclasses import dataclass
 
+from tasks import providers
 from tasks.core.settings import Cluster
 from tasks.core.shell import Shell, fail
 
@@ -38,28 +39,28 @@ def find_policy_kinds(shell: Shell, cluster: Cluster) -> PolicyKinds:
     found = shell.look(*words)
     if not found.ok:
         if shell.dry:
-            return expected_kinds(cluster.settings.k3s_image)
+            return expected_kinds(providers.node_image(cluster))
         fail(words, found)
     versions = dict(re.findall(rf"^(\S+)\s.*\b{re.escape(GROUP)}/(v1|v1beta1)\s", found.stdout, re.MULTILINE))
     return PolicyKinds(versions.get("mutatingadmissionpolicies", ""), versions.get("validatingadmissionpolicies", ""))
 
 
-def expected_kinds(k3s_image: str) -> PolicyKinds:
+def expected_kinds(node_image: str) -> PolicyKinds:
     """What a cluster has that setup creates of this image."""
-    version = image_version(k3s_image)
+    version = image_version(node_image)
     if version is None or version >= FIRST_WITH_MUTATING:
         return PolicyKinds("v1", "v1")
     return PolicyKinds("v1beta1" if version >= ON_REQUEST else "", "v1" if version >= (1, 30) else "")
 
 
-def image_version(k3s_image: str) -> tuple[int, int] | None:
-    """Kubernetes' version by the tag of a k3s image, such as `v1.35.2-k3s1`; None where the tag is another one."""
-    found = re.search(r":v(\d+)\.(\d+)\.\d+[-+]k3s\d", k3s_image)
+def image_version(node_image: str) -> tuple[int, int] | None:
+    """Kubernetes' version by the tag of a node's image, such as `v1.35.2-k3s1`; None where the tag is another one."""
+    found = re.search(r":v(\d+)\.(\d+)\.\d+([-+]k3s\d+)?(@|$)", node_image)
     return (int(found[1]), int(found[2])) if found else None
 
 
-def needs_request(k3s_image: str) -> bool:
-    version = image_version(k3s_image)
+def needs_request(node_image: str) -> bool:
+    version = image_version(node_image)
     return version is not None and ON_REQUEST <= version < FIRST_WITH_MUTATING
 
 

@@ -12,7 +12,7 @@ from tasks.core.shell import Shell
 
 
 def expected_answers(cluster: Cluster, service: str, host: str) -> dict[str, str]:
-    """What CoreDNS must answer for a name of this cluster, one of another cluster, and k3d's own name for this host."""
+    """What CoreDNS must answer for a name of this cluster, one of another cluster, and a name of this host."""
     answers = {f"proof.{cluster.domain}": service}
     other = next((number for number in cluster.settings.numbers if number != cluster.number), None)
     if host and other is not None:

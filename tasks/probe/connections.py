@@ -50,9 +50,11 @@ class Connection:
     source: Cluster | None
     target: Cluster
     scheme: str
+    front_door: bool = False
+    """Through the front door, whose URLs have no port."""
 
     def __hash__(self) -> int:  # settings contain a dictionary, which has no hash
-        return hash((self.source_name, self.target.name, self.scheme))
+        return hash((self.source_name, self.target.name, self.scheme, self.front_door))
 
     @property
     def source_name(self) -> str:
@@ -60,7 +62,7 @@ class Connection:
 
     @property
     def url(self) -> str:
-        return example_url(self.target, self.scheme)
+        return example_url(self.target, self.scheme, self.front_door)
 
     def row(self, state: str, note: str, command: str = "", code: str = "ok") -> Row:
         where = f"pod in {self.source.name}" if self.source else HOST
@@ -71,9 +73,10 @@ Connections = dict[Connection, Row]
 """The result of each connection."""
 
 
-def all_connections(clusters: list[Cluster]) -> list[Connection]:
-    return [Connection(source, target, scheme)
-            for source in (None, *clusters) for target in clusters for scheme in SCHEMES]
+def all_connections(clusters: list[Cluster], front_door: bool = False) -> list[Connection]:
+    """`front_door`: also those through it."""
+    return [Connection(source, target, scheme, through) for source in (None, *clusters) for target in clusters
+            for through in ([False, True] if front_door else [False]) for scheme in SCHEMES]
 
 
 def probe(shell: Shell, connections: list[Connection]) -> Connections:
@@ -90,7 +93,7 @@ def probe(shell: Shell, connections: list[Connection]) -> Connections:
 
 
 def probe_from_host(connection: Connection) -> Connections:
-    answer = request_from_host(connection.target, connection.scheme)
+    answer = request_from_host(connection.target, connection.scheme, front_door=connection.front_door)
     return {connection: judge(connection, answer)}
 
 
@@ -112,16 +115,19 @@ def judge(connection: Connection, answer: Answer) -> Row:
         verified = ", certificate verified" if connection.scheme == "https" else ""
         return connection.row("green", f"page of {target.name}{verified}")
     why, command = ((problem(ConnectionReason.WRONG_PAGE, target=target.name, body=answer.body[:60]), "")
-                    if not answer.error else explain_failure(connection.source, target, answer))
+                    if not answer.error else explain_failure(connection.source, target, answer, connection.front_door))
     return connection.row("red", describe(why), command, why.code)
 
 
-def explain_failure(source: Cluster | None, target: Cluster, answer: Answer) -> tuple[Problem, str]:
+def explain_failure(
+    source: Cluster | None, target: Cluster, answer: Answer, front_door: bool = False
+) -> tuple[Problem, str]:
     """Why there is no answer: the broken hop, and the command that fixes it if one is known."""
     if source is None:
         return problem(ConnectionReason.HOST_REQUEST_FAILED, error=answer.error), ""
     configure = f"inv k3d-cluster-configure --n {source.number}"
-    route = f"traefik-internal of {target.name}" if source == target else f"{target.name} through this host"
+    route = f"traefik-internal of {target.name}" if source == target else (
+        f"{target.name} through {'the front door of ' if front_door else ''}this host")
     if answer.code in NAME_NOT_FOUND:
         return problem(ConnectionReason.NAME_NOT_RESOLVED, source=source.name), configure
     if answer.code in CONNECTION_REFUSED:
@@ -154,13 +160,13 @@ def compare(rows: Connections, connection: Connection) -> Row:
         return row
     if any(other.source == target and rows[other].state == "grey" for other in rows):
         return skip_without_examples(connection, target)
-    from_host = rows.get(Connection(None, target, connection.scheme))
+    from_host = rows.get(replace(connection, source=None))
     if row.command and (from_host is None or from_host.state == "green"):
         return row
     # The target does not answer this machine either: a trace shows where it breaks.
     https = rows.get(replace(connection, scheme="https"))
     scheme = "https" if https and https.state == "red" else connection.scheme
-    return replace(row, command=trace_command(example_url(target, scheme)))
+    return replace(row, command=trace_command(example_url(target, scheme, connection.front_door)))
 
 
 def trace_command(url: str) -> str:

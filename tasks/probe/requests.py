@@ -13,7 +13,7 @@ from invoke.runners import Result
 from tasks.ca.root import RootFiles
 from tasks.core.settings import Cluster
 from tasks.core.shell import LOOK_SECONDS, Shell
-from tasks.probe.example_page import example_host, port
+from tasks.probe.example_page import DEFAULT_PORTS, example_host, port
 
 if TYPE_CHECKING:
     import ssl
@@ -41,7 +41,8 @@ class Answer:
     code: int = 0
     error: str = ""
     content_type: str = ""
-    """Only of a request from this machine."""
+    location: str = ""
+    """Where a redirect leads; like the content type only of a request from this machine."""
 
 
 class ExamplesMissing(Exception):
@@ -51,27 +52,40 @@ class ExamplesMissing(Exception):
 # --- from this machine ------------------------------------------------------------------------------------------------
 
 
-def request_from_host(cluster: Cluster, scheme: str, host: str = "", path: str = "/") -> Answer:
+def request_from_host(
+    cluster: Cluster, scheme: str, host: str = "", path: str = "/", front_door: bool = False
+) -> Answer:
     """Request a page from 127.0.0.1, whatever this machine's DNS and trust stores say. Default: the example page."""
     try:
-        return http_get(cluster, scheme, host or example_host(cluster), path, tls_trusting_root)
+        return http_get(cluster, scheme, host or example_host(cluster), path, tls_trusting_root, front_door)
     except OSError as error:
         return Answer(error=str(error) or type(error).__name__)
 
 
-def http_get(cluster: Cluster, scheme: str, host: str, path: str, trust: Callable[[Cluster], ssl.SSLContext]) -> Answer:
+def http_get(
+    cluster: Cluster, scheme: str, host: str, path: str, trust: Callable[[Cluster], ssl.SSLContext],
+    front_door: bool = False,
+) -> Answer:
     """One GET; OSError when there is no HTTP response."""
+    tls = trust(cluster) if scheme == "https" else None
+    return http_get_from(port(cluster, scheme, front_door), host, path, tls)
+
+
+def http_get_from(port: int, host: str, path: str, tls: ssl.SSLContext | None = None) -> Answer:
+    """One GET from a port of 127.0.0.1; OSError when there is no HTTP response."""
     import http.client
 
-    connection = http.client.HTTPConnection(host, port(cluster, scheme))
-    with socket.create_connection(("127.0.0.1", port(cluster, scheme)), timeout=SECONDS) as connection.sock:
-        if scheme == "https":
-            connection.sock = trust(cluster).wrap_socket(connection.sock, server_hostname=host)
+    connection = http.client.HTTPConnection(host, port)
+    connection.default_port = DEFAULT_PORTS["https" if tls else "http"]  # like a browser, without it in `Host`
+    with socket.create_connection(("127.0.0.1", port), timeout=SECONDS) as connection.sock:
+        if tls:
+            connection.sock = tls.wrap_socket(connection.sock, server_hostname=host)
         connection.request("GET", path)
         try:
             response = connection.getresponse()
             return Answer(response.status, response.read().decode(errors="replace"),
-                          content_type=response.getheader("Content-Type", ""))
+                          content_type=response.getheader("Content-Type", ""),
+                          location=response.getheader("Location", ""))
         except http.client.HTTPException as error:
             raise OSError(f"no HTTP response: {error!r}") from None
 

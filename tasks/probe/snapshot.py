@@ -17,12 +17,10 @@ ONLY_BUNDLES = ("--field-selector", "metadata.name=default-ca-bundle")
 
 KUBERNETES_KINDS = "nodes,namespaces,pods,deployments,services,endpointslices,ingresses,configmaps,ingressclasses"
 
-# Kinds of cert-manager, trust-manager and k3s. If one of them is unknown, kubectl returns none of the others either.
-ADDON_KINDS = "clusterissuers,issuers,certificates,bundles,helmchartconfigs"
-
-# Kinds that not every Kubernetes has, and one of Gateway API: each of these is its own question for the same reason.
-OPTIONAL_KINDS = ("mutatingadmissionpolicies,mutatingadmissionpolicybindings",
-                  "validatingadmissionpolicies,validatingadmissionpolicybindings", "gateways")
+# Kinds of cert-manager and trust-manager, kinds that not every Kubernetes has, and one of Gateway API.
+ADDON_KINDS = ("clusterissuers,issuers,certificates,bundles",
+               "mutatingadmissionpolicies,mutatingadmissionpolicybindings",
+               "validatingadmissionpolicies,validatingadmissionpolicybindings", "gateways")
 
 # Kinds that only a trace needs, by the programs that bring them.
 ISSUANCE_KINDS = "certificaterequests,orders.acme.cert-manager.io,challenges.acme.cert-manager.io"
@@ -77,15 +75,23 @@ class ClusterSnapshot:
 
 def take_snapshot(shell: Shell, cluster: Cluster, *, for_trace: bool = False) -> ClusterSnapshot:
     """Read everything side by side; for a trace also what only a trace needs."""
-    kinds = [ADDON_KINDS, *OPTIONAL_KINDS, *(TRACE_KINDS if for_trace else ())]
+    kinds = [*ADDON_KINDS, *(TRACE_KINDS if for_trace else ())]
     events = [partial(list_objects, shell, cluster, "events", *INGRESS_EVENTS)] if for_trace else []
     (objects, error), chain, leaves, bundles, *others = shell.side_by_side([
         partial(query_objects, shell, cluster, KUBERNETES_KINDS, *WITHOUT_BUNDLES),
         partial(issued.read_chain, shell, cluster), partial(issued.list_leaves, shell, cluster),
         partial(issued.list_fields, shell, cluster, "configmaps", ".metadata.namespace", options=ONLY_BUNDLES),
-        *(partial(list_objects, shell, cluster, kind) for kind in kinds), *events])
+        *(partial(list_each, shell, cluster, group) for group in kinds), *events])
     objects = [*objects, *(entry for found in others for entry in found)]
     return ClusterSnapshot(cluster, error, objects, chain or b"", leaves, [row[0] for row in bundles])
+
+
+def list_each(shell: Shell, cluster: Cluster, kinds: str) -> list[Object]:
+    """The objects of those of these kinds that exist. If one is unknown, kubectl returns none of the others either."""
+    found, error = query_objects(shell, cluster, kinds)
+    if not error or "," not in kinds:
+        return found
+    return [entry for kind in kinds.split(",") for entry in list_objects(shell, cluster, kind)]
 
 
 def kubelet_version(node: Object) -> str:

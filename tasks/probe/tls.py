@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tasks.core.settings import Cluster
+from tasks.probe.example_page import port
 from tasks.probe.requests import SECONDS, tls_trusting_all, tls_trusting_root
 
 if TYPE_CHECKING:
@@ -37,26 +38,36 @@ class ServedCertificate:
         return self.code in (PERMITTED_VIOLATION, EXCLUDED_VIOLATION)
 
 
-def fetch_certificate(cluster: Cluster, host: str) -> ServedCertificate:
+def fetch_certificate(cluster: Cluster, host: str, front_door: bool = False) -> ServedCertificate:
     """Fetch it from 127.0.0.1, without verification and with it; OSError when there is no TLS."""
     import ssl
 
     from cryptography import x509
 
-    der = handshake(cluster, host, tls_trusting_all(cluster))
+    number = port(cluster, "https", front_door)
+    der = handshake(number, host, tls_trusting_all(cluster))
     code, error = 0, ""
     try:
-        handshake(cluster, host, tls_trusting_root(cluster))
+        handshake(number, host, tls_trusting_root(cluster))
     except ssl.SSLCertVerificationError as refused:
         code, error = refused.verify_code, refused.verify_message
     return ServedCertificate(x509.load_der_x509_certificate(der), code, error)
 
 
-def handshake(cluster: Cluster, host: str, context: ssl.SSLContext) -> bytes:
+def handshake(port: int, host: str, context: ssl.SSLContext) -> bytes:
     """The leaf, as DER."""
-    with (socket.create_connection(("127.0.0.1", cluster.https_port), timeout=SECONDS) as plain,
+    with (socket.create_connection(("127.0.0.1", port), timeout=SECONDS) as plain,
           context.wrap_socket(plain, server_hostname=host) as secure):
         return secure.getpeercert(binary_form=True) or b""
+
+
+def is_answering(cluster: Cluster) -> bool:
+    """Whether the HTTPS port completes a handshake, with whichever certificate."""
+    try:
+        handshake(cluster.https_port, f"proof.{cluster.domain}", tls_trusting_all(cluster))
+    except OSError:
+        return False
+    return True
 
 
 def issuer_name(certificate: Certificate) -> str:

@@ -14,12 +14,13 @@ from pathlib import Path
 
 from invoke import Context, Exit, task
 
-from tasks import trust
+from tasks import providers, trust
 from tasks.ca.create import ROOT_DAYS, make_temporary_folder, move_into_place, sign_root
 from tasks.ca.load import load_key, load_retiring, load_root, load_roots, read_root
 from tasks.ca.openssl import make_key
 from tasks.ca.root import RENEW, RootCA, RootFiles, Roots
-from tasks.cluster import selection, setup
+from tasks.cluster import setup
+from tasks.cluster.selection import TO_CONFIGURE
 from tasks.core import settings as configuration
 from tasks.core.invoke_patches import PlainTask
 from tasks.core.progress import per_cluster, say
@@ -45,7 +46,7 @@ def cert_renew(context: Context, new_key: bool = False, print_sudo: bool = False
     shell = Shell(context, settings.environment)
     require(shell, "openssl")
     if any(running for _, running in overlap.clusters_on_this_machine(shell, settings)):
-        require(shell, *selection.TOOLS)
+        require(shell, *providers.needed_tools(settings, *TO_CONFIGURE))
     if print_sudo:
         if load_retiring(settings) is None:
             raise Exit("No renewal is in progress, so nothing needs root yet. Start one without --print-sudo.")

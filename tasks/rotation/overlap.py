@@ -11,7 +11,7 @@ from enum import Enum
 from functools import partial
 from typing import NamedTuple
 
-from tasks import trust
+from tasks import providers, trust
 from tasks.ca.load import load_retiring, load_roots
 from tasks.ca.root import RENEW, RootFiles, Roots
 from tasks.ca.signatures import chain_belongs_to, leaf_belongs_to, load_chain
@@ -20,7 +20,7 @@ from tasks.core.progress import per_cluster
 from tasks.core.settings import Cluster, Settings
 from tasks.core.shell import Shell
 from tasks.core.sudo import with_sudo_plan
-from tasks.engine.clusters import list_clusters, own_clusters
+from tasks.engine.clusters import own_clusters
 from tasks.in_cluster import bundle
 from tasks.probe import issued
 
@@ -109,13 +109,13 @@ def clusters_by_root(shell: Shell, settings: Settings, roots: Roots) -> list[tup
 
 
 def clusters_on_this_machine(shell: Shell, settings: Settings) -> list[tuple[Cluster, bool]]:
-    """The clusters of these settings, and whether each is running; none if k3d or docker is not installed.
+    """The clusters of these settings, and whether each is running; none if a program for that is not installed.
 
     :raises Exit: if the clusters cannot be listed.
     """
-    if not (shell.find("k3d") and shell.find("docker")):
+    if not all(map(shell.find, providers.needed_tools(settings))):
         return []
-    found = list_clusters(shell)
+    found = providers.list_clusters(shell, settings)
     return [(cluster, found[cluster.name].running) for cluster in own_clusters(settings, found)]
 
 

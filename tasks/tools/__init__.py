@@ -11,19 +11,19 @@ from tasks.core.settings import Settings
 from tasks.core.shell import Shell
 from tasks.core.table import Row, show
 from tasks.tools.install import DOWNLOADS, install_missing, is_outdated, pinned_version
-from tasks.tools.required import OLDEST_VERSIONS, VERSION_COMMANDS, find_any_problem, format_version, read_version
+from tasks.tools.required import OLDEST_VERSIONS, find_any_problem, format_version, needed, read_version
 
 
-@task(klass=PlainTask, help={"install": "install k3d, helm and kubectl if they are missing or too old"})
+@task(klass=PlainTask, help={"install": "install what makes clusters, helm and kubectl if they are missing or too old"})
 def tools(context: Context, install: bool = False) -> None:
     """Show the required tools; --install downloads them"""
     settings = configuration.load()
     shell = Shell(context, settings.environment)
     if install:
         install_missing(shell, settings)
-    rows = [tool_row(shell, settings, tool) for tool in VERSION_COMMANDS]
+    rows = [tool_row(shell, settings, tool) for tool in needed(settings)]
     show(rows, "needed", "installed")
-    unusable = [tool for tool, row in zip(VERSION_COMMANDS, rows, strict=True) if row.state == "red"]
+    unusable = [tool for tool, row in zip(needed(settings), rows, strict=True) if row.state == "red"]
     if unusable and not shell.dry:
         raise Exit(f"Cannot be used: {', '.join(unusable)}.")
 

@@ -1,4 +1,4 @@
-"""Download the pinned versions of k3d, helm and kubectl, and verify the vendors' checksums."""
+"""Download the pinned versions of k3d, kind, helm and kubectl, and verify the vendors' checksums."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from tasks.tools.required import (
     find_any_problem,
     find_problem,
     format_version,
+    needed,
     parse_version,
     read_version,
     require,
@@ -31,6 +32,7 @@ from tasks.tools.required import (
 # The URLs of the program and of its SHA-256 checksum.
 DOWNLOADS = {
     "k3d": ("{source}/{version}/k3d-{platform}", "{source}/{version}/checksums.txt"),
+    "kind": ("{source}/{version}/kind-{platform}", "{source}/{version}/kind-{platform}.sha256sum"),
     "helm": ("{source}/helm-{version}-{platform}.tar.gz", "{source}/helm-{version}-{platform}.tar.gz.sha256sum"),
     "kubectl": ("{source}/{version}/bin/{folder}/kubectl", "{source}/{version}/bin/{folder}/kubectl.sha256"),
 }
@@ -45,8 +47,12 @@ CURL = ("curl", "--fail", "--silent", "--show-error", "--location", "--proto", "
         "--connect-timeout", "20")
 
 
+def downloads(settings: Settings) -> list[str]:
+    return [tool for tool in needed(settings) if tool in DOWNLOADS]
+
+
 def pinned_version(settings: Settings, tool: str) -> str:
-    """The version in .env or .default.env, with the `v` that all three vendors have in their URLs."""
+    """The version in .env or .default.env, with the `v` that all vendors have in their URLs."""
     chosen: str = getattr(settings, f"{tool}_version")
     return f"v{chosen.removeprefix('v')}"
 
@@ -65,7 +71,7 @@ def is_outdated(shell: Shell, settings: Settings, tool: str) -> bool:
 
 def offer_install(shell: Shell, settings: Settings, yes: bool) -> None:
     """Install what is missing or too old, if the user agrees: on a terminal, or beforehand with `yes`."""
-    missing = [tool for tool in DOWNLOADS if find_problem(shell, tool)]
+    missing = [tool for tool in downloads(settings) if find_problem(shell, tool)]
     if not missing or not (yes or (sys.stdin.isatty() and not shell.dry)):
         return
     brew = [tool for tool in missing if is_for_brew(shell, tool)]
@@ -76,9 +82,10 @@ def offer_install(shell: Shell, settings: Settings, yes: bool) -> None:
 
 
 def install_missing(shell: Shell, settings: Settings) -> None:
-    """Install k3d, helm and kubectl if missing or too old, and update those in .tools/bin to the pinned versions."""
-    wanted = [tool for tool in DOWNLOADS if find_any_problem(shell, tool) or is_outdated(shell, settings, tool)]
-    for tool in DOWNLOADS:
+    """Install what is missing or too old, and update the programs in .tools/bin to the pinned versions."""
+    tools = downloads(settings)
+    wanted = [tool for tool in tools if find_any_problem(shell, tool) or is_outdated(shell, settings, tool)]
+    for tool in tools:
         if tool not in wanted:
             with shell.step("", tool) as this:
                 this.skip("already there")

@@ -7,13 +7,16 @@ import shlex
 
 from invoke import Exit
 
+from tasks.core.by_number import MAKERS
 from tasks.core.problems import Problem, Reason, describe, problem
+from tasks.core.settings import Settings
 from tasks.core.shell import Shell
 from tasks.tools.engine_state import EngineReason, explain_silence
 
 INSTALL_HINTS = {
     "docker": "https://docs.docker.com/get-started/get-docker/ (or Colima, or podman with the docker command)",
     "k3d": "inv tools --install, brew install k3d, or https://k3d.io/stable/#installation",
+    "kind": "inv tools --install, brew install kind, or https://kind.sigs.k8s.io/docs/user/quick-start/#installation",
     "helm": "inv tools --install, brew install helm, or https://helm.sh/docs/intro/install/",
     "kubectl": "inv tools --install, brew install kubectl, or https://kubernetes.io/docs/tasks/tools/",
     "openssl": "brew install openssl, or your system's package openssl",
@@ -23,17 +26,24 @@ INSTALL_HINTS = {
 }
 
 # k3d 5.7.0 overwrote coredns-custom, where the rules of these tasks are: https://github.com/k3d-io/k3d/releases/tag/v5.7.1
+# kind 0.27.0 supports nodes with containerd 2: https://github.com/kubernetes-sigs/kind/releases/tag/v0.27.0
 # Helm 3.13 introduced `helm upgrade --labels`.
-OLDEST_VERSIONS = {"k3d": (5, 7, 1), "helm": (3, 14, 0)}
+OLDEST_VERSIONS = {"k3d": (5, 7, 1), "kind": (0, 27, 0), "helm": (3, 14, 0)}
 
 
 VERSION_COMMANDS = {
     "docker": ("docker", "version", "--format", "{{.Server.Version}}"),
     "k3d": ("k3d", "version"),
+    "kind": ("kind", "version"),
     "helm": ("helm", "version", "--short"),
     "kubectl": ("kubectl", "version", "--client"),
     "openssl": ("openssl", "version"),
 }
+
+
+def needed(settings: Settings) -> list[str]:
+    """The programs of VERSION_COMMANDS, without those that create clusters and that the settings do not name."""
+    return [tool for tool in VERSION_COMMANDS if tool not in MAKERS or tool in settings.providers]
 
 
 def require(shell: Shell, *tools: str) -> None:

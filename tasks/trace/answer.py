@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from tasks.core.problems import Problem, Reason, problem
-from tasks.probe.requests import TRAEFIK_NOT_FOUND, Answer, request_from_host
+from tasks.probe.requests import TRAEFIK_NOT_FOUND, Answer
 from tasks.probe.routes import TRAEFIK_ANNOTATION, Route, annotations_of
 from tasks.probe.services import find_port
 from tasks.probe.snapshot import Object
@@ -31,8 +31,7 @@ class AnswerReason(Reason):
 
 def check_answer(trace: TraceContext) -> HopResult:
     """The application answers, with any status."""
-    url = trace.url
-    answer = request_from_host(url.cluster, url.scheme, url.host, url.path)
+    url, answer = trace.url, trace.answer
     if answer.error:
         raise HopFailure(url.path, "", AnswerReason.NO_ANSWER, error=answer.error)
     if why := explain_untrusted_backend(trace, answer):

@@ -5,11 +5,13 @@ from __future__ import annotations
 from functools import cached_property
 from typing import NamedTuple
 
+from tasks import providers
 from tasks.ca.load import load_root
 from tasks.ca.root import RootCA
 from tasks.core.problems import Problem, Reason, describe, problem
 from tasks.core.shell import Shell
-from tasks.engine.clusters import K3dCluster, list_clusters
+from tasks.engine.clusters import ExistingCluster
+from tasks.probe.requests import Answer, request_from_host
 from tasks.probe.routes import Route, find_route
 from tasks.probe.snapshot import ClusterSnapshot, Object, take_snapshot
 from tasks.probe.tls import ServedCertificate, fetch_certificate
@@ -47,10 +49,10 @@ class TraceContext:
 
     def __init__(self, shell: Shell, url: ClusterUrl) -> None:
         self.shell, self.url, self.cluster = shell, url, url.cluster
-        self.clusters = list_clusters(shell)
+        self.clusters = providers.list_clusters(shell, url.cluster.settings)
 
     @property
-    def k3d_cluster(self) -> K3dCluster:
+    def existing(self) -> ExistingCluster:
         return self.clusters[self.cluster.name]
 
     @cached_property
@@ -71,7 +73,11 @@ class TraceContext:
 
     @cached_property
     def served(self) -> ServedCertificate:
-        return fetch_certificate(self.cluster, self.url.host)
+        return fetch_certificate(self.cluster, self.url.host, self.url.front_door)
+
+    @cached_property
+    def answer(self) -> Answer:
+        return request_from_host(self.cluster, self.url.scheme, self.url.host, self.url.path, self.url.front_door)
 
     def find_certificate(self) -> Object | None:
         """The Certificate that issues the secret of the route."""

@@ -21,9 +21,11 @@ class MachineReason(Reason):
     NOT_ROUTED = ("this machine resolves the names from {file}, which has no wildcard; it gets the hosts of Ingresses, "
                   "IngressRoutes and HTTPRoutes, and none in {cluster} has this host")
     NAME_POINTS_ELSEWHERE = "resolves to {addresses} instead of this machine"
+    FRONT_DOOR_CLOSED = "{error}, although the front door should listen there"
     PORT_CLOSED = "{error}, although {cluster} is running"
     CLUSTER_NOT_RUNNING = "{error}; {cluster} is {state}"
     LOAD_BALANCER_NOT_RUNNING = "{error}; {cluster} is {state}: its load balancer {balancer} is not running"
+    BALANCER_STOPPED = "the load balancer is not running; {cluster} is {state}"
     PORT_HELD_BY_OTHERS = ("the load balancer is not running, and port {port} is already in use{holder}. Stop that "
                            "first, then run {start}")
     PORT_CHANGED = "publishes {scheme} on {published}, but the settings specify {expected}"
@@ -68,7 +70,9 @@ def check_port(trace: TraceContext) -> HopResult:
 
 
 def explain_closed_port(trace: TraceContext, at: str, error: str) -> HopFailure:
-    cluster, name = trace.k3d_cluster, trace.cluster.name
+    cluster, name = trace.existing, trace.cluster.name
+    if trace.url.front_door:
+        return HopFailure(at, "inv front-door", MachineReason.FRONT_DOOR_CLOSED, error=error)
     if cluster.running:
         return HopFailure(at, trace.inv_command("restart"), MachineReason.PORT_CLOSED, error=error, cluster=name)
     reason = (MachineReason.CLUSTER_NOT_RUNNING if cluster.balancer_running
@@ -79,7 +83,9 @@ def explain_closed_port(trace: TraceContext, at: str, error: str) -> HopFailure:
 
 def check_load_balancer(trace: TraceContext) -> HopResult:
     """The load balancer of the cluster is running and publishes the port."""
-    at, url, cluster = trace.k3d_cluster.balancer, trace.url, trace.k3d_cluster
+    at, url, cluster = trace.existing.balancer, trace.url, trace.existing
+    if url.front_door:
+        return check_behind_front_door(trace)
     published = cluster.ports.get({"http": "80/tcp", "https": "443/tcp"}[url.scheme], set())
     if not cluster.balancer_running:
         raise HopFailure(at, "", MachineReason.PORT_HELD_BY_OTHERS, port=url.port, start=trace.inv_command("start"),
@@ -88,3 +94,12 @@ def check_load_balancer(trace: TraceContext) -> HopResult:
         raise HopFailure(at, recreate_command(trace.cluster), MachineReason.PORT_CHANGED, scheme=url.scheme,
                          published=", ".join(sorted(published)) or "no port", expected=url.port)
     return HopResult(at, f"running, publishes {url.port}")
+
+
+def check_behind_front_door(trace: TraceContext) -> HopResult:
+    """The load balancer is running. The front door reaches it on the clusters' network, not by a published port."""
+    at, cluster = trace.existing.balancer, trace.existing
+    if not cluster.balancer_running:
+        raise HopFailure(at, trace.inv_command("start"), MachineReason.BALANCER_STOPPED, cluster=trace.cluster.name,
+                         state=cluster.state)
+    return HopResult(at, "running")

@@ -29,7 +29,7 @@ def check_pod_trust(trace: TraceContext) -> HopResult:
     at = f"{metadata['namespace']}/{metadata['name']}"
     if not pods:
         return unknown(at, PodReason.NO_POD)
-    clients = dict.fromkeys(client for _, client in find_clients(trace.shell, trace.k3d_cluster.workers, pods))
+    clients = dict.fromkeys(client for _, client in find_clients(trace.shell, trace.existing.workers, pods))
     told = "; ".join(client.sentence for client in clients)
     given = [pod["metadata"].get("annotations") or {} for pod in pods]
     if not all(TRUSTED_BY in annotations for annotations in given):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tasks.core.problems import Reason
 from tasks.probe.routes import Route
-from tasks.probe.services import find_deployment, find_pods, find_port
+from tasks.probe.services import explain_unready_pods, find_deployment, find_pods, find_port
 from tasks.probe.snapshot import Object, read_condition
 from tasks.trace.commands import namespaced_command, replace_command
 from tasks.trace.context import HopFailure, HopResult, TraceContext, unknown
@@ -134,18 +134,3 @@ def target_port_command(trace: TraceContext) -> str:
 def list_container_ports(pods: list[Object]) -> list[Object]:
     return [port for pod in pods for container in pod["spec"].get("containers") or []
             for port in container.get("ports") or []]
-
-
-def explain_unready_pods(pods: list[Object]) -> str:
-    """What the first pod with a problem reports about it; empty if none does."""
-    for pod in pods:
-        for status in [*pod["status"].get("initContainerStatuses", []), *pod["status"].get("containerStatuses", [])]:
-            for state in (status.get("state", {}).get("waiting"), status.get("lastState", {}).get("terminated")):
-                if state and state.get("reason") not in (None, "PodInitializing", "ContainerCreating", "Completed"):
-                    last = str(state.get("message", "")).strip().splitlines()[-1:]
-                    return f"{pod['metadata']['name']}: {': '.join([state['reason'], *last])}"
-        for kind in ("PodScheduled", "Ready"):
-            true, message = read_condition(pod, kind)
-            if not true and pod["status"].get("conditions"):
-                return f"{pod['metadata']['name']}: {message}"
-    return ""

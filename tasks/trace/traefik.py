@@ -6,9 +6,9 @@ from tasks.cluster.changed_settings import recreate_command
 from tasks.core.problems import Reason
 from tasks.core.settings import Cluster
 from tasks.probe.requests import TRAEFIK_NOT_FOUND, Answer, http_get, tls_trusting_all
+from tasks.probe.services import explain_unready_pods
 from tasks.probe.snapshot import read_condition
 from tasks.trace.context import HopFailure, HopResult, TraceContext, unknown
-from tasks.trace.service import explain_unready_pods
 from tasks.trace.url import ClusterUrl
 
 
@@ -28,9 +28,9 @@ class TraefikReason(Reason):
 def check_traefik(trace: TraceContext) -> HopResult:
     """Traefik is available, through its Services for this machine and for pods."""
     at = "kube-system/traefik"
-    if not trace.k3d_cluster.running:  # its API would only time out
+    if not trace.existing.running:  # its API would only time out
         raise HopFailure(at, trace.inv_command("start"), TraefikReason.CLUSTER_NOT_RUNNING, cluster=trace.cluster.name,
-                         state=trace.k3d_cluster.state)
+                         state=trace.existing.state)
     snapshot = trace.snapshot
     if snapshot.error:
         raise HopFailure(at, trace.inv_command("restart"), TraefikReason.API_NOT_ANSWERING, cluster=trace.cluster.name,

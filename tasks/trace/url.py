@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from invoke import Exit
@@ -11,7 +12,7 @@ from invoke import Exit
 from tasks.core.setting_types import is_label
 from tasks.core.settings import Cluster, Settings
 from tasks.probe.connections import trace_command
-from tasks.probe.example_page import example_url, port
+from tasks.probe.example_page import example_url, port, url_of
 
 
 @dataclass(frozen=True)
@@ -23,18 +24,23 @@ class ClusterUrl:
     host: str
     path: str
     """Path and query, as they are requested."""
+    front_door: bool = False
+    """Through the front door instead of the cluster's own port."""
 
     @property
     def port(self) -> int:
-        return port(self.cluster, self.scheme)
+        return port(self.cluster, self.scheme, self.front_door)
 
     @property
     def url(self) -> str:
-        return f"{self.scheme}://{self.host}:{self.port}{self.path}"
+        return url_of(self.cluster, self.scheme, self.host, self.path, self.front_door)
 
 
-def parse_url(settings: Settings, text: str) -> ClusterUrl:
-    """Check and parse a URL; Exit explains what is wrong with it, and what to type instead."""
+def parse_url(settings: Settings, text: str, has_front_door: Callable[[], bool]) -> ClusterUrl:
+    """Check and parse a URL; Exit explains what is wrong with it, and what to type instead.
+
+    `has_front_door` is called only for its port.
+    """
     example = f"For example: {trace_command(example_url(settings.cluster(0), 'https'))}"
     if not text:
         raise Exit(f"A URL is required. {example}")
@@ -58,7 +64,10 @@ def parse_url(settings: Settings, text: str) -> ClusterUrl:
         raise Exit(f"{host!r} is not a valid host name: labels consist of a-z, 0-9 and -, separated by dots. "
                    f"{example}")
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    return check_port(ClusterUrl(find_cluster(settings, host, example), parts.scheme, host, path), given)
+    url = ClusterUrl(find_cluster(settings, host, example), parts.scheme, host, path)
+    if given == settings.front_door_port(url.scheme) != url.port and has_front_door():
+        return replace(url, front_door=True)
+    return check_port(url, given)
 
 
 def is_address(host: str) -> bool:

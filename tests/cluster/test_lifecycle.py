@@ -10,13 +10,15 @@ import shutil
 import signal
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import TextIO
 
 import pytest
 from conftest import Project
-from pretend import World, world_of
+from pretend import World, pages_of, world_of
 
 
 @pytest.fixture
@@ -43,7 +45,8 @@ def test_the_list_shows_our_clusters_alone_and_what_their_names_and_ports_are(wo
         ["cl2", "stopped", "cl2.k3d.internal", str(world.http(2)), str(world.https(2)), "k3d-cl2"],
     ]
     told = json.loads(world.inv("k3d-cluster-list", "--json").stdout)
-    assert [[str(value) for value in cluster.values()] for cluster in told] == rows
+    assert [[str(value) for key, value in cluster.items() if key != "url"] for cluster in told] == rows
+    assert told[0]["url"] == f"https://<name>.cl1.k3d.internal:{world.https(1)}/"
     assert world.changes() == []
 
 
@@ -60,6 +63,8 @@ def test_without_a_cluster_the_list_says_how_to_create_one(world: World) -> None
 @pytest.mark.parametrize(("words", "changes", "says"), [
     (["k3d-cluster-stop", "--n", "1"], ["stop cl1"], "cl1 cluster: stopped"),
     (["k3d-cluster-stop-1"], ["stop cl1"], "cl1 cluster: stopped"),
+    (["cluster-stop", "--n", "1"], ["stop cl1"], "cl1 cluster: stopped"),
+    (["cluster_stop_1"], ["stop cl1"], "cl1 cluster: stopped"),
     (["k3d-cluster-stop", "--n", "2"], [], "cl2 cluster: already stopped"),
     (["k3d-cluster-stop", "--all"], ["stop cl1"], "cl2 │ cluster: already stopped"),
     (["k3d-cluster-start", "--n", "1"], [], "cl1 cluster: already running"),
@@ -79,6 +84,24 @@ def test_a_start_verifies_that_names_resolve_in_the_cluster(world: World) -> Non
     assert "cl2 names in CoreDNS: resolved for this cluster and the others" in said
     dry = world.inv("--dry", "k3d-cluster-start", "--n", "2").stdout.splitlines()
     assert dry[dry.index("# cl2 cluster") + 1] == "k3d cluster start cl2 --wait --timeout 600s"
+
+
+def test_a_start_ends_when_the_https_port_answers(world: World) -> None:
+    world.project.patches.clear()
+    with ExitStack() as pages:
+        later = threading.Timer(1, lambda: pages.enter_context(pages_of(world, 2)))
+        world.fakes.behave("k3d", lambda call: later.start() if call.words[1:3] == ["cluster", "start"] else None)
+        done = world.inv("k3d-cluster-start", "--n", "2")
+        assert done.returncode == 0, done.stderr
+        assert not later.is_alive() and f"cl2 HTTPS on port {world.https(2)}: answers" in done.stdout
+
+
+def test_a_start_fails_where_the_https_port_never_answers(world: World) -> None:
+    world.project.patches.clear()
+    done = world.inv("k3d-cluster-start", "--n", "1", TIMEOUT_READY="1")
+    assert done.returncode == 1
+    assert f"timed out after 1 s waiting for port {world.https(1)} to answer" in done.stderr
+    assert "If cl1 was never configured: inv k3d-cluster-setup --n 1" in done.stderr
 
 
 def test_a_restart_stops_all_and_then_starts_them(world: World) -> None:
@@ -174,8 +197,12 @@ def test_who_waits_can_be_interrupted(world: World) -> None:
 def test_two_setups_at_once_create_one_cluster(world: World) -> None:
     world.cluster_list()
     world.cluster_list(world.cluster(1), after="^k3d cluster create cl1 ")
-    both = [start(world, "k3d-cluster-setup", "--n", "1") for _ in range(2)]
-    assert [process.wait(120) for process in both] == [0, 0], [process.communicate() for process in both]
+    with ExitStack() as pages:
+        creates = ["k3d", "cluster", "create"]
+        world.fakes.behave("k3d", lambda call: pages.enter_context(pages_of(world, 1))
+                           if call.words[:3] == creates else None)
+        both = [start(world, "k3d-cluster-setup", "--n", "1") for _ in range(2)]
+        assert [process.wait(120) for process in both] == [0, 0], [process.communicate() for process in both]
     assert [words[:4] for words in world.changes() if words[:3] == ["k3d", "cluster", "create"]] == [
         ["k3d", "cluster", "create", "cl1"]]
 

@@ -321,12 +321,29 @@ def test_the_companys_ca_reaches_node_and_bundle(clusters: Clusters) -> None:
 ENGINE = Path("/var/run/docker.pid")
 
 
+def ready_containers() -> dict[str, set[str]]:
+    """The IDs of the containers that are ready, by the node of each cluster on this machine; none where no API answers.
+    """
+    nodes = subprocess.run(["docker", "ps", "--filter", "label=k3d.role=server", "--format", "{{.Names}}"],
+                           capture_output=True, text=True).stdout.split()
+    ready = "jsonpath={.items[*].status.containerStatuses[?(@.ready==true)].containerID}"
+    return {node: {*subprocess.run(["docker", "exec", node, "kubectl", "get", "pods", "-A", "-o", ready],
+                                   capture_output=True, text=True).stdout.split()} for node in nodes}
+
+
+def have_restarted(before: dict[str, set[str]]) -> bool:
+    """Whether as many containers as before are ready again, all of them new."""
+    now = ready_containers()
+    return all(len(now.get(node, set()) - old) >= len(old) for node, old in before.items())
+
+
+@pytest.mark.kills_engine
 @pytest.mark.skipif(os.geteuid() != 0 or not ENGINE.exists(), reason="needs an engine of this machine, and root")
 @pytest.mark.skipif(Path("/run/systemd/system").exists(), reason="the engine belongs to systemd")
 def test_all_routes_between_three_clusters_work_without_a_command_after_the_engine_was_killed_and_started(
     clusters: Clusters,
 ) -> None:
-    engine = int(ENGINE.read_text())
+    engine, before = int(ENGINE.read_text()), ready_containers()
     command = Path(f"/proc/{engine}/cmdline").read_text().split("\0")[:-1]
     inspect = ["docker", "inspect", "-f", "{{.State.Pid}}", *subprocess.run(
         ["docker", "ps", "-q"], check=True, capture_output=True, text=True).stdout.split()]
@@ -347,6 +364,7 @@ def test_all_routes_between_three_clusters_work_without_a_command_after_the_engi
         wait_until("the engine to answer or to give up", lambda: answers() or started.poll() is not None)  # noqa: B023
         if answers():
             break
+    wait_until("the clusters of other tests to be back", lambda: have_restarted(before), 180)
     back_after_a_restart(clusters, 1, 2, 3)
     wait_until("every route to work again", lambda: clusters.inv("matrix").returncode == 0)
     assert clusters.inv("matrix").stdout.count("✓✓") == 12

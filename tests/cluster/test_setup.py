@@ -250,7 +250,7 @@ def test_ports_that_differ_from_the_settings_are_an_error_that_names_both_and_no
 
 @pytest.mark.parametrize(("stopped", "message"), [
     (True, "cl1 is stopped. Bring it up with: inv k3d-cluster-setup --n 1\n"),
-    (False, "cl1 was only partly created (k3d cluster create was interrupted). "
+    (False, "cl1 was only partly created (its creation was interrupted). "
             "Create it again with: inv k3d-cluster-setup --n 1\n"),
 ])
 def test_configure_says_how_to_bring_up_a_cluster_that_is_stopped_or_partly_created(
@@ -289,6 +289,18 @@ def test_taken_ports_are_reported_with_their_holders_before_anything_is_created(
     assert done.stderr == told + "Failed: cl0, cl1, cl2, cl3.\n"
     assert world.changes() == []
     assert not any(marker(world, number).exists() for number in taken)
+
+
+def test_a_limit_of_inotify_instances_that_is_too_low_is_reported_before_a_cluster_is_created(world: World) -> None:
+    file = world.project.root / "proc/sys/fs/inotify/max_user_instances"
+    file.parent.mkdir(parents=True)
+    file.write_text("100\n")
+    world.cluster_list(world.cluster(2))
+    said = world.inv("k3d-cluster-setup", "--n", "1").stdout
+    warning = "the limit is 100 per user, and about 104 are needed for 2 running clusters"
+    assert said.index(warning) < said.index("cl1 cluster") and "sudo sysctl -w fs.inotify.max_user_instances" in said
+    file.write_text("104\n")
+    assert "inotify instances" not in world.inv("k3d-cluster-setup", "--n", "1").stdout
 
 
 def test_without_a_root_nothing_is_created(world: World) -> None:

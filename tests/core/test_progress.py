@@ -41,6 +41,7 @@ def test_each_step_is_a_line_with_its_time_and_those_that_run_side_by_side_carry
     assert titles[:3] == [(False, "network dev-clusters"), (False, "cluster"),
                           (False, f"kubeconfig {world.project.home}/.kube/config")]
     assert sorted(titles[3:]) == [
+        (False, f"HTTPS on port {world.https(1)}"),
         (True, "Traefik's access log"), (True, "cert-manager v1.21.2"), (True, "hosts of root-ca"),
         (True, "intermediate certificate"), (True, "issuer root-ca"), (True, "names in CoreDNS"), (True, "pod trust"),
         (True, "route to other clusters"),

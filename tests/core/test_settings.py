@@ -26,15 +26,17 @@ from pretend import World, world_of
 from tasks import dns, trust
 from tasks.ca.intermediate import Intermediate
 from tasks.ca.openssl import ca_config
+from tasks.cluster import oidc
 from tasks.core import setting_types
 from tasks.core.setting_types import PROJECT
 from tasks.core.settings import READERS, Settings, load
 from tasks.core.templates import render, short_hash
-from tasks.in_cluster import pod_trust
+from tasks.in_cluster import https_redirect, pod_trust
 from tasks.in_cluster.apply import render_manifest
 from tasks.in_cluster.bundle import load_company_certificates
 from tasks.in_cluster.coredns import render_rules
 from tasks.probe.example_page import example_host
+from tasks.registries.containers import Registry
 
 ODD = "$(touch pwned) `touch pwned`; touch pwned | 'é\" #@\\"
 """Text that a careless shell would run, and that ends a careless template's quotes or line."""
@@ -106,27 +108,46 @@ def test_the_defaults_are_those_of_the_original_and_pinned_versions(bare: Path) 
         k3d_port_prefix_https="",
         k3d_port_suffix_https="443",
         k3d_bind_address="",
+        front_door=False,
+        front_door_http_port=80,
+        front_door_https_port=443,
+        front_door_addresses=(),
+        https_redirect=False,
+        provider={None: "k3d"},
         k3d_network="dev-clusters",
         k3d_network_subnet="",
         k3d_kubeconfig_target_dir=None,
         k3d_switch_context=False,
         k3d_registry_config=None,
         pod_trust="variables",
+        oidc_issuer_port=True,
         trust_stores=("system", "nss", "java", "windows"),
         dns_method="",
         k3s_image="docker.io/rancher/k3s:v1.36.4-k3s1",
+        kind_image="docker.io/kindest/node:v1.36.4",
         chart_source="oci://quay.io/jetstack/charts",
         cert_manager_version="v1.21.2",
         trust_manager_version="v0.26.0",
+        traefik_source="oci://ghcr.io/traefik/helm",
+        traefik_version="41.6.0",
         image_nginx="docker.io/library/nginx:1.29-alpine",
         image_curl="docker.io/curlimages/curl:8.17.0",
         image_netshoot="docker.io/nicolaka/netshoot:v0.14",
+        image_keycloak="quay.io/keycloak/keycloak:26.4.5",
+        image_oauth2_proxy="quay.io/oauth2-proxy/oauth2-proxy:v7.15.6",
+        image_front_door="docker.io/library/haproxy:3.2-alpine",
         k3d_version="v5.8.3",
         k3d_source="https://github.com/k3d-io/k3d/releases/download",
+        kind_version="v0.33.0",
+        kind_source="https://github.com/kubernetes-sigs/kind/releases/download",
         helm_version="v4.3.1",
         helm_source="https://get.helm.sh",
         kubectl_version="v1.37.1",
         kubectl_source="https://dl.k8s.io/release",
+        registry_caches={"docker.io": "https://registry-1.docker.io", "quay.io": "https://quay.io",
+                         "ghcr.io": "https://ghcr.io", "registry.k8s.io": "https://registry.k8s.io"},
+        local_registry_port=5001,
+        image_registry="docker.io/library/registry:3",
         timeout_create=600,
         timeout_ready=300,
         environment={},
@@ -299,6 +320,7 @@ SUBNET = "an IPv4 subnet, such as 172.30.0.0/16"
 IMAGE = "an image reference, such as docker.io/library/nginx:1.29-alpine"
 VERSION = "a version, such as v1.21.2"
 CHARTS = "oci://..., https://..., or an existing folder"
+REGISTRIES = "registries as in the names of images, such as docker.io,quay.io, or nothing"
 SECONDS = "a whole number of seconds from 1 to 99999"
 
 REFUSED = [
@@ -319,8 +341,10 @@ REFUSED = [
     *(("K3D_NETWORK", value, NETWORK) for value in ("", "a", "a b", "-a", "a/b")),
     *(("K3D_NETWORK", value, OWN_NETWORK) for value in ("bridge", "host", "none")),
     *(("K3D_NETWORK_SUBNET", value, SUBNET) for value in ("172.30.0.0", "172.30.0.1/16", "fd00::/8", "x/16")),
-    *(("K3D_SWITCH_CONTEXT", value, "true or false") for value in ("", "yes", "1")),
-    *((key, value, IMAGE) for key in ("K3S_IMAGE", "IMAGE_NGINX", "IMAGE_CURL", "IMAGE_NETSHOOT")
+    *((key, value, "true or false") for key in ("K3D_SWITCH_CONTEXT", "OIDC_ISSUER_PORT")
+      for value in ("", "yes", "1")),
+    *((key, value, IMAGE) for key in ("K3S_IMAGE", "IMAGE_NGINX", "IMAGE_CURL", "IMAGE_NETSHOOT", "IMAGE_KEYCLOAK",
+                                      "IMAGE_OAUTH2_PROXY")
       for value in ("", "a b", "-a", "rancher/k3s:v1.36.4+k3s1", "a'b", "é")),
     *((key, value, "https://...") for key in ("K3D_SOURCE", "HELM_SOURCE", "KUBECTL_SOURCE")
       for value in ("", "http://mirror", "https://", "mirror/k3d")),
@@ -331,6 +355,10 @@ REFUSED = [
     *(("CHART_SOURCE", value, CHARTS) for value in ("", "ftp://x", "oci://", "oci:///", "https://a b", "/not/there")),
     *((key, value, VERSION) for key in ("CERT_MANAGER_VERSION", "TRUST_MANAGER_VERSION")
       for value in ("", "1.21", "latest", "v1.2.3 x")),
+    *(("REGISTRY_CACHES", value, REGISTRIES) for value in ("docker", "https://docker.io", "Docker.io", "a b.io")),
+    *(("REGISTRY_CACHES", value, "REGISTRY=https://... for another upstream")
+      for value in ("docker.io=mirror.example", "docker.io=ftp://x", "docker.io=https://a b")),
+    *(("LOCAL_REGISTRY_PORT", value, "a port from 1 to 65535, or nothing") for value in ("0", "65536", "x", "-1")),
     *((key, value, SECONDS) for key in ("TIMEOUT_CREATE", "TIMEOUT_READY") for value in ("", "0", "-1", "1.5", "1m")),
 ]
 
@@ -616,7 +644,7 @@ def test_a_ca_bundle_in_another_form_is_named_and_the_command_that_is_printed_co
         (b"-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n", "CERTIFICATE REQUEST"),
         (b"-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n", "X509 CRL"),
         (b"\xfe\xed\xfe\xed\0\0\0\2", "a Java key store"),
-        (COMPANY.key_pem(), "a private key"),
+        pytest.param(COMPANY.key_pem(), "a private key", id="a private key"),  # another key in each worker
     ],
 )
 def test_a_file_without_certificates_is_called_what_it_is(folder: Path, content: bytes, called: str) -> None:
@@ -652,6 +680,19 @@ def test_a_file_must_be_there(folder: Path, key: str, name: str) -> None:
     value = str(folder / name)
     (said,) = problems(folder, {key: value})
     assert said == f"the environment: {key}={value!r} is invalid: expected a readable file, but {value} is not one"
+
+
+def test_the_port_of_the_registry_is_not_one_of_a_cluster(folder: Path) -> None:
+    (said,) = problems(folder, {"LOCAL_REGISTRY_PORT": "11443"})
+    assert said == "the environment: LOCAL_REGISTRY_PORT=11443, but HTTPS of cluster 1 already has that port"
+
+
+def test_a_registry_has_its_own_address_as_upstream_unless_another_is_given(folder: Path) -> None:
+    caches = load(folder, {"REGISTRY_CACHES": "docker.io, quay.io,registry.example:5000=http://mirror/x/"}).registry_caches
+    assert caches == {"docker.io": "https://registry-1.docker.io", "quay.io": "https://quay.io",
+                      "registry.example:5000": "http://mirror/x"}
+    (said,) = problems(folder, {"REGISTRY_CACHES": "docker.io=https://me:hunter2@x"})
+    assert said.endswith("expected URLs without a password, which would be displayed") and "hunter2" not in said
 
 
 def test_charts_may_come_from_a_folder_or_any_registry(folder: Path) -> None:
@@ -805,6 +846,8 @@ chosen_values = st.fixed_dictionaries({
     "IMAGE_NGINX": image,
     "IMAGE_CURL": image,
     "IMAGE_NETSHOOT": image,
+    "IMAGE_KEYCLOAK": image,
+    "IMAGE_OAUTH2_PROXY": image,
 })
 
 
@@ -813,7 +856,11 @@ def documents(settings: Settings, digest: str) -> dict[str, list[Any]]:
     cluster, pem = settings.cluster(0), COMPANY.pem.decode()
     values = {"rules": render_rules(cluster, "192.0.2.1"), "rules_hash": digest, "root_pem": pem, "company_pem": pem,
               "sources_hash": digest, "intermediate": Intermediate(pem, pem), "host": example_host(cluster),
-              "pod_trust": False, **pod_trust.policy_values(settings, "v1")}
+              "registry": Registry(settings, "localhost:5001"), "registries": [Registry(settings, "docker.io", "url")],
+              "pod_trust": False, **oidc.template_values(cluster, cluster), **https_redirect.front_door_urls(cluster),
+              **pod_trust.policy_values(settings, "v1"),
+              "corefile": "", "adds_volume": True, "is_default": True, "node_ports": (30080, 30443),
+              "publish": ["127.0.0.1"], "company_ca": "/ca.crt", "feature_gates": {}, "runtime_config": {}}
     return {
         template: list(yaml.load_all(render_manifest(cluster, template, **values).text,
                                      getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
@@ -842,6 +889,7 @@ def test_no_value_breaks_out_of_a_manifest(bare: Path, chosen: dict[str, str], d
     for template, document, expected in (
         ("nginx", 1, settings.image_nginx), ("curl", 0, settings.image_curl),
         ("curl-no-bundle", 0, settings.image_curl), ("netshoot", 0, settings.image_netshoot),
+        ("oidc/keycloak", 2, settings.image_keycloak), ("oidc/app", 2, settings.image_nginx),
     ):
         container = found[f"examples/{template}.yaml"][document]["spec"]["template"]["spec"]["containers"][0]
         assert container["image"] == expected
@@ -880,7 +928,8 @@ def test_odd_values_reach_the_tools_as_they_are_and_nothing_is_run(project: Proj
         (charts / chart).touch()
     values = {"CERT_FOLDER": here / "ca", "CERT_CN": f"CN {ODD}", "CERT_O": ODD, "ADDITIONAL_CA_BUNDLE_FILE": bundle,
               "K3D_REGISTRY_CONFIG": registries, "K3D_KUBECONFIG_TARGET_DIR": here / "kube", "CHART_SOURCE": charts}
-    project.env(**{key: quoted(str(value)) for key, value in values.items()}, K3D_PORT_START="61", K3D_PORT_END="61")
+    project.env(**{key: quoted(str(value)) for key, value in values.items()}, K3D_PORT_START="61", K3D_PORT_END="61",
+                REGISTRY_CACHES="", LOCAL_REGISTRY_PORT="")
     project.fakes.add("uname", "docker", "k3d", "helm", "kubectl")
     project.fakes.answer("^uname", "Linux\n")
     project.fakes.answer("^docker network inspect", "192.0.2.1\n")  # an address that this machine has not

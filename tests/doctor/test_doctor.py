@@ -21,12 +21,13 @@ from conftest import Project
 from kubernetes_objects import CONTAINER, condition, config_map, deployment, endpoints, ingress
 from patient import Patient
 from pretend import GATEWAY, ROOT, admit, is_free, pages_of, world_of, written_out
+from pretend_front_door import FrontDoor, front_door_of
 from recording import Answer, Call
 
-from tasks.core.copies import path_to_text
+from tasks.core import copies
 from tasks.dns.edit_hosts import blocks
 from tasks.dns.resolver import ask
-from tasks.doctor import dns, machine
+from tasks.doctor import dns, keycloak, machine
 from tasks.doctor.all_checks import OF_CLUSTER, OF_MACHINE, OF_RUNNING
 from tasks.doctor.check import Machine
 from tasks.doctor.dns import lan_address
@@ -36,7 +37,9 @@ from tasks.doctor.images import ADVICE, ImageReason
 @pytest.fixture
 def patient(project: Project) -> Iterator[Patient]:
     with world_of(project) as world, pages_of(world, 1):
-        yield Patient(world)
+        patient = Patient(world)
+        with front_door_of(world) as patient.front_door:
+            yield patient
 
 
 def wrong(patient: Patient, **environment: str) -> dict[str, list[str]]:
@@ -296,7 +299,7 @@ def _(patient: Patient) -> None:
     hosts = patient.world.project.root / "etc/hosts"
     hosts.parent.mkdir()
     names = "127.0.0.1 proof.k3d.internal\n"
-    hosts.write_bytes(blocks.with_block(b"", path_to_text(patient.world.project.folder), names))
+    hosts.write_bytes(blocks.with_block(b"", copies.path_to_text(patient.world.project.folder), names))
 
 
 @breaks("names-served", "nothing answers for proof.k3d.internal on 127.0.0.1, port 5399")
@@ -346,6 +349,89 @@ def _(patient: Patient) -> None:
     ca.put(authority(patient), root.pem, root.key_pem(), "dev")
 
 
+# --- the front door ---------------------------------------------------------------------------------------------------
+
+
+def with_front_door(patient: Patient) -> FrontDoor:
+    done = patient.inv("front-door")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return patient.front_door
+
+
+def test_a_front_door_that_works_is_no_finding(patient: Patient) -> None:
+    with_front_door(patient)
+    assert wrong(patient) == {}
+
+
+@breaks("front-door", "FRONT_DOOR=true, but there is no container dev-clusters-front-door")
+def _(patient: Patient) -> None:
+    patient.front_door.env(FRONT_DOOR="true")
+
+
+@breaks("front-door", "the container dev-clusters-front-door is exited")
+def _(patient: Patient) -> None:
+    with_front_door(patient).stop_container()
+
+
+@breaks("front-door", " is taken by the container caddy")
+def _(patient: Patient) -> None:
+    door = with_front_door(patient)
+    door.stop_container()
+    door.listen()  # something else
+    patient.world.fakes.answer("^docker ps .*publish=.*Names", "caddy\n")
+
+
+@breaks("front-door", "is running, but HAProxy in it does not answer")
+def _(patient: Patient) -> None:
+    with_front_door(patient).container["State"]["Health"]["Status"] = "unhealthy"
+
+
+@breaks("front-door", "is not on the network dev-clusters")
+def _(patient: Patient) -> None:
+    with_front_door(patient).container["NetworkSettings"]["Networks"] = {}
+
+
+@breaks("front-door", "is published on 127.0.0.1:")
+def _(patient: Patient) -> None:
+    with_front_door(patient).env(FRONT_DOOR_ADDRESSES="127.0.0.1,127.0.0.8")
+
+
+@breaks("front-door", "was created from other settings, or by another version of these tasks")
+def _(patient: Patient) -> None:
+    with_front_door(patient).container["Config"]["Labels"]["dev-cluster-tasks.front-door-version"] = "older"
+
+
+@breaks("front-door", "belongs to the copy of these tasks in /another")
+def _(patient: Patient) -> None:
+    door = with_front_door(patient)
+    door.env(FRONT_DOOR="true")
+    door.container["Config"]["Labels"] |= {"dev-cluster-tasks.front-door": "/another",
+                                           "dev-cluster-tasks.front-door-version": "another"}
+    patient.world.project.patches.append((copies, "exists", lambda copy: True))
+
+
+@breaks("front-door-page", "is answered by something else than the front door")
+def _(patient: Patient) -> None:
+    with_front_door(patient).files["page.html"] = "<h1>It works!</h1>"
+
+
+@breaks("front-door-clusters", "proof.cl1.k3d.internal is not reached through 127.0.0.1:")
+def _(patient: Patient) -> None:
+    with_front_door(patient).passes_tls = False
+
+
+@breaks("front-door-pods", "a container on the network dev-clusters cannot reach 127.0.0.9:")
+def _(patient: Patient) -> None:
+    door = with_front_door(patient)
+    patient.world.fakes.answer(f"^docker run .* http://{GATEWAY}:{door.http}/", exit=28)
+
+
+def test_fix_makes_the_front_door_again(patient: Patient) -> None:
+    with_front_door(patient).stop_container()
+    done = patient.inv("doctor", "--fix")
+    assert "front door: created again" in done.stdout and done.returncode == 0, done.stdout
+
+
 @breaks("bugs-k3d", "k3d 5.8.3: on Colima")
 def _(patient: Patient) -> None:
     patient.engine["Name"] = "colima"
@@ -354,7 +440,7 @@ def _(patient: Patient) -> None:
 # --- a cluster from outside -------------------------------------------------------------------------------------------
 
 
-@breaks("partly-created", "the cluster was only partly created (k3d cluster create was interrupted)")
+@breaks("partly-created", "the cluster was only partly created (its creation was interrupted)")
 def _(patient: Patient) -> None:
     marker = patient.world.project.folder / ".work/cl1/partly-created"
     marker.parent.mkdir(parents=True)
@@ -383,8 +469,8 @@ def _(patient: Patient) -> None:
 
 def on_ports(patient: Patient, http: str, https: str) -> dict[str, Any]:
     """Cluster 1, stopped, with ports that the settings agree with."""
-    patient.world.project.env(K3D_PORT_START="1007", K3D_PORT_END="1016", K3D_PORT_SUFFIX_HTTP=http[-1],
-                              K3D_PORT_SUFFIX_HTTPS=https[-1])
+    patient.world.env(K3D_PORT_START="1007", K3D_PORT_END="1016", K3D_PORT_SUFFIX_HTTP=http[-1],
+                      K3D_PORT_SUFFIX_HTTPS=https[-1])
     existing = patient.world.cluster(1, running=False)
     for inside, port in (("80/tcp", http), ("443/tcp", https)):
         for binding in existing["nodes"][1]["portMappings"][inside]:
@@ -723,6 +809,51 @@ def test_a_pod_with_host_network_and_a_resolver_is_no_finding(patient: Patient, 
     assert wrong(patient) == {}
 
 
+def run_keycloak(patient: Patient, hostname: str) -> None:
+    """The pod of the shop is a Keycloak with this KC_HOSTNAME."""
+    patient.find("Service", "shop")["spec"]["selector"] = {"app": "shop"}
+    pod = patient.find("Pod", "shop-1")
+    pod["metadata"]["labels"] = {"app": "shop"}
+    pod["spec"]["containers"][0]["env"].append({"name": "KC_HOSTNAME", "value": hostname})
+
+
+@breaks("keycloak-hostname", "shop/shop-1 (Pod) has KC_HOSTNAME=https://shop.cl1.k3d.internal, but browsers and pods "
+        "reach it by https://shop.cl1.k3d.internal:")
+def _(patient: Patient) -> None:
+    run_keycloak(patient, "https://shop.cl1.k3d.internal")
+
+
+@pytest.mark.parametrize("hostname", [
+    "https://shop.cl1.k3d.internal:1", "http://shop.cl1.k3d.internal:{https}", "https://login.cl1.k3d.internal:{https}",
+    "login.cl1.k3d.internal", "https://[shop", "https://shop.cl1.k3d.internal:port/"])
+def test_a_hostname_of_keycloak_that_is_not_the_ingress_is_found(patient: Patient, hostname: str) -> None:
+    run_keycloak(patient, hostname.format(https=patient.world.https(1)))
+    assert set(wrong(patient)) == {"keycloak-hostname"}
+
+
+@pytest.mark.parametrize("hostname", [
+    "https://shop.cl1.k3d.internal:{https}", "https://shop.cl1.k3d.internal:{https}/auth",
+    "http://shop.cl1.k3d.internal:{http}", "shop.cl1.k3d.internal", ""])
+def test_a_hostname_of_keycloak_that_its_ingress_has_is_no_finding(patient: Patient, hostname: str) -> None:
+    run_keycloak(patient, hostname.format(https=patient.world.https(1), http=patient.world.http(1)))
+    assert wrong(patient) == {}
+
+
+def test_a_hostname_of_keycloak_with_the_port_of_the_front_door_is_no_finding_where_that_leads_to_it(
+    patient: Patient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_keycloak(patient, f"https://shop.cl1.k3d.internal:{patient.settings.front_door_https_port}")
+    assert set(wrong(patient)) == {"keycloak-hostname"}
+    monkeypatch.setattr(keycloak, "find_cluster_problem", lambda cluster, host: None)
+    assert wrong(patient) == {}
+
+
+def test_a_keycloak_that_no_ingress_leads_to_is_no_finding(patient: Patient) -> None:
+    run_keycloak(patient, "https://login.example.com")
+    patient.find("Service", "shop")["spec"]["selector"] = {"app": "another"}
+    assert wrong(patient) == {}
+
+
 @breaks("namespace-bundle", "shop has no ConfigMap default-ca-bundle")
 def _(patient: Patient) -> None:
     patient.bundles = []
@@ -970,6 +1101,7 @@ def test_routes_are_not_tried_where_the_examples_are_not_installed(patient: Pati
 
 # What cannot be broken in this way is broken in a test of its own below.
 BY_ITSELF = {"ports-answer", "names-lan", "names-proxy"}
+BY_ITSELF |= {"registries", "registry-upstreams", "node-registries"}  # in tests/doctor/test_doctor_registries.py
 
 ALSO: dict[str, set[str]] = {
     "names-vpn": {"names"},
@@ -1038,7 +1170,8 @@ def test_the_list_of_checks_is_there_for_programs_too(project: Project) -> None:
         "id": "routes", "of": "running clusters", "level": "error",
         "requirement": "Every route between this machine and the running clusters works",
         "cause": "Something between the parts above is in the way.", "fix": "inv matrix", "safe": False,
-        "needs": ["ports-answer", "coredns-answers", "bundle", "leaves", "way-to-host"], "link": ""}
+        "needs": ["ports-answer", "coredns-answers", "bundle", "leaves", "way-to-host", "front-door-clusters",
+                  "front-door-pods"], "link": ""}
     assert not project.fakes.calls()
 
 

@@ -105,6 +105,19 @@ def test_without_an_engine_status_shows_this_machine_and_says_that_clusters_cann
     assert (listed.returncode, listed.stdout) == (1, "") and "\033" not in listed.stderr
 
 
+def test_a_kind_that_the_cluster_does_not_have_hides_no_other(patient: Patient) -> None:
+    patient.tell()
+    kubectl = "^kubectl .*--context k3d-cl1 get"
+    for kind in ("clusterissuers", "issuers"):
+        found = [entry for entry in patient.others if f"{entry['kind'].lower()}s" == kind]
+        patient.world.fakes.answer(f"{kubectl} {kind} ", json.dumps({"items": found}))
+    for words in ("clusterissuers,", "bundles "):
+        patient.world.fakes.answer(f"{kubectl} {words}", exit=1, stderr=(
+            'error: the server doesn\'t have a resource type "bundles"\n'))
+    patient.tell = lambda: None  # type: ignore[method-assign]
+    assert set(diagnose(patient)) == {"bundle"}
+
+
 def test_a_file_that_is_in_the_way_is_found_by_its_check_and_hides_no_other(patient: Patient) -> None:
     file = patient.world.project.root / "proc/sys/fs/inotify/max_user_instances"
     file.parent.mkdir(parents=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import socket
 from dataclasses import replace
@@ -16,6 +15,8 @@ from invoke.runners import Result
 from tasks.core.settings import Settings, load
 from tasks.core.shell import Shell
 from tasks.engine import ports
+from tasks.engine.clusters import ExistingCluster
+from tasks.providers import k3d
 
 real_is_taken = ports.is_taken
 
@@ -23,12 +24,12 @@ HERE = "127.0.0.9"
 
 
 class Engine(Shell):
-    """Docker and k3d as they answer: containers by the port that they publish, and clusters that k3d lists."""
+    """Docker as it answers: containers by the port that they publish; and the clusters that exist."""
 
     def __init__(self) -> None:
         super().__init__(Context(Config()), {})
         self.published: dict[int, str] = {}
-        self.clusters: list[dict[str, Any]] = []
+        self.clusters: list[ExistingCluster] = []
         self.our_networks: set[str] = set()
 
     def look(self, *words: str, seconds: float = 0) -> Result:
@@ -37,16 +38,14 @@ class Engine(Shell):
             return Result(stdout=self.published.get(port, ""))
         if words[:3] == ("docker", "network", "inspect"):
             return Result(stdout="dev-cluster-tasks\n" if words[3] in self.our_networks else "\n")
-        if words[0] == "k3d":
-            return Result(stdout=json.dumps(self.clusters))
         return Result(exited=1)
 
     def cluster(self, name: str, *published: int, network: str = "dev-clusters") -> None:
         """A cluster of somebody, running or not, that publishes these ports."""
         mappings = {f"{443 + n}/tcp": [{"HostIp": HERE, "HostPort": str(port)}] for n, port in enumerate(published)}
-        self.clusters.append({"name": name, "network": {"name": network}, "nodes": [
-            {"name": f"k3d-{name}-serverlb", "role": "loadbalancer", "portMappings": mappings}]})
-        self.published |= dict.fromkeys(published, f"k3d-{name}-serverlb\t{name}\t{network}\n")
+        self.clusters.append(k3d.read_cluster({"name": name, "network": {"name": network}, "nodes": [
+            {"name": f"k3d-{name}-serverlb", "role": "loadbalancer", "portMappings": mappings}]}))
+        self.published |= dict.fromkeys(published, f"k3d-{name}-serverlb\n")
 
 
 @pytest.fixture
@@ -69,7 +68,7 @@ def listen(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def refusal(engine: Engine, settings: Settings, number: int = 1, there: bool = False) -> str:
     with pytest.raises(Exit) as error:
-        ports.check_free_ports(engine, settings.cluster(number), [HERE, "<gateway>"], there)
+        ports.check_free_ports(engine, settings.cluster(number), [HERE, "<gateway>"], engine.clusters, there)
     return str(error.value.message)
 
 
@@ -135,23 +134,23 @@ def test_a_stopped_cluster_with_the_same_ports_is_told_and_holds_nothing_up(
 ) -> None:
     engine.cluster("ab1", 11443)
     engine.cluster("ab2", 12443)
-    ports.check_free_ports(engine, settings.cluster(1), [HERE])
+    ports.check_free_ports(engine, settings.cluster(1), [HERE], engine.clusters)
     assert capsys.readouterr().out == (
         "cl1: cluster ab1 publishes the same ports and is stopped: only one of them can run at a time. "
         "Free range: K3D_PORT_START=20 K3D_PORT_END=29\n")
-    ports.check_free_ports(engine, settings.cluster(1), [HERE], there=True)
-    ports.check_free_ports(engine, settings.cluster(3), [HERE])
+    ports.check_free_ports(engine, settings.cluster(1), [HERE], engine.clusters, there=True)
+    ports.check_free_ports(engine, settings.cluster(3), [HERE], engine.clusters)
     assert capsys.readouterr().out == ""
 
 
 def test_where_no_such_range_is_free_that_is_said(engine: Engine, settings: Settings) -> None:
     wide = replace(settings, k3d_port_start=1, k3d_port_end=64)
     engine.cluster("ab1", 11443)
-    assert ports.describe_free_range(engine, wide, [HERE]).startswith("No range of that size is free.")
+    assert ports.describe_free_range(wide, [HERE], engine.clusters).startswith("No range of that size is free.")
     fixed = replace(settings, k3d_port_prefix_http="1", k3d_port_suffix_http="80",
                     k3d_port_prefix_https="2", k3d_port_suffix_https="43")
     assert re.fullmatch(r"Free range: K3D_PORT_START=2\d K3D_PORT_END=\d\d",
-                        ports.describe_free_range(engine, fixed, [HERE]))
+                        ports.describe_free_range(fixed, [HERE], engine.clusters))
 
 
 def test_a_port_is_taken_while_a_program_listens_on_it() -> None:

@@ -15,7 +15,7 @@ from invoke import Exit
 from pretend import GATEWAY, SUBNET, World, world_of
 
 from tasks.engine.loopback_proxy import is_loopback, split_address
-from tasks.engine.proxy import for_nodes
+from tasks.providers.k3d import for_nodes
 
 PROXY = "http://proxy.example.com:3128"
 INSIDE = ("localhost,127.0.0.0/8,.svc,.cluster.local,10.42.0.0/16,10.43.0.0/16," + SUBNET + ",.k3d.internal")

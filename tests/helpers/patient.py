@@ -13,6 +13,7 @@ import ca
 from inside import resolver
 from kubernetes_objects import Object, certificate, condition, config_map, deployment, endpoints, ingress, pod, service
 from pretend import GATEWAY, ROOT, World
+from pretend_front_door import FrontDoor
 
 from tasks.core import settings as configuration
 from tasks.in_cluster import pod_trust
@@ -25,6 +26,9 @@ FILE_LABELS = {"trust": "enabled", "trust-system-file": "enabled"}
 
 class Patient:
     """Cluster 1 of a world. Change `objects`, `leaves`, `names` or `engine`, or what the world's tools answer."""
+
+    front_door: FrontDoor
+    """Only where a test brings one."""
 
     def __init__(self, world: World) -> None:
         self.world = world

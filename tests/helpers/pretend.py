@@ -30,6 +30,7 @@ from recording import Answer, Call
 
 from tasks.cluster import examples
 from tasks.in_cluster import pod_trust
+from tasks.probe import tls
 from tasks.probe.pod_trust import TRUSTED_BY
 
 TOOLS = ("docker", "k3d", "helm", "kubectl", "pgrep", "lsof", "ss", "uname", "sudo")
@@ -58,12 +59,13 @@ class World:
         self.network()
         self.cluster_list()
         self.new_clusters()
+        project.patches.append((tls, "is_answering", lambda cluster: True))
 
     # --- the project ---
 
     def env(self, **settings: str) -> None:
-        """Write .env: these settings, and ports that nothing on this machine uses."""
-        self.project.env(**self.ports.settings, **settings)
+        """Write .env: these settings, and ports that nothing on this machine uses. Registries have their own tests."""
+        self.project.env(**{**self.ports.settings, "REGISTRY_CACHES": "", "LOCAL_REGISTRY_PORT": "", **settings})
 
     def inv(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
         return self.project.inv(*words, environment=environment)
@@ -79,7 +81,7 @@ class World:
         if "port-forward" not in call.words:
             return None
         context = call.words[call.words.index("--context") + 1]
-        port = next(names.server_address[1] for names in self.names if f"k3d-{names.cluster}" == context)
+        port = next(names.server_address[1] for names in self.names if context.endswith(f"-{names.cluster}"))
         return Answer(f"Forwarding from 127.0.0.1:{port} -> 53\n", holds=True)
 
     def impatient(self) -> None:
@@ -233,11 +235,13 @@ def is_look(words: list[str]) -> bool:
                 case ["rollout", "status", *_] | ["get" | "diff" | "wait" | "exec" | "port-forward" | "logs", *_]:
                     return True
             return False
-        case ["docker", "version" | "ps" | "run" | "exec" | "inspect", *_] | ["docker", "network", "inspect", *_]:
+        case ["docker", "version" | "ps" | "run" | "exec" | "inspect", *_] | ["docker", "volume", "ls", *_]:
+            return True
+        case ["docker", "network" | "container" | "image", "inspect", *_]:
             return True
         case ["k3d" | "helm", "version", *_] | ["k3d", "cluster", "list", *_] | ["openssl", "verify", *_]:
             return True
-        case ["k3d", "kubeconfig", "get", *_]:
+        case ["k3d", "kubeconfig", "get", *_] | ["kind", "version" | "get", *_]:
             return True
         case ["brew", "list" | "--prefix", *_] | ["security", "verify-cert", *_]:
             return True

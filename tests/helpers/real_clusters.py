@@ -56,7 +56,7 @@ class Clusters(ProcessProject):
         self.kubeconfig.parent.mkdir()
         self.kubeconfig.write_text(USERS_KUBECONFIG)
         self.env(K3D_CLUSTER_NAME_PREFIX=prefix, K3D_NETWORK=prefix, K3D_PORT_START=str(start),
-                 K3D_PORT_END=str(start + 4),
+                 K3D_PORT_END=str(start + 4), REGISTRY_CACHES="", LOCAL_REGISTRY_PORT="",
                  **{key: os.environ[key] for key in PASSED_ON if key in os.environ})
 
     @property
@@ -85,18 +85,29 @@ class Clusters(ProcessProject):
     def remove(self) -> None:
         for name in self.existing():
             subprocess.run(["k3d", "cluster", "delete", name], capture_output=True)
+        subprocess.run(["docker", "rm", "--force", f"{self.prefix}-front-door"], capture_output=True)
         subprocess.run(["docker", "network", "rm", self.prefix], capture_output=True)
 
 
 @contextmanager
 def one_cluster(folder: Path, prefix: str, start: int, *tasks: str, settings: str = "") -> Iterator[Clusters]:
     """Cluster 0 after its setup and these tasks, until the end; lines of .env may be added to its settings."""
+    settings = f"K3D_PORT_END={start + 1}\n{settings}"
+    with several_clusters(folder, prefix, start, "0", *tasks, settings=settings) as made:
+        yield made
+
+
+@contextmanager
+def several_clusters(
+    folder: Path, prefix: str, start: int, numbers: str, *tasks: str, settings: str = ""
+) -> Iterator[Clusters]:
+    """The same for clusters with these numbers, such as `0,1`."""
     made = Clusters(folder, prefix, start)
     made.remove()
     with (made.folder / ".env").open("a") as env:
-        env.write(f"TRUST_STORES=\nK3D_PORT_END={start + 1}\n{settings}")
+        env.write(f"TRUST_STORES=\n{settings}")
     try:
-        for words in (["cert"], *([task, "--n", "0"] for task in ("k3d-cluster-setup", *tasks))):
+        for words in (["cert"], *([task, "--n", numbers] for task in ("k3d-cluster-setup", *tasks))):
             done = made.inv(*words)
             assert done.returncode == 0, done.stdout + done.stderr
         yield made

@@ -9,7 +9,7 @@ import shlex
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import ca
 from conftest import Project
@@ -95,6 +95,10 @@ class App:
         if value:
             annotations[key] = value
 
+    def respond(self, host: str, path: str) -> tuple[int, str, str]:
+        """Status, body and Location of the answer to a request."""
+        return self.status, self.body, ""
+
     def pod(self, number: int, code: int, text: str = "") -> None:
         self.world.fakes.answer(f"^kubectl .*--context k3d-cl{number} .*exec deployment/curl ",
                                 written_out((code, 0 if code else self.status, text or self.body)), exit=code)
@@ -124,11 +128,14 @@ class App:
             def do_GET(self) -> None:
                 if app.closes:
                     return
-                self.send_response(app.status)
+                status, body, location = app.respond(self.headers["Host"].partition(":")[0], self.path)
+                self.send_response(status)
                 if app.content_type:
                     self.send_header("Content-Type", app.content_type)
+                if location:
+                    self.send_header("Location", location)
                 self.end_headers()
-                self.wfile.write(app.body.encode())
+                self.wfile.write(body.encode())
 
             def log_message(self, *_: object) -> None:
                 pass
@@ -146,6 +153,9 @@ class App:
         return row["source"], row["code"], row["note"], row["command"]
 
 
+AnyApp = TypeVar("AnyApp", bound=App)
+
+
 def as_list(objects: Any) -> str:
     return json.dumps({"items": [*objects]})
 
@@ -156,9 +166,9 @@ def not_true(kind: str, message: str) -> Object:
 
 
 @contextmanager
-def traced_app(project: Project) -> Iterator[App]:
+def traced_app(project: Project, kind: type[AnyApp]) -> Iterator[AnyApp]:
     with world_of(project) as world:
-        app = App(world)
+        app = kind(world)
         project.patches.append(resolver(lambda name: app.resolver.split()))
         for number in (1, 2):
             app.pod(number, 0)

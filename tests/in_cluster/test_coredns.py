@@ -163,7 +163,7 @@ TWELVE_CLUSTERS = {"K3D_PORT_END": "21"}
         ("app.cl11.k3d.internal", HOST),
         ("cl1.cl0.k3d.internal", HOST),
         # not ours
-        ("k3d.internal", OUTSIDE),
+        ("k3d.internal", HOST),
         ("app.k3d.internal", OUTSIDE),
         ("app.cl12.k3d.internal", OUTSIDE),
         ("app.cl01.k3d.internal", OUTSIDE),

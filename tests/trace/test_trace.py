@@ -19,7 +19,7 @@ HOPS = ["host name", "resolver", "port", "load balancer", "Traefik", "Ingress", 
 
 @pytest.fixture
 def app(project: Project) -> Iterator[App]:
-    with traced_app(project) as app:
+    with traced_app(project, App) as app:
         yield app
 
 
@@ -431,8 +431,6 @@ def test_printed_commands_name_the_kubeconfig_of_the_cluster(app: App) -> None:
     ("https://[::1/", "is not a valid URL: Invalid IPv6 URL"),
     ("https://app.cl1.k3d.internal:99999/", "is not a valid URL: Port out of range"),
     ("https://app.cl1.k3d.internal:x/", "is not a valid URL: Port could not be cast"),
-    ("https://app.cl1.k3d.internal/", "Port 443 does not belong to any cluster: cl1 uses {https} for https. "
-     "Type: inv trace https://app.cl1.k3d.internal:{https}/"),
     ("https://app.cl1.k3d.internal:{http}/a?b&c", "Port {http} is cl1's port for http, and the URL starts with https. "
      "Type: inv trace 'https://app.cl1.k3d.internal:{https}/a?b&c'"),
     ("http://app.cl1.k3d.internal:{https}/", "Port {https} is cl1's port for https, and the URL starts with http. "

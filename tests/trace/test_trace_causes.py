@@ -19,7 +19,7 @@ TRAEFIK, CERT_MANAGER = "traefik.ingress.kubernetes.io", "cert-manager.io"
 
 @pytest.fixture
 def app(project: Project) -> Iterator[App]:
-    with traced_app(project) as app:
+    with traced_app(project, App) as app:
         yield app
 
 

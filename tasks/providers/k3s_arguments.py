@@ -12,14 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from tasks.core.problems import Problem, ProblemExit, Reason, problem
-from tasks.core.well_known import CLUSTER_NETWORKS
-from tasks.engine.clusters import K3dCluster
+from tasks.providers.words import values_of
 
 Flags = Mapping[str, list[str]]
 """The values of each flag of k3s, by its name without dashes; those of a list one by one."""
 
 # Its configuration file, and the folder of others that it reads too: https://docs.k3s.io/installation/configuration
 CONFIG = Path("/etc/rancher/k3s/config.yaml")
+
+# Its defaults for pods and for Services: https://docs.k3s.io/cli/server#networking
+NETWORKS = ("10.42.0.0/16", "10.43.0.0/16")
 
 NEEDED = {
     "traefik": "it answers every request to a cluster's names",
@@ -51,21 +53,9 @@ def of_words(words: list[str]) -> Flags:
     return read_flags([*arguments, *mounted_arguments(mounts)])
 
 
-def of_cluster(found: K3dCluster) -> Flags:
-    """What k3s is told in a cluster that exists."""
-    return read_flags([*found.k3s_arguments, *mounted_arguments(found.volumes)])
-
-
-def values_of(words: list[str], *names: str) -> Iterator[str]:
-    """The values of a flag of k3d, in each way to write it: https://github.com/spf13/pflag#command-line-flag-syntax"""
-    for number, word in enumerate(words):
-        for name in names:
-            if word == name and number + 1 < len(words):
-                yield words[number + 1]
-            elif word.startswith(f"{name}="):
-                yield word.removeprefix(f"{name}=")
-            elif len(name) == 2 and word.startswith(name) and len(word) > 2:
-                yield word.removeprefix(name)
+def of_node(arguments: list[str], volumes: list[str]) -> Flags:
+    """What k3s is told in a node that exists."""
+    return read_flags([*arguments, *mounted_arguments(volumes)])
 
 
 def without_filter(word: str) -> str:
@@ -155,7 +145,7 @@ def split_list(value: str) -> list[str]:
 
 def networks(flags: Flags) -> list[str]:
     """Those of pods, then those of Services."""
-    pods, services = CLUSTER_NETWORKS
+    pods, services = NETWORKS
     return [*(flags.get("cluster-cidr") or [pods]), *(flags.get("service-cidr") or [services])]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tasks import providers
 from tasks.core.settings import Cluster
 from tasks.core.shell import Shell
 
@@ -18,22 +19,20 @@ def merge(shell: Shell, cluster: Cluster) -> None:
             return
         if not shell.dry:
             cluster.kubeconfig.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        shell.change("k3d", "kubeconfig", "merge", cluster.name, "--output", str(cluster.kubeconfig),
-                     f"--kubeconfig-switch-context={str(switch).lower()}")
+        providers.of(cluster).write_kubeconfig(shell, cluster)
         this.outcome = f"context {cluster.context} written"
 
 
 def forget(shell: Shell, cluster: Cluster) -> None:
-    """Remove the cluster's entry; k3d removes it only from the default file."""
+    """Remove the cluster's entry, which its provider would remove only from the default file, if at all."""
     kubectl = ("kubectl", "--kubeconfig", str(cluster.kubeconfig), "config")
-    user = f"admin@{cluster.context}"
     with (shell.step(cluster.name, f"kubeconfig {cluster.kubeconfig}") as this,
           shell.one_at_a_time("kubeconfig", cluster.kubeconfig)):
         removed = False
         for list_command, delete_command, name in (
             ("get-contexts", "delete-context", cluster.context),
             ("get-clusters", "delete-cluster", cluster.context),
-            ("get-users", "delete-user", user),
+            ("get-users", "delete-user", providers.of(cluster).user(cluster)),
         ):
             output = ("-o", "name") if list_command == "get-contexts" else ()
             if name in shell.look(*kubectl, list_command, *output).stdout.split():

@@ -1,0 +1,49 @@
+"""The types of settings that have a value for each cluster number, such as `1=kind,2=colima`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+# The keys of providers.PROVIDERS, which lies above this module; tests/providers/test_providers.py holds them equal.
+MAKERS = ("k3d", "kind")
+"""The programs that create clusters. The contexts of their clusters are named `<program>-<cluster>`."""
+
+MAKER_OTHERWISE = MAKERS[0]
+"""For the numbers that PROVIDER does not name."""
+
+
+def provider(value: str) -> dict[int | None, str]:
+    """What makes each cluster: a program, or by number also the kubectl context of a cluster that exists already.
+
+    The key None is for the numbers that are not named.
+    """
+    expected = f"{' or '.join(MAKERS)}; or by number, such as 1=kind,2=colima: one of these, or a kubectl context"
+    found: dict[int | None, str] = {}
+    for part in value.split(","):
+        if part.strip() in MAKERS and None not in found:
+            found[None] = part.strip()
+            continue
+        number, name = split(part, expected)
+        if number in found or not re.fullmatch(r"[^\s=,]+", name) or (name.lower() in MAKERS and name not in MAKERS):
+            raise ValueError(expected)
+        found[number] = name
+    return {None: MAKER_OTHERWISE, **found}
+
+
+def parts(value: str, expected: str) -> Iterator[tuple[int, str]]:
+    """The numbers and their values, each number once."""
+    numbers = set()
+    for part in value.split(",") if value.strip() else ():
+        number, rest = split(part, expected)
+        if number in numbers:
+            raise ValueError(expected)
+        numbers.add(number)
+        yield number, rest
+
+
+def split(part: str, expected: str) -> tuple[int, str]:
+    number, separator, rest = part.strip().partition("=")
+    if not separator or not re.fullmatch("[0-9]{1,4}", number.strip()) or not rest.strip():
+        raise ValueError(expected)
+    return int(number), rest.strip()

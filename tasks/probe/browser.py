@@ -1,0 +1,114 @@
+"""A browser as far as a login needs one: it follows redirects, keeps cookies and submits forms."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import ssl
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+from html.parser import HTMLParser
+from http.cookiejar import CookieJar
+from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.parse import urlencode, urljoin
+
+from tasks.core.settings import Cluster
+from tasks.probe.requests import SECONDS, tls_trusting_root
+
+
+@dataclass(frozen=True)
+class Form:
+    """A form of a page: where it is sent to, and the fields that it has already."""
+
+    action: str
+    fields: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Page:
+    """Where a request ended after all redirects. Where there was no HTTP response, `error` says why."""
+
+    url: str
+    status: int = 0
+    body: str = ""
+    error: str = ""
+
+    def find_form(self, field: str) -> Form | None:
+        """The first form with such a field."""
+        forms = Forms()
+        forms.feed(self.body)
+        return next((Form(urljoin(self.url, form.action), form.fields) for form in forms.found
+                     if field in form.fields), None)
+
+
+class Browser:
+    """Names lead to 127.0.0.1 and our root alone is trusted, whatever this machine's DNS and trust stores say.
+
+    Nothing but HTTPS is requested, and no proxy is used.
+    """
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.opener, self.https = urllib.request.OpenerDirector(), LocalHttps(tls_trusting_root(cluster))
+        for handler in (self.https, urllib.request.HTTPCookieProcessor(CookieJar()),
+                        urllib.request.HTTPRedirectHandler(), urllib.request.HTTPErrorProcessor(),
+                        urllib.request.HTTPDefaultErrorHandler(), urllib.request.UnknownHandler()):
+            self.opener.add_handler(handler)
+
+    def open(self, url: str, form: Mapping[str, str] | None = None) -> Page:
+        """Request a page; with the fields of a form by POST."""
+        request = urllib.request.Request(url, urlencode(form).encode() if form else None)
+        try:
+            with self.opener.open(request, timeout=SECONDS) as response:
+                return read_page(response)
+        except HTTPError as refused:
+            with refused:
+                return read_page(refused)
+        except URLError as error:
+            return Page(self.https.url, error=str(error.reason))
+        except (OSError, http.client.HTTPException) as error:
+            return Page(self.https.url, error=str(error) or type(error).__name__)
+
+
+def read_page(response: Any) -> Page:
+    return Page(response.geturl(), response.status, response.read().decode(errors="replace"))
+
+
+class LocalConnection(http.client.HTTPSConnection):
+    """HTTPS to this machine, whatever the name of the host."""
+
+    def __init__(self, host: str, *, tls: ssl.SSLContext, **options: Any) -> None:
+        super().__init__(host, context=tls, **options)
+        self.tls = tls
+
+    def connect(self) -> None:
+        plain = socket.create_connection(("127.0.0.1", self.port), self.timeout)
+        self.sock = self.tls.wrap_socket(plain, server_hostname=self.host)
+
+
+class LocalHttps(urllib.request.AbstractHTTPHandler):
+    def __init__(self, tls: ssl.SSLContext) -> None:
+        super().__init__()
+        self.tls, self.url = tls, ""
+
+    def https_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
+        self.url = request.full_url  # one redirect after another
+        return self.do_open(LocalConnection, request, tls=self.tls)  # type: ignore[arg-type]
+
+    https_request = urllib.request.AbstractHTTPHandler.do_request_
+
+
+class Forms(HTMLParser):
+    """The forms of a page, in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[Form] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = {name: value or "" for name, value in attrs}
+        if tag == "form":
+            self.found.append(Form(given.get("action", ""), {}))
+        elif tag == "input" and self.found and given.get("name"):
+            self.found[-1].fields[given["name"]] = given.get("value", "")
