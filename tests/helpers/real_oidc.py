@@ -37,7 +37,9 @@ def bring(image: str) -> None:
 
 def import_images(clusters: Clusters, number: int, *images: str) -> None:
     words = ["k3d", "image", "import", *images, "--cluster", clusters.cluster(number).name]
-    subprocess.run(words, check=True, capture_output=True)
+    done = subprocess.run(words, check=True, capture_output=True, text=True)
+    # k3d exits with code 0, although a node could not import an image.
+    assert "ERRO" not in done.stdout + done.stderr, done.stdout + done.stderr
 
 
 def run(clusters: Clusters, *words: str) -> str:
