@@ -35,7 +35,7 @@ from tasks.core import settings as configuration
 IMAGE = os.environ.get("IMAGE_FRONT_DOOR", configuration.load(environment={}).image_front_door)
 RUNTIMES = os.environ.get("RUNTIMES_IMAGE", "")
 
-PREFIX, START = "dcf", 36
+PREFIX, START = "dcf", 25
 HTTP, HTTPS = 36880, 36843
 """The ports of the front door."""
 
