@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 from conftest import Project
-from inside import resolver
 from kubernetes_objects import ingress
 from pretend import GATEWAY, World, pages_of, world_of, written_out
 from pretend_front_door import ID, NAME, FrontDoor, front_door_of
@@ -369,7 +368,6 @@ def test_default_ports_are_not_written_in_urls(project: Project) -> None:
 def test_up_takes_it_where_ports_are_free_and_opens_the_url_without_port(door: FrontDoor, start: str) -> None:
     """With --yes; without a terminal and without --yes it is not asked for."""
     world = door.world
-    world.project.patches.append(resolver(lambda name: ["127.0.0.1"] if name.endswith(".k3d.internal") else []))
     world.cluster_list(world.cluster(1))
     pages = [(0, 200, "<h1>Hello from cl1.k3d.internal</h1>")] * (4 if start == "free" else 2)
     world.fakes.answer("^kubectl .*exec deployment/curl ", written_out(*pages))
@@ -379,6 +377,6 @@ def test_up_takes_it_where_ports_are_free_and_opens_the_url_without_port(door: F
         door.listen()
     said = good(world.inv("up", "--n", "1", "--yes"))
     port = door.https if start == "free" else world.https(1)
-    assert [line for line in said.splitlines() if line.startswith("Open ")] == [
-        f"Open https://example-nginx.cl1.k3d.internal:{port}/"]
+    assert f" --resolve example-nginx.cl1.k3d.internal:{port}:127.0.0.1 " in said
+    assert said.endswith(f" https://example-nginx.cl1.k3d.internal:{port}/\n")
     assert ("front door: created" in said) == (start == "free")
