@@ -35,7 +35,7 @@ from tasks.core import settings as configuration
 IMAGE = os.environ.get("IMAGE_FRONT_DOOR", configuration.load(environment={}).image_front_door)
 RUNTIMES = os.environ.get("RUNTIMES_IMAGE", "")
 
-PREFIX, START = "dcf", 36
+PREFIX, START = "dcf", 25
 HTTP, HTTPS = 36880, 36843
 """The ports of the front door."""
 
@@ -453,7 +453,7 @@ def certutil(*words: str, check: bool = True) -> subprocess.CompletedProcess[str
 @pytest.mark.skipif(not RUNTIMES, reason="RUNTIMES_IMAGE names no image")
 @pytest.mark.usefixtures("for_two_clusters")
 def test_go_java_and_others_refuse_it_through_the_front_door(clusters: Clusters) -> None:
-    subprocess.run(["k3d", "image", "import", RUNTIMES, "-c", f"{PREFIX}1"], check=True, capture_output=True)
+    clusters.import_images(1, RUNTIMES)
     apply(clusters, 1,
           {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "clients", "labels": {"trust": "enabled"}}},
           {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "clients", "namespace": "clients"},

@@ -20,8 +20,9 @@ from tasks.core import settings as configuration
 from tasks.core.settings import Cluster, Settings
 
 TOOLS = ("docker", "k3d", "helm", "kubectl", "openssl")
-PASSED_ON = [key for key in configuration.READERS if key.startswith(("IMAGE_", "K3S_", "CHART_", "TIMEOUT_"))]
-PASSED_ON += ["CERT_MANAGER_VERSION", "TRUST_MANAGER_VERSION", "DOCKER_HOST"]
+PREFIXES = ("IMAGE_", "K3S_", "CHART_", "TRAEFIK_", "TIMEOUT_")
+PASSED_ON = [key for key in configuration.READERS if key.startswith(PREFIXES)]
+PASSED_ON += ["KIND_IMAGE", "CERT_MANAGER_VERSION", "TRUST_MANAGER_VERSION", "DOCKER_HOST"]
 
 USERS_KUBECONFIG = """\
 apiVersion: v1
@@ -33,9 +34,9 @@ current-context: work
 """
 
 
-def why_not() -> str:
-    """Why no cluster can be made here; empty when one can."""
-    missing = [tool for tool in TOOLS if not shutil.which(tool)]
+def why_not(*more: str) -> str:
+    """Why no cluster can be made here, with these tools too; empty when one can."""
+    missing = [tool for tool in (*TOOLS, *more) if not shutil.which(tool)]
     if missing:
         return f"{', '.join(missing)} not installed"
     engine = subprocess.run(["docker", "info"], capture_output=True)
@@ -74,9 +75,21 @@ class Clusters(ProcessProject):
         return said.stdout.strip()
 
     def kubectl(self, number: int, *words: str) -> str:
-        command = ["kubectl", "--kubeconfig", str(self.kubeconfig), "--context",
-                   f"k3d-{self.prefix}{number}", *words]
+        command = ["kubectl", "--kubeconfig", str(self.kubeconfig), "--context", self.cluster(number).context, *words]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+    def import_images(self, number: int, *images: str) -> None:
+        """Copy images from the engine to a cluster's node. k3d reports success even if the node did not take one."""
+        name = self.cluster(number).name
+        missing = [*images]
+        for _ in range(3):
+            subprocess.run(["k3d", "image", "import", *missing, "--cluster", name], check=True, capture_output=True)
+            there = subprocess.run(["docker", "exec", f"k3d-{name}-server-0", "ctr", "-n", "k8s.io", "images", "list",
+                                    "-q"], check=True, capture_output=True, text=True).stdout.split()
+            missing = [image for image in images if not any(one.endswith(image) for one in there)]
+            if not missing:
+                return
+        raise AssertionError(f"{name} has no {', '.join(missing)}")
 
     def existing(self) -> set[str]:
         said = subprocess.run(["k3d", "cluster", "list", "-o", "json"], check=True, capture_output=True, text=True)
@@ -85,6 +98,10 @@ class Clusters(ProcessProject):
     def remove(self) -> None:
         for name in self.existing():
             subprocess.run(["k3d", "cluster", "delete", name], capture_output=True)
+        nodes = subprocess.run(["docker", "ps", "-aq", "--filter", "label=io.x-k8s.kind.cluster",
+                                "--filter", f"name=^{self.prefix}[0-9]"], capture_output=True, text=True).stdout.split()
+        if nodes:
+            subprocess.run(["docker", "rm", "--force", "--volumes", *nodes], capture_output=True)
         subprocess.run(["docker", "rm", "--force", f"{self.prefix}-front-door"], capture_output=True)
         subprocess.run(["docker", "network", "rm", self.prefix], capture_output=True)
 
