@@ -19,7 +19,7 @@ from tasks.core.problems import ProblemExit
 from tasks.core.settings import Cluster
 from tasks.core.shell import Shell
 from tasks.core.work_files import work_folder, write_file
-from tasks.engine import loopback_proxy, network
+from tasks.engine import images, loopback_proxy, network
 from tasks.engine.clusters import ExistingCluster
 from tasks.engine.ports import check_free_ports
 from tasks.in_cluster import pod_trust
@@ -64,6 +64,8 @@ def create(shell: Shell, cluster: Cluster, existing: Collection[ExistingCluster]
     require_browser_port(cluster)
     loopback_proxy.require_reachable(shell, cluster.settings)
     check_free_ports(shell, cluster, publish, existing)
+    for image in provider.engine_images(shell, cluster.settings):
+        images.ensure(shell, image, cluster.settings.timeout_create)
     write_file(shell, marker, "The cluster is being created. This file is removed once the API answers.\n")
     try:
         provider.create(shell, cluster, publish, api_arguments(cluster), extra)

@@ -19,6 +19,7 @@ from tasks.dns.resolver import resolves
 from tasks.engine.clusters import own_clusters
 from tasks.in_cluster import bundle, pod_trust
 from tasks.in_cluster.apply import apply, render_manifest
+from tasks.probe import pulls
 from tasks.probe.connections import Connection, all_connections, probe
 from tasks.probe.example_page import example_host, example_url
 from tasks.probe.requests import CERTIFICATE_REFUSED, curl_in_pod
@@ -64,9 +65,10 @@ def install(shell: Shell, cluster: Cluster) -> None:
         if values["pod_trust"]:
             remove_overridden_client(shell, cluster)
         this.outcome = "applied" if apply(shell, cluster, *manifests) else "already installed"
-        for name, namespace in WORKLOADS.items():
-            shell.wait(f"{name} to start", seconds, *cluster.kubectl, "-n", namespace, "rollout", "status",
-                       f"deployment/{name}", f"--timeout={seconds}s")
+        with pulls.shown(shell, cluster):
+            for name, namespace in WORKLOADS.items():
+                shell.wait(f"{name} to start", seconds, *cluster.kubectl, "-n", namespace, "rollout", "status",
+                           f"deployment/{name}", f"--timeout={seconds}s")
         wait_for_certificate(shell, cluster, "examples", "example-nginx-cert")
 
 

@@ -22,6 +22,7 @@ from tasks.core.shell import Shell
 from tasks.engine import inotify, network
 from tasks.engine.clusters import ExistingCluster
 from tasks.in_cluster import charts
+from tasks.probe import pulls
 from tasks.registries import nodes
 
 
@@ -39,7 +40,8 @@ def setup(shell: Shell, clusters: list[Cluster], roots: Roots, extra: list[str])
             ensure_running(shell, cluster, providers.list_clusters(shell, settings), extra)
             kubeconfig.merge(shell, cluster)
             configure_nodes(shell, cluster)
-            in_cluster.configure(shell, cluster, roots)
+            with pulls.shown(shell, cluster):
+                in_cluster.configure(shell, cluster, roots)
 
     per_cluster(clusters, setup_one, at_once=not shell.dry)
     keep_for_offline(shell, settings)

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # rich is imported when something is printed: `inv --list` does without it
@@ -78,25 +79,35 @@ def can_show_signs() -> bool:
     return True
 
 
+@dataclass
+class RunningStep:
+    title: str
+    started: float
+    waits_for: str = ""
+    """What it waits for at the moment; empty if it works itself."""
+
+
 class RunningSteps:
     """A line for each running step with its time so far, below all else on a terminal; gone when the steps are done."""
 
     def __init__(self) -> None:
-        self.titles: dict[object, tuple[str, float]] = {}
+        self.steps: dict[object, RunningStep] = {}
+        self.pulls: dict[str, str] = {}
+        """The images that are being pulled, by the cluster that the titles of its steps begin with."""
         self.hidden = 0
         self.live: Live | None = None
 
     @contextmanager
-    def show(self, title: str) -> Iterator[None]:
-        key = object()
+    def show(self, title: str) -> Iterator[RunningStep]:
+        key, shown = object(), RunningStep(title, time.monotonic())
         with _printing:
-            self.titles[key] = title, time.monotonic()
+            self.steps[key] = shown
             self._update()
         try:
-            yield
+            yield shown
         finally:
             with _printing:
-                del self.titles[key]
+                del self.steps[key]
                 self._update()
 
     @contextmanager
@@ -113,7 +124,7 @@ class RunningSteps:
                 self._update()
 
     def _update(self) -> None:
-        wanted = bool(self.titles) and not self.hidden and can_redraw()
+        wanted = bool(self.steps) and not self.hidden and can_redraw()
         if wanted and self.live is None:
             from rich.live import Live
 
@@ -127,9 +138,11 @@ class RunningSteps:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         from rich.text import Text
 
-        for title, started in [*self.titles.values()]:
-            seconds = f" {time.monotonic() - started:.0f} s"
-            line = Text(f"  {printable(title)}")
+        for step in [*self.steps.values()]:
+            seconds = f" {time.monotonic() - step.started:.0f} s"
+            waits_for = f"waiting for {step.waits_for}" if step.waits_for else ""
+            pulls = self.pulls.get(step.title.partition(" ")[0], "")
+            line = Text("  " + printable(": ".join(filter(None, [step.title, waits_for, pulls]))))
             line.truncate(max(0, options.max_width - len(seconds) - 1))
             yield line + Text(seconds)
 

@@ -12,11 +12,13 @@ from typing import Any
 
 from invoke import Exit
 
-from tasks.core.console import console, printable, running_steps, say
+from tasks.core.console import RunningStep, console, printable, running_steps, say
 
 _beside: ContextVar[bool] = ContextVar("beside", default=False)
 
 _title: ContextVar[str] = ContextVar("title", default="")
+
+_running: ContextVar[RunningStep | None] = ContextVar("running", default=None)
 
 MARKS = {"done": ("green", "✓"), "warned": ("yellow", "!"), "failed": ("red", "✗")}
 
@@ -53,7 +55,8 @@ def step(where: str, title: str, dry: bool = False, echo: bool = False) -> Itera
         return
     token = _title.set(heading)
     try:
-        with nullcontext() if echo else running_steps.show(heading):
+        with nullcontext() if echo else running_steps.show(heading) as running:
+            _running.set(running)
             yield this
     except BaseException as error:
         how = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
@@ -64,6 +67,22 @@ def step(where: str, title: str, dry: bool = False, echo: bool = False) -> Itera
     finally:
         _title.reset(token)
     _finish("warned" if this.warned else "done", where, f"{title}: {this.outcome}", started)
+
+
+@contextmanager
+def waiting_for(what: str) -> Iterator[Callable[[str], None]]:
+    """Show beside the running step what it waits for. Gives a function to change that."""
+    running = _running.get() or RunningStep("", 0)
+    before = running.waits_for
+
+    def change(text: str) -> None:
+        running.waits_for = text
+
+    change(what)
+    try:
+        yield change
+    finally:
+        change(before)
 
 
 def _finish(mark: str, where: str, text: str, started: float) -> None:

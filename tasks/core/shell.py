@@ -24,7 +24,7 @@ from invoke.runners import Result
 
 from tasks.core import locks, setting_types
 from tasks.core.console import running_steps, say
-from tasks.core.progress import Step, current_step, side_by_side, step
+from tasks.core.progress import Step, current_step, side_by_side, step, waiting_for
 from tasks.core.tool_environment import for_tools
 
 LOOK_SECONDS = 60
@@ -168,7 +168,8 @@ class Shell:
         if self.dry:
             return
         started = time.monotonic()
-        result = self.look(*words, seconds=seconds + 10)  # its own limit comes first, with its reason
+        with waiting_for(what):
+            result = self.look(*words, seconds=seconds + 10)  # its own limit comes first, with its reason
         if not result.ok:
             late = "timed out" in result.stderr or time.monotonic() - started >= seconds
             fail(words, result, f"Timed out after {seconds} s waiting for {what}. {SLOW}" if late
@@ -183,11 +184,12 @@ class Shell:
         deadline = time.monotonic() + seconds
         before = waits_for.set(what)
         try:
-            while not self.dry and not ready():
-                if time.monotonic() > deadline:
-                    message = f"timed out after {seconds:.0f} s waiting for {what}."
-                    raise Exit(f"{current_step()}: {message}\n{hint}".rstrip())
-                self.pause(pause)
+            with waiting_for(what):
+                while not self.dry and not ready():
+                    if time.monotonic() > deadline:
+                        message = f"timed out after {seconds:.0f} s waiting for {what}."
+                        raise Exit(f"{current_step()}: {message}\n{hint}".rstrip())
+                    self.pause(pause)
         finally:
             waits_for.reset(before)
 

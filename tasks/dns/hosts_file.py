@@ -119,7 +119,7 @@ def list_names(shell: Shell, settings: Settings, known: list[str]) -> list[str]:
     names = {*settings.owned_domains, *settings.proof_names, *map(example_host, clusters)}
     try:
         found = providers.list_clusters(shell, settings)
-    except Exit:  # the engine is not running, or k3d is not installed
+    except Exit:  # the engine is not running, or a program is missing
         found = {}
         existing = clusters
     else:

@@ -77,9 +77,9 @@ def complete(shell: Shell, container: Container) -> Completed:
         found = read(shell, container)
         missing = sorted(wanted - found.layers)
         link(shell, container, [blob for blob in missing if blob[1] in found.digests])
-        for name, digest in missing:
-            if digest not in found.digests:
-                api.fetch_blob(container.url, name, digest)
+        new = {digest: name for name, digest in missing if digest not in found.digests}
+        for digest, name in new.items():  # for other names, the next turn links it
+            api.fetch_blob(container.url, name, digest)
         return not missing
 
     try:

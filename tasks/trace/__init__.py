@@ -18,7 +18,7 @@ from tasks.tools.required import require
 @task(klass=PlainTask, positional=["url"], help={
     "url": "a URL below a cluster's domain; with the port, unless there is a front door. Or an image", **JSON_HELP})
 def trace(context: Context, url: str = "", json: bool = False) -> None:
-    """Trace a URL or image hop by hop and show where it breaks
+    """Trace a URL or image and show where it breaks
 
     inv trace https://example-nginx.cl1.k3d.internal:11443/
     From this machine: name, resolver, port, front door (for a URL without port), load balancer, Traefik, Ingress (or

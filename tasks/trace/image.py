@@ -30,7 +30,7 @@ class ImageTraceReason(Reason):
 def is_image(settings: Settings, text: str) -> bool:
     """Whether this is an image with its tag or digest, and not a URL without its scheme."""
     host = text.partition("/")[0].partition(":")[0]
-    if any(f".{host}".endswith(f".{domain}") for domain in settings.owned_domains):
+    if "//" in text or any(f".{host}".endswith(f".{domain}") for domain in settings.owned_domains):
         return False
     return bool(re.fullmatch(r"[\w.:-]+/[\w./-]+(:[\w.-]+|(:[\w.-]+)?@sha256:[0-9a-f]{64})", text, re.ASCII))
 

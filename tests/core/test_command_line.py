@@ -272,7 +272,7 @@ def test_completion_reads_a_line_as_a_run_does(project: Project, typed: str, off
 def test_completion_offers_every_task_and_each_shell_has_its_script(project: Project) -> None:
     names = " ".join(GROUPS.values()).split()
     neutral = [name.removeprefix("k3d-") for name in names if name.startswith("k3d-")]
-    assert project.inv("--complete", "--", "inv ").stdout.split() == sorted([*names, *neutral])
+    assert sorted(project.inv("--complete", "--", "inv ").stdout.split()) == sorted([*names, *neutral])
     for shell in ("bash", "zsh", "fish"):
         assert "--complete" in project.inv("--print-completion-script", shell).stdout
 

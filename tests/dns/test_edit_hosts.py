@@ -6,12 +6,14 @@ A change or a kill comes before a system call of the edit, whichever hypothesis 
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import product
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -166,15 +168,18 @@ class Others:
                 self.lines.append(line)
 
 
+CALLS = 40
+"""More than an edit makes."""
+
 Moments = list[tuple[int, Callable[[Path, bytes], None]]]
 
 
-def moments(*ways: Callable[[Path, bytes], None]) -> st.SearchStrategy[Moments]:
-    return st.lists(st.tuples(st.integers(1, 60), st.sampled_from(ways)), max_size=3)
+def ways(mounted: bool) -> list[Callable[[Path, bytes], None]]:
+    return [append, rewrite] if mounted else [append, rewrite, replace]
 
 
-def possible(mounted: bool) -> st.SearchStrategy[Moments]:
-    return moments(append, rewrite) if mounted else moments(append, rewrite, replace)
+def moments(mounted: bool) -> st.SearchStrategy[Moments]:
+    return st.lists(st.tuples(st.integers(1, CALLS), st.sampled_from(ways(mounted))), max_size=3)
 
 
 def set_up(tmp_path: Path, content: bytes, there: str) -> Path:
@@ -199,7 +204,8 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shared_file, "PATIENCE_SECONDS", 2)
 
 
-@pytest.fixture(params=["swapped", "in place"])
+@pytest.fixture(params=["swapped", pytest.param("in place", marks=pytest.mark.skipif(
+    not hasattr(fcntl, "F_SETLEASE"), reason="this system has no leases, and nothing else keeps other programs out"))])
 def mounted(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
     """Whether the file cannot be renamed, as the one in a container."""
     if request.param == "in place":
@@ -211,6 +217,17 @@ def mounted(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     return bool(request.param == "in place")
 
 
+def test_what_another_program_writes_is_kept_at_each_moment(tmp_path: Path, mounted: bool) -> None:
+    changes = [("", NAMES), (NAMES, MORE), (MORE, NAMES), (NAMES, "")]
+    for moment, how, (there, body) in product(range(1, CALLS), ways(mounted), changes):
+        file = set_up(tmp_path, b"127.0.0.1 localhost\n", there)
+        others = Others(file, [(moment, how)])
+        with before_calls(others.act):
+            edit_once(file, body)
+        others.act(1000)
+        assert lines_of(file.read_bytes()) == {b"127.0.0.1 localhost", *others.lines}, (moment, how)
+
+
 RARELY = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
@@ -220,7 +237,7 @@ def test_what_other_programs_write_at_any_moment_is_kept(
     tmp_path: Path, mounted: bool, content: bytes, there: str, body: str, data: st.DataObject
 ) -> None:
     file = set_up(tmp_path, content, there)
-    others = Others(file, data.draw(possible(mounted)))
+    others = Others(file, data.draw(moments(mounted)))
     with before_calls(others.act):
         edit_once(file, body)
     others.act(1000)
@@ -233,13 +250,13 @@ def test_what_other_programs_write_at_any_moment_is_kept(
 
 @RARELY
 @given(content=contents, there=st.sampled_from(["", NAMES]), body=st.sampled_from(["", NAMES, MORE]),
-       killed=st.integers(1, 60), data=st.data())
+       killed=st.integers(1, CALLS), data=st.data())
 def test_a_kill_at_any_moment_loses_no_line_and_the_next_run_finishes(
     tmp_path: Path, mounted: bool, content: bytes, there: str, body: str, killed: int, data: st.DataObject
 ) -> None:
     """Also if another program writes once before the kill."""
     file = set_up(tmp_path, content, there)
-    others = Others(file, data.draw(possible(mounted))[:1])
+    others = Others(file, data.draw(moments(mounted))[:1])
 
     def act(count: int) -> None:
         others.act(count)

@@ -25,6 +25,7 @@ from pretend_front_door import FrontDoor, front_door_of
 from recording import Answer, Call
 
 from tasks.core import copies
+from tasks.core import settings as configuration
 from tasks.dns.edit_hosts import blocks
 from tasks.dns.resolver import ask
 from tasks.doctor import dns, keycloak, machine
@@ -178,7 +179,7 @@ default            192.168.1.1        UGScg                 en0
 def test_routes_of_macos_are_read_as_well(route: str, overlapping: str) -> None:
     answers = {"uname": "Darwin\n", "netstat": MACOS_ROUTES.format(route)}
     shell = mock.Mock(look=lambda *words: mock.Mock(stdout=answers[words[0]]))
-    subject = Machine(shell, mock.Mock(), subnets=["192.168.107.0/24", "fd00::/64"])
+    subject = Machine(shell, configuration.load(environment={}), subnets=["192.168.107.0/24", "fd00::/64"])
     assert [*machine.overlap(subject)] == ([overlapping] if overlapping else [])
 
 

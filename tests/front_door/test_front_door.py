@@ -377,5 +377,6 @@ def test_up_takes_it_where_ports_are_free_and_opens_the_url_without_port(door: F
         door.listen()
     said = good(world.inv("up", "--n", "1", "--yes"))
     port = door.https if start == "free" else world.https(1)
-    assert said.endswith(f"\nOpen https://example-nginx.cl1.k3d.internal:{port}/\n")
+    assert f" --resolve example-nginx.cl1.k3d.internal:{port}:127.0.0.1 " in said
+    assert said.endswith(f" https://example-nginx.cl1.k3d.internal:{port}/\n")
     assert ("front door: created" in said) == (start == "free")

@@ -243,7 +243,7 @@ def is_look(words: list[str]) -> bool:
             return False
         case ["docker", "version" | "ps" | "run" | "exec" | "inspect", *_] | ["docker", "volume", "ls", *_]:
             return True
-        case ["docker", "network" | "container" | "image", "inspect", *_]:
+        case ["docker", "network" | "container" | "image", "inspect", *_] | ["docker", "context", "show"]:
             return True
         case ["k3d" | "helm", "version", *_] | ["k3d", "cluster", "list", *_] | ["openssl", "verify", *_]:
             return True

@@ -78,6 +78,19 @@ class Clusters(ProcessProject):
         command = ["kubectl", "--kubeconfig", str(self.kubeconfig), "--context", self.cluster(number).context, *words]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
+    def import_images(self, number: int, *images: str) -> None:
+        """Copy images from the engine to a cluster's node. k3d reports success even if the node did not take one."""
+        name = self.cluster(number).name
+        missing = [*images]
+        for _ in range(3):
+            subprocess.run(["k3d", "image", "import", *missing, "--cluster", name], check=True, capture_output=True)
+            there = subprocess.run(["docker", "exec", f"k3d-{name}-server-0", "ctr", "-n", "k8s.io", "images", "list",
+                                    "-q"], check=True, capture_output=True, text=True).stdout.split()
+            missing = [image for image in images if not any(one.endswith(image) for one in there)]
+            if not missing:
+                return
+        raise AssertionError(f"{name} has no {', '.join(missing)}")
+
     def existing(self) -> set[str]:
         said = subprocess.run(["k3d", "cluster", "list", "-o", "json"], check=True, capture_output=True, text=True)
         return {cluster["name"] for cluster in json.loads(said.stdout) if cluster["name"].startswith(self.prefix)}

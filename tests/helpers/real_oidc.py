@@ -22,8 +22,8 @@ def two_clusters(folder: Path, prefix: str, start: int, settings: str = "") -> I
     for image in (chosen.image_keycloak, chosen.image_oauth2_proxy):
         bring(image)
     with several_clusters(folder, prefix, start, "0,1", settings=settings) as made:
-        import_images(made, 0, chosen.image_keycloak, chosen.image_oauth2_proxy)
-        import_images(made, 1, chosen.image_oauth2_proxy)
+        made.import_images(0, chosen.image_keycloak, chosen.image_oauth2_proxy)
+        made.import_images(1, chosen.image_oauth2_proxy)
         yield made
 
 
@@ -33,11 +33,6 @@ def bring(image: str) -> None:
         pulled = subprocess.run(["docker", "pull", image], capture_output=True, text=True)
         if pulled.returncode:
             pytest.skip(f"{image} is not in the engine and cannot be pulled: {pulled.stderr.strip()}")
-
-
-def import_images(clusters: Clusters, number: int, *images: str) -> None:
-    words = ["k3d", "image", "import", *images, "--cluster", clusters.cluster(number).name]
-    subprocess.run(words, check=True, capture_output=True)
 
 
 def run(clusters: Clusters, *words: str) -> str:

@@ -44,7 +44,7 @@ def clusters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clusters]:
     folder = tmp_path_factory.mktemp("clusters")
     with one_cluster(folder, "ptt", 18, "k3d-cluster-examples", settings="POD_TRUST=off\n") as made:
         images = [image for image in (RUNTIMES, STATIC, MORE) if image]
-        subprocess.run(["k3d", "image", "import", *images, "-c", "ptt0"], check=True, capture_output=True)
+        made.import_images(0, *images)
         yield made
 
 
