@@ -20,44 +20,55 @@ from tasks.core.templates import regex_value
 from tasks.in_cluster.charts import chart_arguments
 
 
-def setup(cluster: Cluster, folder: Path) -> None:
-    """Create and configure the cluster. Its manifests go to `folder`, its kubeconfig to `cluster.kubeconfig`."""
-    settings, root = cluster.settings, RootFiles.of(cluster.settings)
-    environment = {**os.environ, "KUBECONFIG": str(cluster.kubeconfig)}
+class ByHand:
+    """Commands for a cluster. Manifests go to `folder`, the kubeconfig is `cluster.kubeconfig`."""
 
-    def run(*words: str) -> str:
-        return subprocess.run(words, check=True, capture_output=True, text=True, env=environment).stdout
+    def __init__(self, cluster: Cluster, folder: Path) -> None:
+        self.cluster, self.settings, self.folder = cluster, cluster.settings, folder
+        self.environment = {**os.environ, "KUBECONFIG": str(cluster.kubeconfig)}
 
-    def apply(text: str) -> None:
-        file = folder / f"{cluster.name}.yaml"
+    def run(self, *words: str) -> str:
+        return subprocess.run(words, check=True, capture_output=True, text=True, env=self.environment).stdout
+
+    def apply(self, text: str) -> None:
+        file = self.folder / f"{self.cluster.name}.yaml"
         file.write_text(Template(text).render(
-            cluster=cluster, base=settings.base_domain, own_pattern=regex_value(cluster.domain),
-            base_pattern=regex_value(settings.base_domain)))
-        run("kubectl", "apply", "-f", str(file))
+            cluster=self.cluster, base=self.settings.base_domain, own_pattern=regex_value(self.cluster.domain),
+            base_pattern=regex_value(self.settings.base_domain)))
+        self.run("kubectl", "apply", "-f", str(file))
 
-    def helm(name: str, *words: str) -> None:
-        run("helm", "upgrade", "--install", name, *chart_arguments(settings, name), "--namespace", "cert-manager",
-            "--create-namespace", *words, "--wait")
+    def helm(self, name: str, *words: str, namespace: str = "cert-manager") -> None:
+        self.run("helm", "upgrade", "--install", name, *chart_arguments(self.settings, name), "--namespace", namespace,
+                 "--create-namespace", *words, "--wait")
 
-    run("k3d", "cluster", "create", cluster.name, "--image", settings.k3s_image,
-        "-p", f"{cluster.http_port}:80@loadbalancer", "-p", f"{cluster.https_port}:443@loadbalancer",
-        "--kubeconfig-update-default=false")
-    run("k3d", "kubeconfig", "merge", cluster.name, "-o", str(cluster.kubeconfig))
-    helm("cert-manager", "--set", "crds.enabled=true")
-    apply(run("kubectl", "-n", "cert-manager", "create", "secret", "tls", "root-ca", f"--cert={root.certificate}",
-              f"--key={root.key}", "--dry-run=client", "-o", "yaml"))
-    apply(ISSUER)
-    helm("trust-manager")
-    while True:
-        try:
-            apply(BUNDLE)
-            break
-        except subprocess.CalledProcessError:
-            time.sleep(1)
-    apply(SERVICE)
-    apply(COREDNS)
-    run("kubectl", "-n", "kube-system", "rollout", "restart", "deployment", "coredns")
-    apply(TRAEFIK)
+    def install_trust(self) -> None:
+        """cert-manager with the root, trust-manager with the bundle, and the Service for pods."""
+        root = RootFiles.of(self.settings)
+        self.helm("cert-manager", "--set", "crds.enabled=true")
+        self.apply(self.run("kubectl", "-n", "cert-manager", "create", "secret", "tls", "root-ca",
+                            f"--cert={root.certificate}", f"--key={root.key}", "--dry-run=client", "-o", "yaml"))
+        self.apply(ISSUER)
+        self.helm("trust-manager")
+        while True:
+            try:
+                self.apply(BUNDLE)
+                break
+            except subprocess.CalledProcessError:
+                time.sleep(1)
+        self.apply(SERVICE)
+
+
+def setup(cluster: Cluster, folder: Path) -> None:
+    """Create and configure the cluster."""
+    hand = ByHand(cluster, folder)
+    hand.run("k3d", "cluster", "create", cluster.name, "--image", cluster.settings.k3s_image,
+             "-p", f"{cluster.http_port}:80@loadbalancer", "-p", f"{cluster.https_port}:443@loadbalancer",
+             "--kubeconfig-update-default=false")
+    hand.run("k3d", "kubeconfig", "merge", cluster.name, "-o", str(cluster.kubeconfig))
+    hand.install_trust()
+    hand.apply(COREDNS)
+    hand.run("kubectl", "-n", "kube-system", "rollout", "restart", "deployment", "coredns")
+    hand.apply(TRAEFIK)
 
 
 ISSUER = """\

@@ -13,7 +13,7 @@ from tasks.core.shell import Shell
 from tasks.core.table import JSON_HELP, SIGNS, Cell, print_json, print_table
 from tasks.engine.clusters import own_clusters
 from tasks.front_door.container import is_in_use
-from tasks.probe.connections import HOST, Connection, Connections, all_connections, probe
+from tasks.probe.connections import HOST, Connection, ConnectionReason, Connections, all_connections, probe
 from tasks.tools.required import require
 
 LEGEND = (f"Each cell shows HTTP, then HTTPS: {SIGNS['green']} the page of that cluster was returned, "
@@ -53,8 +53,11 @@ def print_matrix(rows: Connections, clusters: list[Cluster]) -> None:
                 [[source.name if source else HOST, *(format_cell(rows, source, target) for target in clusters)]
                  for source in (None, *clusters)])
     own = [rows[Connection(cluster, cluster, "http")] for cluster in clusters]
+    limits = dict.fromkeys(row.note for row in rows.values()
+                           if row.state == "grey" and row.code != ConnectionReason.EXAMPLES_MISSING.code)
     forms = FRONT_DOOR_LEGEND if any(connection.front_door for connection in rows) else ""
-    say(LEGEND + forms + "".join(f"{row.source}: {row.note}\n" for row in own if row.state == "grey"))
+    say(LEGEND + forms + "".join(f"{row.source}: {row.note}\n" for row in own if row.state == "grey")
+        + "".join(f"{note}\n" for note in limits))
 
 
 def format_cell(rows: Connections, source: Cluster | None, target: Cluster) -> list[Cell]:

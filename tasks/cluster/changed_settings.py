@@ -64,6 +64,8 @@ def recreate_command(cluster: Cluster) -> str:
 def find_changed_settings(shell: Shell, cluster: Cluster, found: ExistingCluster) -> Iterator[Problem]:
     """The settings that `configure` cannot apply to an existing cluster."""
     settings = cluster.settings
+    if not providers.of(cluster).MANAGES_LIFE:
+        return
     image = shell.look("docker", "inspect", "--format", "{{.Config.Image}}", *found.servers).stdout.split()
     if image and short_image(image[0]) != short_image(providers.node_image(cluster)):
         key = providers.of(cluster).IMAGE_KEY

@@ -38,7 +38,7 @@ def ensure_running(shell: Shell, cluster: Cluster, existing: Mapping[str, Existi
                 provider.delete(shell, cluster)
                 addition, found = ", after deleting a partly created one", None
             else:  # it has succeeded in the meantime
-                found = provider.list_clusters(shell).get(cluster.name)
+                found = provider.list_clusters(shell, cluster.settings).get(cluster.name)
         if found:
             require_published_ports(cluster, found)
             require_needed_parts(cluster, found)
@@ -71,7 +71,7 @@ def create(shell: Shell, cluster: Cluster, existing: Collection[ExistingCluster]
         provider.create(shell, cluster, publish, api_arguments(cluster), extra)
     except Exit:
         with suppress(Exit):  # if the clusters cannot be listed either, the marker stays
-            if cluster.name not in provider.list_clusters(shell):
+            if cluster.name not in provider.list_clusters(shell, cluster.settings):
                 marker.unlink(missing_ok=True)
         raise
     if not shell.dry:
@@ -97,7 +97,7 @@ def require_complete(cluster: Cluster) -> None:
 
 def start_containers(shell: Shell, cluster: Cluster, found: ExistingCluster,
                      existing: Collection[ExistingCluster]) -> None:
-    if found.state == "stopped":
+    if found.state == "stopped" and providers.of(cluster).MANAGES_LIFE:
         check_free_ports(shell, cluster, sorted(found.addresses), existing, there=True)
     providers.of(cluster).start(shell, cluster, found)
 

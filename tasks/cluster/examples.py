@@ -20,7 +20,7 @@ from tasks.engine.clusters import own_clusters
 from tasks.in_cluster import bundle, pod_trust
 from tasks.in_cluster.apply import apply, render_manifest
 from tasks.probe import pulls
-from tasks.probe.connections import Connection, ConnectionReason, all_connections, probe
+from tasks.probe.connections import Connection, all_connections, probe
 from tasks.probe.example_page import example_host, example_url
 from tasks.probe.requests import CERTIFICATE_REFUSED, curl_in_pod
 
@@ -121,9 +121,9 @@ def check_connections(shell: Shell, connections: list[Connection]) -> list[Row]:
            ) and time.monotonic() < deadline:
         time.sleep(1)
         rows |= probe(shell, red)
-    skipped = dict.fromkeys(row.note for row in rows.values() if row.state == "grey")
+    skipped = {row.note: row.code for row in rows.values() if row.state == "grey"}
     return ([row for row in rows.values() if row.state != "grey"]
-            + [Row("", "", "grey", note, code=ConnectionReason.EXAMPLES_MISSING.code) for note in skipped])
+            + [Row("", "", "grey", note, code=code) for note, code in skipped.items()])
 
 
 def check_without_bundle(shell: Shell, cluster: Cluster, target: str) -> list[Row]:

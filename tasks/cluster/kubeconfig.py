@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from invoke import Exit
+
 from tasks import providers
 from tasks.core.settings import Cluster
 from tasks.core.shell import Shell
@@ -17,10 +19,12 @@ def merge(shell: Shell, cluster: Cluster) -> None:
         if answers and not (switch and current.stdout.strip() != cluster.context):
             this.skip("already there")
             return
+        if not (answers or providers.of(cluster).MANAGES_LIFE or shell.dry):
+            raise Exit(f"{cluster.name}: the context {cluster.context} does not answer.")
         if not shell.dry:
             cluster.kubeconfig.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         providers.of(cluster).write_kubeconfig(shell, cluster)
-        this.outcome = f"context {cluster.context} written"
+        this.outcome = f"context {cluster.context} {'written' if providers.of(cluster).MANAGES_LIFE else 'found'}"
 
 
 def forget(shell: Shell, cluster: Cluster) -> None:

@@ -12,7 +12,7 @@ from tasks.core.progress import per_cluster, say
 from tasks.core.settings import Cluster
 from tasks.core.shell import Shell
 from tasks.core.well_known import CERT_MANAGER, KUBE_SYSTEM
-from tasks.in_cluster import coredns, traefik
+from tasks.in_cluster import coredns, removal, traefik
 from tasks.providers import other_makers
 
 
@@ -67,11 +67,17 @@ def wait_for_workloads(shell: Shell, cluster: Cluster) -> None:
 
 
 def delete(shell: Shell, cluster: Cluster) -> None:
-    """Delete the cluster, even a partly created one, and its kubeconfig entry."""
+    """Delete the cluster, even a partly created one, and its kubeconfig entry.
+
+    From one that these tasks did not create, only what they installed in it is removed.
+    """
+    if not providers.of(cluster).MANAGES_LIFE:
+        removal.remove(shell, cluster)
+        return
     with shell.one_at_a_time("cluster", cluster.name):
         with shell.step(cluster.name, "cluster") as this:
             provider, marker = providers.of(cluster), creation_marker(cluster)
-            if cluster.name in provider.list_clusters(shell) or marker.exists():
+            if cluster.name in provider.list_clusters(shell, cluster.settings) or marker.exists():
                 provider.wait_for_creation(shell, cluster)
                 provider.delete(shell, cluster)
                 this.outcome = "deleted"

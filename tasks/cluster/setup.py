@@ -63,7 +63,7 @@ def warn_about_inotify_limit(shell: Shell, clusters: list[Cluster], existing: Ma
     more = [cluster for cluster in clusters if cluster.name not in existing or not existing[cluster.name].running]
     running = [found for found in existing.values() if found.running]
     instances = (sum(providers.of(cluster).INOTIFY_INSTANCES for cluster in more)
-                 + sum(providers.PROVIDERS[found.provider].INOTIFY_INSTANCES for found in running))
+                 + sum(providers.by_name(found.provider).INOTIFY_INSTANCES for found in running))
     total = len(more) + len(running)
     if more and (short := inotify.find_shortage(shell, more[0].settings, instances, f"{total} running clusters")):
         with shell.step("", "inotify instances") as this:
@@ -85,7 +85,8 @@ def configure(shell: Shell, cluster: Cluster, roots: Roots, reinstall: bool = Fa
 
 def configure_nodes(shell: Shell, cluster: Cluster) -> None:
     """Let its nodes use the registries on this machine, also if they were created before those."""
-    if found := providers.list_clusters(shell, cluster.settings).get(cluster.name):
+    found = providers.list_clusters(shell, cluster.settings).get(cluster.name)
+    if found and found.workers:
         nodes.configure(shell, cluster.settings, cluster.name, found.workers, providers.of(cluster).MIRRORS)
 
 
@@ -107,6 +108,8 @@ def ensure_network(shell: Shell, settings: Settings, found: Iterable[ExistingClu
 
     And the registries on it.
     """
+    if not any(provider.MANAGES_LIFE for provider in providers.chosen(settings)):
+        return
     clusters = [cluster for cluster in found if cluster.network == settings.k3d_network]
     with shell.one_at_a_time("network", settings.k3d_network):
         network.ensure(shell, settings, next((cluster.subnet for cluster in clusters if cluster.subnet), ""),

@@ -47,3 +47,15 @@ def split(part: str, expected: str) -> tuple[int, str]:
     if not separator or not re.fullmatch("[0-9]{1,4}", number.strip()) or not rest.strip():
         raise ValueError(expected)
     return int(number), rest.strip()
+
+
+def ports(value: str) -> dict[int, tuple[int, int]]:
+    """For clusters that exist already: where this machine reaches HTTP and HTTPS."""
+    expected = "ports for HTTP and HTTPS by number, such as 2=80/443, or nothing"
+    found = {}
+    for number, rest in parts(value, expected):
+        both = re.fullmatch("([0-9]{1,5})/([0-9]{1,5})", rest)
+        if not both or not all(1 <= int(port) <= 65535 for port in both.groups()) or both[1] == both[2]:
+            raise ValueError(expected)
+        found[number] = (int(both[1]), int(both[2]))
+    return found

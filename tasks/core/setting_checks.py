@@ -21,6 +21,7 @@ def check_together(settings: Settings, places: Mapping[str, str], invalid: Colle
     """`places` tells where each value comes from; the ports are not judged when one of theirs is invalid itself."""
     yield from long_names(settings, places)
     yield from wrong_numbers(settings, places)
+    yield from ports_without_context(settings, places)
     if not any(key in invalid for key in PORT_KEYS):
         yield from clashing_ports(settings, places)
         yield from clashing_registry(settings, places)
@@ -51,6 +52,13 @@ def wrong_numbers(settings: Settings, places: Mapping[str, str]) -> Iterator[str
         if number is not None and name not in MAKERS and contexts.setdefault(name, number) != number:
             yield (f"{places['PROVIDER']}: PROVIDER gives the context {name} to the clusters {contexts[name]} and "
                    f"{number}, but a cluster has one number")
+
+
+def ports_without_context(settings: Settings, places: Mapping[str, str]) -> Iterator[str]:
+    for number in settings.context_ports:
+        if settings.provider_of(number) in MAKERS:
+            yield (f"{places['CONTEXT_PORTS']}: CONTEXT_PORTS has ports for cluster {number}, but PROVIDER gives that "
+                   "number no context, and its ports come from the K3D_PORT_ settings")
 
 
 def clashing_ports(settings: Settings, places: Mapping[str, str]) -> Iterator[str]:

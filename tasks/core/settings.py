@@ -67,6 +67,7 @@ class Settings:
     https_redirect: bool = setting(types.yes_or_no)
 
     provider: Mapping[int | None, str] = setting(by_number.provider)
+    context_ports: Mapping[int, tuple[int, int]] = setting(by_number.ports)
     k3d_network: str = setting(types.network_name)
     k3d_network_subnet: str = setting(types.subnet_or_empty)
     k3d_kubeconfig_target_dir: Path | None = setting(types.folder_or_none)
@@ -176,7 +177,12 @@ class Settings:
         return f"{start}{number}.{self.base_domain}"
 
     def port(self, number: int, scheme: str) -> int:
-        """The host's port of a cluster for `http` or `https`: prefix, number and suffix, written one after another."""
+        """The host's port of a cluster for `http` or `https`: prefix, number and suffix, written one after another.
+
+        CONTEXT_PORTS has those of a cluster that exists already.
+        """
+        if number in self.context_ports:
+            return self.context_ports[number][0 if scheme == "http" else 1]
         start: str = getattr(self, f"k3d_port_prefix_{scheme}")
         end: str = getattr(self, f"k3d_port_suffix_{scheme}")
         return int(f"{start}{self.k3d_port_start + number}{end}")
@@ -184,6 +190,16 @@ class Settings:
     def front_door_port(self, scheme: str) -> int:
         """The host's port of the front door for `http` or `https`."""
         return self.front_door_https_port if scheme == "https" else self.front_door_http_port
+
+    def kubeconfig_with(self, context: str) -> Path:
+        """The entry of $KUBECONFIG that has this context, else the first."""
+        listed = os.environ.get("KUBECONFIG", self.environment.get("KUBECONFIG", ""))
+        for entry in filter(None, listed.split(os.pathsep)):
+            file = Path(entry).expanduser().absolute()
+            if file.is_file() and re.search(rf"^[- ]*name: [\"']?{re.escape(context)}[\"']?\s*$",
+                                            file.read_text(encoding="utf-8", errors="replace"), re.MULTILINE):
+                return file
+        return self.kubeconfig_file
 
     @property
     def kubeconfig_file(self) -> Path:
@@ -241,6 +257,8 @@ class Cluster:
 
     @property
     def kubeconfig(self) -> Path:
+        if self.provider not in by_number.MAKERS:
+            return self.settings.kubeconfig_with(self.context)
         folder = self.settings.k3d_kubeconfig_target_dir
         return folder / self.name if folder else self.settings.kubeconfig_file
 

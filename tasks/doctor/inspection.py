@@ -12,6 +12,7 @@ from tasks.core.shell import Shell
 from tasks.doctor.check import ClusterView, Machine
 from tasks.engine import network
 from tasks.engine.clusters import own_clusters
+from tasks.in_cluster import coredns
 from tasks.probe.objects import without_nulls
 from tasks.probe.snapshot import ClusterSnapshot, take_snapshot
 
@@ -48,6 +49,10 @@ def inspect_cluster(subject: Machine, cluster: Cluster) -> ClusterView:
     existing = subject.clusters[cluster.name]
     if not existing.running:
         return ClusterView(subject, cluster, existing, ClusterSnapshot(cluster, f"it is {existing.state}"))
+    if not providers.of(cluster).MANAGES_LIFE:  # to find it, a pod would have to be created
+        snapshot = take_snapshot(subject.shell, cluster)
+        host = coredns.read_host_address(snapshot.data("coredns-custom", "kube-system", "dev-clusters.override"))
+        return ClusterView(subject, cluster, existing, snapshot, host, host_reached=True)
     snapshot, (host, reached) = subject.shell.side_by_side([
         lambda: take_snapshot(subject.shell, cluster), lambda: network.host_address(subject.shell, cluster)])
     return ClusterView(subject, cluster, existing, snapshot, host, reached)

@@ -101,7 +101,7 @@ def clock(machine: Machine) -> Iterator[str]:
        inotify.HOW_TO_RAISE, needs=["engine"], link=inotify.LINK)
 def inotify_limit(machine: Machine) -> Iterator[Problem]:
     """The limit of inotify instances is high enough for the clusters (else: "too many open files")"""
-    instances = sum(providers.PROVIDERS[view.existing.provider].INOTIFY_INSTANCES for view in machine.running)
+    instances = sum(providers.by_name(view.existing.provider).INOTIFY_INSTANCES for view in machine.running)
     if wrong := inotify.find_shortage(machine.shell, machine.settings, instances,
                                       count(len(machine.running), "running cluster")):
         yield wrong

@@ -6,6 +6,7 @@ import re
 
 from invoke import Exit
 
+from tasks import providers
 from tasks.core.settings import Cluster
 from tasks.core.shell import Shell
 from tasks.core.templates import regex_value, render, short_hash
@@ -14,6 +15,7 @@ from tasks.core.work_files import work_folder, write_file
 from tasks.engine import network
 from tasks.in_cluster import flavour
 from tasks.in_cluster.apply import apply, render_manifest
+from tasks.probe import host_route
 from tasks.probe.cluster_dns import expected_answers, resolve_in_cluster
 from tasks.probe.objects import get_object
 
@@ -37,11 +39,20 @@ def configure(shell: Shell, cluster: Cluster) -> None:
 def find_host_address(shell: Shell, cluster: Cluster) -> str:
     """This host's address as pods see it; empty, with a warning, if there is none."""
     with shell.step(cluster.name, "route to other clusters") as this:
-        address, reached = network.host_address(shell, cluster)
+        address, reached = host_route.find(shell, cluster)
         this.outcome = f"through this host, {address}"
-        if not reached:
+        if not reached and not providers.of(cluster).MANAGES_LIFE:
+            this.outcome = ("none: its pods reach this machine by none of "
+                            f"{', '.join(host_route.candidates(shell, cluster))}")
+        elif not reached:
             this.warn(network.firewall_hint(shell, cluster.settings))
         return address
+
+
+def read_host_address(rules: str) -> str:
+    """The address of this host in rules that were rendered before; empty if they have none."""
+    found = re.search(r"IN A (\d+\.\d+\.\d+\.\d+)\"", rules)
+    return found[1] if found else ""
 
 
 def render_rules(cluster: Cluster, host: str) -> str:

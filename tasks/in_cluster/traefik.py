@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from invoke import Exit
+
 from tasks import providers
 from tasks.core.progress import say
 from tasks.core.settings import Cluster
@@ -13,6 +15,9 @@ from tasks.probe import tls
 from tasks.probe.objects import get_object, list_objects
 from tasks.probe.routes import CONTROLLER
 
+KNOWN_NODE_PORTS = (30080, 30443)
+"""Node ports that a node may publish on this machine, such as that of a cluster of kind."""
+
 DEFAULT_CLASS = "ingressclass.kubernetes.io/is-default-class"
 
 # A HelmChartConfig with another value, or without this label, was not created by these tasks or by the original.
@@ -21,10 +26,13 @@ KNOWN_MANAGERS = (MANAGER, "taskfile-dev-cluster-config")
 
 def configure(shell: Shell, cluster: Cluster) -> None:
     """Traefik with an access log: that of k3s, or our own where there is none."""
-    if flavour.is_k3s(shell, cluster):
+    k3s = flavour.is_k3s(shell, cluster)
+    if k3s:
         configure_k3s(shell, cluster)
     else:
         install(shell, cluster)
+    if not (providers.of(cluster).MANAGES_LIFE or (k3s and cluster.number in cluster.settings.context_ports)):
+        publish(shell, cluster, k3s)
 
 
 def configure_k3s(shell: Shell, cluster: Cluster) -> None:
@@ -68,10 +76,27 @@ def install(shell: Shell, cluster: Cluster) -> None:
         this.outcome = "running"
 
 
+def publish(shell: Shell, cluster: Cluster, k3s: bool) -> None:
+    """Give a cluster that exists already its ports, where LoadBalancers appear on this machine."""
+    with shell.step(cluster.name, f"ports {cluster.http_port} and {cluster.https_port}") as this:
+        # Not on k3s: its ServiceLB needs no fixed ones.
+        ports = None if k3s else KNOWN_NODE_PORTS
+        manifest = render_manifest(cluster, "in_cluster/traefik-published.yaml", node_ports=ports)
+        this.outcome = "published" if apply(shell, cluster, manifest) else "already published"
+
+
 def wait_for_pages(shell: Shell, cluster: Cluster) -> None:
     """Wait for the HTTPS port. Conditions do not show it: after a restart they are at first those of before it."""
     with shell.step(cluster.name, f"HTTPS on port {cluster.https_port}") as this:
-        shell.until(f"port {cluster.https_port} to answer", cluster.settings.timeout_ready,
-                    lambda: tls.is_answering(cluster), pause=1,
-                    hint=f"If {cluster.name} was never configured: inv k3d-cluster-setup --n {cluster.number}")
-        this.outcome = "answers"
+        managed = providers.of(cluster).MANAGES_LIFE
+        try:
+            shell.until(f"port {cluster.https_port} to answer", cluster.settings.timeout_ready if managed else 30,
+                        lambda: tls.is_answering(cluster), pause=1,
+                        hint=f"If {cluster.name} was never configured: inv k3d-cluster-setup --n {cluster.number}")
+        except Exit:
+            if managed:
+                raise
+            this.warn(f"does not answer on this machine. If {cluster.context} publishes its ports elsewhere, set "
+                      f"CONTEXT_PORTS={cluster.number}=HTTP/HTTPS in .env. Pods use the names anyway.")
+        else:
+            this.outcome = "answers"

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
+from tasks import providers
 from tasks.core.problems import Problem, Reason, describe, problem
 from tasks.core.settings import Cluster
 from tasks.core.shell import Shell
@@ -33,6 +34,8 @@ class ConnectionReason(Reason):
     """Why a request did not return the expected page."""
 
     EXAMPLES_MISSING = "the examples are not installed in {cluster}: {command}"
+    NO_ROUTE_TO_HOST = "pods of {source} do not reach this machine, so names of other clusters do not resolve in them"
+    NOT_PUBLISHED_FOR_PODS = "{target} does not publish its ports where pods of other clusters reach this machine"
     NAME_NOT_RESOLVED = "CoreDNS in {source} does not resolve the name"
     CONNECTION_REFUSED = "{route}: connection refused"
     TIMED_OUT = "{route}: timed out; is a firewall blocking it?"
@@ -114,9 +117,22 @@ def judge(connection: Connection, answer: Answer) -> Row:
     if not answer.error and is_page_of(target, answer.body):
         verified = ", certificate verified" if connection.scheme == "https" else ""
         return connection.row("green", f"page of {target.name}{verified}")
+    if limit := find_limit(connection.source, target, answer):
+        return connection.row("grey", describe(limit), code=limit.code)
     why, command = ((problem(ConnectionReason.WRONG_PAGE, target=target.name, body=answer.body[:60]), "")
                     if not answer.error else explain_failure(connection.source, target, answer, connection.front_door))
     return connection.row("red", describe(why), command, why.code)
+
+
+def find_limit(source: Cluster | None, target: Cluster, answer: Answer) -> Problem | None:
+    """What a cluster that these tasks did not create does not offer, and nothing here can change."""
+    if source is None or source == target:
+        return None
+    if not providers.of(source).MANAGES_LIFE and answer.code in NAME_NOT_FOUND:
+        return problem(ConnectionReason.NO_ROUTE_TO_HOST, source=source.context)
+    if not providers.of(target).MANAGES_LIFE and answer.code in (*CONNECTION_REFUSED, *REQUEST_TIMED_OUT):
+        return problem(ConnectionReason.NOT_PUBLISHED_FOR_PODS, target=target.context)
+    return None
 
 
 def explain_failure(
@@ -158,7 +174,7 @@ def compare(rows: Connections, connection: Connection) -> Row:
     row, target = rows[connection], connection.target
     if row.state != "red":
         return row
-    if any(other.source == target and rows[other].state == "grey" for other in rows):
+    if any(other.source == target and rows[other].code == ConnectionReason.EXAMPLES_MISSING.code for other in rows):
         return skip_without_examples(connection, target)
     from_host = rows.get(replace(connection, source=None))
     if row.command and (from_host is None or from_host.state == "green"):

@@ -11,7 +11,7 @@ from typing import Protocol
 from tasks.core.settings import Cluster, Settings
 from tasks.core.shell import Shell
 from tasks.engine.clusters import ExistingCluster, LoadBalancer
-from tasks.providers import k3d, kind
+from tasks.providers import context, k3d, kind
 
 
 class Provider(Protocol):
@@ -26,13 +26,16 @@ class Provider(Protocol):
     IMAGE_KEY: str
     """The setting with the image of its nodes."""
 
+    MANAGES_LIFE: bool
+    """Whether it creates, starts, stops and deletes clusters."""
+
     MAKES_K3S: bool
     """Whether a new cluster is one of k3s, which brings Traefik. Of a cluster that exists, its CoreDNS tells."""
 
     NODE_PORTS: tuple[int, int] | None
     """Where Traefik must listen on the nodes for HTTP and HTTPS, if these tasks install it."""
 
-    INNER_NETWORKS: tuple[str, str]
+    INNER_NETWORKS: tuple[str, ...]
     """The networks of pods and of Services in a new cluster."""
 
     INOTIFY_INSTANCES: int
@@ -41,7 +44,7 @@ class Provider(Protocol):
     MIRRORS: str
     """The folder of a node in which containerd finds the mirrors of registries."""
 
-    def list_clusters(self, shell: Shell) -> dict[str, ExistingCluster]:
+    def list_clusters(self, shell: Shell, settings: Settings) -> dict[str, ExistingCluster]:
         """All its clusters by name, also those that these tasks did not create. Exit if that fails."""
 
     def check_words(self, words: list[str]) -> None:
@@ -92,18 +95,24 @@ class Provider(Protocol):
 PROVIDERS: dict[str, Provider] = {"k3d": k3d, "kind": kind}
 
 
+def by_name(name: str) -> Provider:
+    """A program, or for any other name the provider of kubectl contexts."""
+    return PROVIDERS.get(name, context)
+
+
 def of(cluster: Cluster) -> Provider:
-    return PROVIDERS[cluster.provider]
+    return by_name(cluster.provider)
 
 
 def chosen(settings: Settings) -> list[Provider]:
     """Those that the settings name."""
-    return [PROVIDERS[name] for name in settings.providers]
+    return list({id(provider): provider for provider in map(by_name, settings.providers)}.values())
 
 
 def list_clusters(shell: Shell, settings: Settings) -> dict[str, ExistingCluster]:
     """The clusters of all providers that the settings name, by name."""
-    return {name: found for provider in chosen(settings) for name, found in provider.list_clusters(shell).items()}
+    return {name: found for provider in chosen(settings)
+            for name, found in provider.list_clusters(shell, settings).items()}
 
 
 def needed_tools(settings: Settings, *others: str) -> tuple[str, ...]:
@@ -118,5 +127,6 @@ def check_words(clusters: Iterable[Cluster], words: list[str]) -> None:
 
 
 def node_image(cluster: Cluster) -> str:
-    image: str = getattr(cluster.settings, of(cluster).IMAGE_KEY.lower())
-    return image
+    """The image of its nodes; empty if these tasks do not create them."""
+    key = of(cluster).IMAGE_KEY
+    return str(getattr(cluster.settings, key.lower())) if key else ""

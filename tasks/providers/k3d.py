@@ -20,9 +20,10 @@ from tasks.tools.required import read_version
 TOOLS: tuple[str, ...] = ("docker", "k3d")
 CLUSTER_LABEL = "k3d.cluster"
 IMAGE_KEY = "K3S_IMAGE"
+MANAGES_LIFE = True
 MAKES_K3S = True
 NODE_PORTS: tuple[int, int] | None = None
-INNER_NETWORKS = k3s_arguments.NETWORKS
+INNER_NETWORKS: tuple[str, ...] = k3s_arguments.NETWORKS
 INOTIFY_INSTANCES = 20  # counted on a machine with six clusters
 MIRRORS = "/var/lib/rancher/k3s/agent/etc/containerd/certs.d"
 
@@ -37,7 +38,7 @@ check_words = k3s_arguments.check_words
 # --- which exist ------------------------------------------------------------------------------------------------------
 
 
-def list_clusters(shell: Shell) -> dict[str, ExistingCluster]:
+def list_clusters(shell: Shell, settings: Settings) -> dict[str, ExistingCluster]:
     """The JSON from k3d contains the clusters' tokens, so it is never kept or printed."""
     result = shell.look("k3d", "cluster", "list", "--output", "json")
     if not result.ok:

@@ -25,9 +25,10 @@ from tasks.providers.words import without
 TOOLS: tuple[str, ...] = ("docker", "kind")
 CLUSTER_LABEL = "io.x-k8s.kind.cluster"
 IMAGE_KEY = "KIND_IMAGE"
+MANAGES_LIFE = True
 MAKES_K3S = False
 MIRRORS = "/etc/containerd/certs.d"
-INNER_NETWORKS = ("10.244.0.0/16", "10.96.0.0/16")  # https://kind.sigs.k8s.io/docs/user/configuration/#networking
+INNER_NETWORKS: tuple[str, ...] = ("10.244.0.0/16", "10.96.0.0/16")  # https://kind.sigs.k8s.io/docs/user/configuration/#networking
 INOTIFY_INSTANCES = 28  # counted on a machine with four clusters
 NODE_PORTS: tuple[int, int] | None = kind_config.NODE_PORTS
 
@@ -38,7 +39,7 @@ CONTROL_PLANE, WORKER = "control-plane", "worker"
 # --- which exist ------------------------------------------------------------------------------------------------------
 
 
-def list_clusters(shell: Shell) -> dict[str, ExistingCluster]:
+def list_clusters(shell: Shell, settings: Settings) -> dict[str, ExistingCluster]:
     """`kind get clusters` lists the same containers."""
     listed = shell.look("docker", "ps", "--all", "--quiet", "--filter", f"label={CLUSTER_LABEL}")
     if not listed.ok:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 
+from tasks import providers
 from tasks.cluster.changed_settings import recreate_command
 from tasks.core.problems import Reason
 from tasks.dns import hosts_file
@@ -74,7 +75,8 @@ def explain_closed_port(trace: TraceContext, at: str, error: str) -> HopFailure:
     if trace.url.front_door:
         return HopFailure(at, "inv front-door", MachineReason.FRONT_DOOR_CLOSED, error=error)
     if cluster.running:
-        return HopFailure(at, trace.inv_command("restart"), MachineReason.PORT_CLOSED, error=error, cluster=name)
+        command = trace.inv_command("restart") if providers.of(trace.cluster).MANAGES_LIFE else ""
+        return HopFailure(at, command, MachineReason.PORT_CLOSED, error=error, cluster=name)
     reason = (MachineReason.CLUSTER_NOT_RUNNING if cluster.balancer_running
               else MachineReason.LOAD_BALANCER_NOT_RUNNING)
     return HopFailure(at, trace.inv_command("start"), reason, error=error, cluster=name, state=cluster.state,

@@ -114,6 +114,7 @@ def test_the_defaults_are_those_of_the_original_and_pinned_versions(bare: Path) 
         front_door_addresses=(),
         https_redirect=False,
         provider={None: "k3d"},
+        context_ports={},
         k3d_network="dev-clusters",
         k3d_network_subnet="",
         k3d_kubeconfig_target_dir=None,

@@ -50,6 +50,8 @@ class World:
     def __init__(self, project: Project, names: list[Names]) -> None:
         self.project, self.fakes, self.names = project, project.fakes, names
         self.ports = Ports()
+        self.others: dict[str, str] = {}
+        """The contexts of clusters that exist already, by the names that they have here."""
         self.env()
         ca.put(project.home / ".local-ca-certs", ROOT.pem, ROOT.key_pem())
         self.fakes.add(*TOOLS)
@@ -81,8 +83,11 @@ class World:
         if "port-forward" not in call.words:
             return None
         context = call.words[call.words.index("--context") + 1]
-        port = next(names.server_address[1] for names in self.names if context.endswith(f"-{names.cluster}"))
+        port = next(names.server_address[1] for names in self.names if context in self.contexts_of(names.cluster))
         return Answer(f"Forwarding from 127.0.0.1:{port} -> 53\n", holds=True)
+
+    def contexts_of(self, cluster: str) -> tuple[str, ...]:
+        return (f"k3d-{cluster}", f"kind-{cluster}", self.others.get(cluster, ""))
 
     def impatient(self) -> None:
         """Have the examples ask once and not again."""
@@ -201,8 +206,9 @@ def admit(call: Call) -> Answer | None:
     found = yaml.safe_load(file.read_text())
     if found["kind"] == "Pod":
         return Answer(json.dumps(trusted(found)))
-    host, cluster = found["spec"]["rules"][0]["host"], call.words[call.words.index("--context") + 1]
-    inside = host.endswith(f".{cluster.removeprefix('k3d-')}.k3d.internal")
+    host, context = found["spec"]["rules"][0]["host"], call.words[call.words.index("--context") + 1]
+    domain = f".{context.partition('-')[2]}.k3d.internal" if "-" in context else ".k3d.internal"
+    inside = host.endswith(domain)
     denied = f"ValidatingAdmissionPolicy 'hosts-of-root-ca' denied request: {host}\n"
     return Answer() if inside else Answer(stderr=denied, exit=1)
 

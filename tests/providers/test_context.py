@@ -1,0 +1,133 @@
+"""Clusters that exist already, reached by their kubectl contexts: what is installed, what is left to their owner."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import Project
+from pretend import World, pages_of, world_of, written_out
+
+COLIMA = "^kubectl .*--context colima "
+HOST = "192.168.5.2"
+
+
+@pytest.fixture
+def world(project: Project) -> Iterator[World]:
+    with world_of(project) as world:
+        world.env(PROVIDER="1=colima")
+        world.network(there=True)
+        world.fakes.answer("^kubectl .*get-contexts", "colima\nwork\n")
+        world.fakes.answer(f"{COLIMA}.*--raw=/readyz", "ok")
+        world.fakes.answer(f"{COLIMA}.* run ", f"{HOST}\n")
+        world.names[1].host = HOST
+        world.others["cl1"] = "colima"
+        yield world
+
+
+def sent(world: World, name: str) -> Path:
+    return world.project.folder / ".work" / "cl1" / name
+
+
+def test_a_context_that_does_not_exist_is_named_with_those_that_do(world: World) -> None:
+    world.env(PROVIDER="1=colima-x")
+    done = world.inv("cluster-setup", "--n", "1")
+    kubeconfig = world.project.home / ".kube" / "config"
+    assert done.returncode == 1
+    assert (f"cl1: PROVIDER says colima-x, but {kubeconfig} has no such context. It has: colima, work") in done.stderr
+
+
+@pytest.mark.parametrize(("context", "start", "stop"), [
+    ("colima", "colima start", "colima stop"),
+    ("colima-dev", "colima start --profile dev", "colima stop --profile dev"),
+    ("rancher-desktop", "rdctl start", "rdctl shutdown"),
+    ("orbstack", "orb start k8s", "orb stop k8s"),
+    ("docker-desktop", "docker desktop start", "docker desktop stop"),
+    ("minikube", "minikube start", "minikube stop"),
+])
+def test_its_owner_starts_and_stops_it_and_the_command_is_shown(
+    world: World, context: str, start: str, stop: str
+) -> None:
+    world.env(PROVIDER=f"1={context}")
+    world.fakes.answer("^kubectl .*get-contexts", f"{context}\n")
+    world.fakes.answer("^kubectl .*--raw=/readyz", "ok")
+    done = world.inv("cluster-stop", "--n", "1")
+    assert done.returncode == 1 and f"these tasks do not stop {context}. Stop it with: {stop}" in done.stderr
+    world.fakes.answer("^kubectl .*--raw=/readyz", exit=1)
+    done = world.inv("cluster-start", "--n", "1")
+    assert done.returncode == 1 and f"{context} does not answer" in done.stderr
+    assert f"Start it with: {start}" in done.stderr
+    assert world.changes() == []
+
+
+def test_it_is_listed_with_its_context(world: World) -> None:
+    cluster, = json.loads(world.inv("cluster-list", "--json").stdout)
+    assert (cluster["name"], cluster["state"], cluster["context"]) == ("cl1", "running", "colima")
+
+
+def test_a_service_gives_it_the_ports_of_its_number_and_pods_reach_this_machine(world: World) -> None:
+    done = world.inv("cluster-configure", "--n", "1")
+    assert f"route to other clusters: through this host, {HOST}" in done.stdout
+    service = yaml.safe_load(sent(world, "traefik-published.yaml").read_text())
+    assert service["spec"]["type"] == "LoadBalancer"
+    assert [port["port"] for port in service["spec"]["ports"]] == [world.http(1), world.https(1)]
+    rules = yaml.safe_load(sent(world, "coredns-custom.yaml").read_text())["data"]["dev-clusters.override"]
+    assert f"IN A {HOST}" in rules
+    tried = next(words for words in world.fakes.calls("kubectl") if "run" in words)
+    names = [word.partition(":")[0] for word in tried if word.endswith(f":{world.http(1)}")]
+    assert {"host.docker.internal", "host.lima.internal", "host.minikube.internal", "host.orb.internal",
+            "host.rancher-desktop.internal"} <= {*names}
+
+
+def test_ports_of_its_own_are_used_everywhere(world: World) -> None:
+    world.env(PROVIDER="1=colima", CONTEXT_PORTS="1=80/443")
+    world.inv("cluster-configure", "--n", "1")
+    assert not sent(world, "traefik-published.yaml").exists(), "k3s' own Traefik has them already"
+    cluster, = json.loads(world.inv("cluster-list", "--json").stdout)
+    assert (cluster["http"], cluster["https"]) == (80, 443)
+
+
+def test_without_a_route_to_this_machine_its_own_names_work_and_the_rest_is_said(world: World) -> None:
+    world.fakes.answer(f"{COLIMA}.* run ", "\n\n")
+    said = world.inv("cluster-configure", "--n", "1").stdout
+    assert "route to other clusters: none: its pods reach this machine by none of 127.0.0.9, host.docker" in said
+    rules = yaml.safe_load(sent(world, "coredns-custom.yaml").read_text())["data"]["dev-clusters.override"]
+    assert "rewrite stop name" in rules and "IN A" not in rules
+
+
+def test_routes_that_it_cannot_offer_are_grey_with_the_reason(world: World) -> None:
+    world.cluster_list(world.cluster(2))
+    page = "<h1>Hello from cl{}.k3d.internal</h1>"
+    not_found, refused = (6, 0, "Could not resolve host"), (7, 0, "Failed to connect")
+    for context, cl1, cl2 in (("colima", (0, 200, page.format(1)), not_found), ("k3d-cl2", refused,
+                                                                               (0, 200, page.format(2)))):
+        world.fakes.answer(f"^kubectl .*--context {context} .*exec deployment/curl", written_out(cl1, cl1, cl2, cl2))
+    with pages_of(world, 1), pages_of(world, 2):
+        done = world.inv("matrix", "--json")
+    assert done.returncode == 0, done.stderr
+    grey = {(row["source"], row["note"]) for row in json.loads(done.stdout) if row["state"] == "grey"}
+    assert grey == {
+        ("pod in cl1", "pods of colima do not reach this machine, so names of other clusters do not resolve in them"),
+        ("pod in cl2", "colima does not publish its ports where pods of other clusters reach this machine")}
+
+
+def test_deleting_it_removes_what_has_our_label_and_leaves_cluster_and_context(world: World) -> None:
+    world.fakes.answer(f"{COLIMA}.*get namespaces -A -l", "namespace/examples\n")
+    world.fakes.answer(f"{COLIMA}.*get services -A -l", "service/traefik-internal\n")
+    world.fakes.answer(f"{COLIMA}.*name=trust-manager,status=deployed", "0123456789abcdef")
+    world.fakes.answer(f"{COLIMA}.*get configmap coredns-custom", json.dumps(
+        {"data": {"dev-clusters.override": "", "users.override": ""}}))
+    done = world.inv("cluster-delete", "--n", "1")
+    assert done.returncode == 0, done.stderr
+    kubectl = ["kubectl", "--kubeconfig", str(world.project.home / ".kube" / "config"), "--context", "colima"]
+    label = "app.kubernetes.io/managed-by=dev-cluster-tasks"
+    assert [words for words in world.changes() if words[0] in ("kubectl", "helm")] == [
+        *([*kubectl, "delete", kind, "-A", "-l", label, "--ignore-not-found"] for kind in ("services", "namespaces")),
+        [*kubectl, "-n", "kube-system", "patch", "configmap", "coredns-custom", "--patch-file",
+         str(sent(world, "coredns-custom-remove.yaml"))],
+        ["helm", "uninstall", "trust-manager", *kubectl[1:3], "--kube-context", "colima", "--namespace", "cert-manager",
+         "--wait"]]
+    assert "colima itself stays" in done.stdout
