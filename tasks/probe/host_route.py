@@ -8,6 +8,7 @@ from tasks import providers
 from tasks.core.settings import Cluster
 from tasks.core.shell import Shell
 from tasks.engine import network
+from tasks.engine.clusters import own_clusters
 
 # Names that products give to this machine in their clusters:
 # https://docs.docker.com/desktop/features/networking/, https://minikube.sigs.k8s.io/docs/handbook/host-access/,
@@ -23,7 +24,7 @@ done"""
 
 
 def find(shell: Shell, cluster: Cluster) -> tuple[str, bool]:
-    """The address, and whether something in the cluster, or next to it, reached the cluster's HTTP port there."""
+    """The address, and whether a cluster's HTTP port was reached there."""
     if providers.of(cluster).MANAGES_LIFE:
         return network.host_address(shell, cluster)
     if shell.dry:  # a pod would be created
@@ -39,8 +40,14 @@ def candidates(shell: Shell, cluster: Cluster) -> list[str]:
 
 
 def find_from_pod(shell: Shell, cluster: Cluster) -> str:
-    """Try them from a pod that is deleted afterwards; empty if none is reached."""
-    targets = [f"{name}:{cluster.http_port}" for name in candidates(shell, cluster)]
+    """Try them from a pod that is deleted afterwards; empty if none is reached.
+
+    At each, the ports of all running clusters: this one's may be published on 127.0.0.1 alone.
+    """
+    existing = providers.list_clusters(shell, cluster.settings)
+    running = [other for other in own_clusters(cluster.settings, existing) if existing[other.name].running]
+    targets = [f"{name}:{port}" for name in candidates(shell, cluster)
+               for port in dict.fromkeys([cluster.http_port, *(other.http_port for other in running)])]
     name = f"dev-cluster-tasks-host-{cluster.number}"
     result = shell.look(*cluster.kubectl, "-n", "default", "run", name, f"--image={cluster.settings.image_curl}",
                         "--restart=Never", "--rm", "--attach", "--quiet", "--command", "--",
