@@ -43,18 +43,18 @@ def main() -> None:
 @contextmanager
 def slowed_down(container: str, mbit: int) -> Iterator[None]:
     process = run("docker", "inspect", "--format", "{{.State.Pid}}", container).strip()
+    inside = ["nsenter", "--target", process, "--net"]
     run("docker", "network", "create", "--label", "app.kubernetes.io/managed-by=dev-cluster-tasks", NETWORK)
+    run("docker", "network", "connect", NETWORK, container)
+    links = re.findall(r"^\d+: (eth\d+)", run(*inside, "ip", "-o", "link"), re.MULTILINE)
     try:
-        run("docker", "network", "connect", NETWORK, container)
-        inside = ["nsenter", "--target", process, "--net", "tc", "qdisc"]
-        links = re.findall(r"^\d+: (eth\d+)", run(*inside[:4], "ip", "-o", "link"), re.MULTILINE)
         for link in links:
-            run(*inside, "replace", "dev", link, "root", "tbf", "rate", f"{mbit}mbit", "burst", "256k",
+            run(*inside, "tc", "qdisc", "replace", "dev", link, "root", "tbf", "rate", f"{mbit}mbit", "burst", "256k",
                 "latency", "400ms")
         yield
-        for link in links:
-            run(*inside, "del", "dev", link, "root")
     finally:
+        for link in links:
+            subprocess.run([*inside, "tc", "qdisc", "del", "dev", link, "root"])
         delete_clusters()
         subprocess.run(["docker", "network", "disconnect", NETWORK, container])
         run_inv("uninstall", "--yes", "--keep-ca")

@@ -18,6 +18,7 @@ from typing import Any
 import tasks
 from tasks import trace
 from tasks.cluster.oidc import OidcReason
+from tasks.cluster.oidc_checks import OidcCheckReason
 from tasks.core.problems import Reason
 from tasks.doctor.all_checks import OF_CLUSTER, OF_MACHINE, OF_RUNNING
 from tasks.probe.connections import ConnectionReason
@@ -32,7 +33,7 @@ SOURCE = DOCS.parent
 BEGIN = "<!-- Begin of the generated part. Write it again with: python -m docs.generate -->\n"
 END = "<!-- End of the generated part. -->\n"
 
-OTHER_REASONS = (ConnectionReason, IssuerReason, LoginReason, OidcReason)
+OTHER_REASONS = (ConnectionReason, IssuerReason, LoginReason, OidcReason, OidcCheckReason)
 """The reasons of connections from pods, of issuers and of logins."""
 
 PLACEHOLDERS = {"n": "N", "name": "clN", "context": "k3d-clN", "subnet": "SUBNET",

@@ -40,7 +40,8 @@ def pull(shell: Shell, image: str, seconds: int) -> str:
     if shell.dry:
         shell.change(*command)
         return said
-    with waiting_for(f"the engine to pull {image}") as tell, shell.background(*command) as output:
+    what = f"the engine to pull {image}"
+    with waiting_for(what) as tell, shell.background(*command) as output:
         def has_ended() -> bool:
             nonlocal said
             try:
@@ -48,10 +49,10 @@ def pull(shell: Shell, image: str, seconds: int) -> str:
             except OSError as ended:
                 said = str(ended).removeprefix("docker ended: ")
                 return True
-            tell(f"the engine to pull {image}{count_layers(said)}")
+            tell(f"{what}{count_layers(said)}")
             return False
 
-        shell.until(f"{image} to be pulled", seconds, has_ended, pause=SECONDS)
+        shell.until(what, seconds, has_ended, pause=SECONDS)
     return said
 
 

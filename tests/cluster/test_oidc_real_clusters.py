@@ -23,13 +23,13 @@ PATIENCE_SECONDS = 300
 CHECK = """
 import dataclasses, json, sys
 from invoke import Context
-from tasks.cluster import examples, oidc
+from tasks.cluster import examples, oidc, oidc_checks
 from tasks.core import settings
 from tasks.core.shell import Shell
 examples.PATIENCE_SECONDS = 0
 exec(sys.argv[1])
 loaded = settings.load()
-rows = oidc.check(Shell(Context(), loaded.environment), [loaded.cluster(0), loaded.cluster(1)])
+rows = oidc_checks.check(Shell(Context(), loaded.environment), [loaded.cluster(0), loaded.cluster(1)])
 print(json.dumps([dataclasses.asdict(row) for row in rows]))
 """
 """The table of the example, without installing it again, which would repair what a test has broken."""
@@ -125,7 +125,7 @@ def test_a_realm_that_is_not_there_is_named(clusters: Clusters) -> None:
 
 
 def test_a_wrong_password_is_named(clusters: Clusters) -> None:
-    assert check(clusters, "oidc.PASSWORD = 'another'") == {"user-refused": ["a login"] * 2}
+    assert check(clusters, "oidc_checks.PASSWORD = 'another'") == {"user-refused": ["a login"] * 2}
 
 
 def test_a_pod_that_does_not_trust_the_root_is_named(clusters: Clusters) -> None:

@@ -30,7 +30,8 @@ pytestmark = [pytest.mark.cluster, pytest.mark.skipif(why_not() != "", reason=wh
 
 # Questions that change nothing: what a run asks and --dry does not print.
 LOOKS = re.compile(
-    r"docker (version|network inspect|run --rm|ps|inspect|exec)|k3d (version|cluster list|kubeconfig get)|helm version|"
+    r"docker (version|(network|image|container) inspect|run --rm|ps|inspect|exec)|"
+    r"k3d (version|cluster list|kubeconfig get)|helm version|"
     r"kubectl --kubeconfig \S+ (config (current-context|get-)|--context \S+ (-n \S+ )?"
     r"(get|diff|wait|rollout status|port-forward|exec|api-resources|create --dry-run=server))"
 )

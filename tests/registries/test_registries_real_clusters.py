@@ -14,6 +14,7 @@ import shlex
 import subprocess
 from collections.abc import Iterator
 from datetime import datetime, timezone
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +95,7 @@ def setup(clusters: Clusters, number: int) -> str:
 
 
 class Asked:
-    """What the upstream has been asked for from now on."""
+    """What the upstream has been asked for from now on, by the caches and nodes of these clusters."""
 
     def __init__(self) -> None:
         self.since = datetime.now(timezone.utc).isoformat()
@@ -107,8 +108,10 @@ class Asked:
 
     def answers(self) -> list[tuple[str, int]]:
         done = subprocess.run(["docker", "logs", "--since", self.since, UPSTREAM], capture_output=True, text=True)
-        found = re.findall(r'"GET (\S+) [^"]*" \d+ (\d+)', done.stdout + done.stderr)
-        return [(path, int(size)) for path, size in found]
+        found = re.findall(r'^(\S+) .*"GET (\S+) [^"]*" \d+ (\d+)', done.stdout + done.stderr, re.MULTILINE)
+        subnet = ip_network(run("docker", "network", "inspect", "dcr", "--format",
+                                "{{(index .IPAM.Config 0).Subnet}}").strip())
+        return [(path, int(size)) for client, path, size in found if ip_address(client) in subnet]
 
 
 def kept(clusters: Clusters) -> dict[str, int]:
