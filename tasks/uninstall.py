@@ -157,6 +157,11 @@ def find_clusters(shell: Shell, settings: Settings) -> Iterator[Removal]:
             kept.add(cluster.name)
             continue
         what = f"cluster {cluster.name}" if cluster.name in existing else f"kubeconfig entry {cluster.context}"
+        if not providers.of(cluster).MANAGES_LIFE:
+            what = f"what these tasks installed in {cluster.context}; the cluster stays"
+            if not existing[cluster.name].running:
+                yield Removal(what, do_nothing, f"{cluster.context} does not answer")
+                continue
         yield Removal(what, partial(lifecycle.delete, cluster=cluster))
     for sentence in other_makers.find_all(shell, settings):
         yield Removal("cluster", do_nothing, sentence)

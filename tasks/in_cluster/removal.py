@@ -43,9 +43,12 @@ def remove_rules(shell: Shell, cluster: Cluster) -> None:
     data = get_object(shell, cluster, "configmap", COREDNS_CONFIG, KUBE_SYSTEM).get("data", {})
     if "dev-clusters.override" not in data:
         return
-    folder = work_folder(cluster)
-    patch = write_file(shell, folder / "coredns-custom-remove.yaml", "data:\n  dev-clusters.override: null\n")
-    shell.change(*kubectl, "patch", "configmap", COREDNS_CONFIG, "--patch-file", str(patch))
+    if len(data) == 1:
+        shell.change(*kubectl, "delete", "configmap", COREDNS_CONFIG)
+    else:
+        patch = write_file(shell, work_folder(cluster) / "coredns-custom-remove.yaml",
+                           "data:\n  dev-clusters.override: null\n")
+        shell.change(*kubectl, "patch", "configmap", COREDNS_CONFIG, "--patch-file", str(patch))
     corefile = flavour.read_coredns_config(shell, cluster).get("Corefile", "")
     if flavour.is_k3s(shell, cluster) or len(data) > 1 or coredns.IMPORT not in corefile:
         return

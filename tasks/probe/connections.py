@@ -36,6 +36,7 @@ class ConnectionReason(Reason):
     EXAMPLES_MISSING = "the examples are not installed in {cluster}: {command}"
     NO_ROUTE_TO_HOST = "pods of {source} do not reach this machine, so names of other clusters do not resolve in them"
     NOT_PUBLISHED_FOR_PODS = "{target} does not publish its ports where pods of other clusters reach this machine"
+    NOT_BEHIND_FRONT_DOOR = "the front door does not reach {target} from the engine's network"
     NAME_NOT_RESOLVED = "CoreDNS in {source} does not resolve the name"
     CONNECTION_REFUSED = "{route}: connection refused"
     TIMED_OUT = "{route}: timed out; is a firewall blocking it?"
@@ -117,15 +118,17 @@ def judge(connection: Connection, answer: Answer) -> Row:
     if not answer.error and is_page_of(target, answer.body):
         verified = ", certificate verified" if connection.scheme == "https" else ""
         return connection.row("green", f"page of {target.name}{verified}")
-    if limit := find_limit(connection.source, target, answer):
+    if limit := find_limit(connection.source, target, answer, connection.front_door):
         return connection.row("grey", describe(limit), code=limit.code)
     why, command = ((problem(ConnectionReason.WRONG_PAGE, target=target.name, body=answer.body[:60]), "")
                     if not answer.error else explain_failure(connection.source, target, answer, connection.front_door))
     return connection.row("red", describe(why), command, why.code)
 
 
-def find_limit(source: Cluster | None, target: Cluster, answer: Answer) -> Problem | None:
+def find_limit(source: Cluster | None, target: Cluster, answer: Answer, front_door: bool) -> Problem | None:
     """What a cluster that these tasks did not create does not offer, and nothing here can change."""
+    if front_door and source != target and not providers.of(target).MANAGES_LIFE:
+        return problem(ConnectionReason.NOT_BEHIND_FRONT_DOOR, target=target.context)
     if source is None or source == target:
         return None
     if not providers.of(source).MANAGES_LIFE and answer.code in NAME_NOT_FOUND:

@@ -105,6 +105,7 @@ def test_routes_that_it_cannot_offer_are_grey_with_the_reason(world: World) -> N
     for context, cl1, cl2 in (("colima", (0, 200, page.format(1)), not_found), ("k3d-cl2", refused,
                                                                                (0, 200, page.format(2)))):
         world.fakes.answer(f"^kubectl .*--context {context} .*exec deployment/curl", written_out(cl1, cl1, cl2, cl2))
+    # A pod without a route, and ports on 127.0.0.1 alone.
     with pages_of(world, 1), pages_of(world, 2):
         done = world.inv("matrix", "--json")
     assert done.returncode == 0, done.stderr
@@ -131,3 +132,10 @@ def test_deleting_it_removes_what_has_our_label_and_leaves_cluster_and_context(w
         ["helm", "uninstall", "trust-manager", *kubectl[1:3], "--kube-context", "colima", "--namespace", "cert-manager",
          "--wait"]]
     assert "colima itself stays" in done.stdout
+
+
+def test_uninstall_says_that_the_cluster_stays(world: World) -> None:
+    assert "what these tasks installed in colima; the cluster stays" in world.inv("--dry", "uninstall").stdout
+    world.fakes.answer(f"{COLIMA}.*--raw=/readyz", exit=1)
+    assert "what these tasks installed in colima; the cluster stays: colima does not answer" in (
+        world.inv("--dry", "uninstall").stdout)
