@@ -72,7 +72,8 @@ def remove(clusters: Clusters) -> None:
 
 
 def online() -> None:
-    """Connect the upstream to the clusters' network, as a setup would create it."""
+    """Start the upstream, which a killed engine leaves stopped, and connect it to the clusters' network."""
+    run("docker", "start", UPSTREAM)
     if subprocess.run(["docker", "network", "inspect", "dcr"], capture_output=True).returncode:
         run("docker", "network", "create", "--label", "app.kubernetes.io/managed-by=dev-cluster-tasks", "dcr")
     run("docker", "network", "connect", "dcr", UPSTREAM)
