@@ -104,7 +104,7 @@ def test_debians_engine_is_installed_started_and_used_in_the_same_run_and_remove
 
 # --- from nothing but Python to a trusted page ------------------------------------------------------------------------
 
-PREFIX, START = "dcb", 45
+PREFIX, START = "dcb", 27
 PAGE = f"https://example-nginx.{PREFIX}0.k3d.internal:{START}443/"
 
 

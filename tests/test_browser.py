@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 PICTURES = SOURCE / "docs" / "pictures" if os.environ.get("OIDC_PICTURES") else None
-PREFIX, START = ("cl", 10) if PICTURES else ("dcw", 38)
+PREFIX, START = "cl" if PICTURES else "dcw", 10
 
 WIDTH = 600
 
