@@ -90,7 +90,7 @@ def test_the_doctor_finds_no_error(both: Clusters) -> None:
 def test_a_trace_goes_through_every_hop(both: Clusters) -> None:
     cluster = both.cluster(KIND)
     done = both.inv("trace", f"https://example-nginx.{cluster.domain}:{cluster.https_port}/", "--json")
-    hops = {hop["hop"]: hop["state"] for hop in json.loads(done.stdout)}
+    hops = {row["source"]: row["state"] for row in json.loads(done.stdout)}
     assert {hop for hop, state in hops.items() if state != "green"} <= {"resolver"}, hops
 
 
