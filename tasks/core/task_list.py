@@ -23,7 +23,7 @@ OTHERS = "Other tasks"
 
 FOOTER = """\
 To see the flags of a task: inv --help TASK
-Whatever creates a cluster: k3d-cluster-setup is also cluster-setup, and so on"""
+k3d-cluster-setup is also cluster-setup, and so on"""
 
 WITH_NEUTRAL_NAME = "k3d_"
 """Tasks of the original whose names begin so can be typed without it: they are for every provider."""
@@ -50,9 +50,11 @@ def list_flat(self: Program) -> None:
         _list_flat(self)
         return
     groups: dict[str, list[tuple[str, str]]] = {}
-    for name in self.collection.task_names:
+    for name, aliases in self.collection.task_names.items():
         task = self.collection[name]
-        groups.setdefault(getattr(task, "group", OTHERS), []).append((name, helpline(task) or ""))
+        group = getattr(task, "group", OTHERS)
+        spelled = f"{name} ({', '.join(aliases)})" if aliases and group == OTHERS else name  # ours are in the footer
+        groups.setdefault(group, []).append((spelled, helpline(task) or ""))
     width = max(len(name) for rows in groups.values() for name, _ in rows)
     for title, rows in groups.items():
         print(title)
