@@ -15,7 +15,7 @@ import socketserver
 import ssl
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -327,13 +327,17 @@ class NameHandler(socketserver.StreamRequestHandler):
 
 
 class Page(http.server.BaseHTTPRequestHandler):
-    """What the nginx of the examples shows."""
+    """What the nginx of the examples shows. Other pages are made of it."""
 
     def do_GET(self) -> None:
         host = self.headers["Host"].partition(":")[0]
-        body = f"<h1>Hello from {host.removeprefix('example-nginx.')}</h1>".encode()
-        self.send_response(200)
+        self.reply(200, f"<h1>Hello from {host.removeprefix('example-nginx.')}</h1>".encode())
+
+    def reply(self, status: int, body: bytes, headers: Mapping[str, str] | None = None) -> None:
+        self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import html
-import http.server
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -15,7 +14,7 @@ from http.cookies import SimpleCookie
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import ca
-from pretend import ROOT, World, pages_of
+from pretend import ROOT, Page, World, pages_of
 
 FORM = """<form id="kc-form-login" class="form" action="{}" method="post">
 <input id="username" name="username" value="" type="text"/><input id="password" name="password" type="password"/>
@@ -51,7 +50,7 @@ class Login:
         return 200, json.dumps({"issuer": self.named, "token_endpoint": f"{self.issuer}/protocol/openid-connect/token"})
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
+class Handler(Page):
     login: Login
 
     def do_GET(self) -> None:
@@ -108,15 +107,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send(200, f"Bearer e30.{claims}.x" if path == "/token" else "<h1>Hello dev</h1>")
 
     def send(self, status: int, body: str = "", **headers: str) -> None:
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name.replace("_", "-"), value)
-        self.send_header("Content-Length", str(len(body.encode())))
-        self.end_headers()
-        self.wfile.write(body.encode())
-
-    def log_message(self, *_: object) -> None:
-        pass
+        self.reply(status, body.encode(), {name.replace("_", "-"): value for name, value in headers.items()})
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from invoke import Context
-from pretend import World, serving
+from pretend import Page, World, serving
 from recording import Answer, Call
 
 from tasks.core.settings import load
@@ -130,7 +130,7 @@ class Server(http.server.ThreadingHTTPServer):
             self.kept.add(f"/v2/{'/'.join(name)}/blobs/{file.read_text()}")
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
+class Handler(Page):
     server: Server
 
     def do_GET(self) -> None:
@@ -144,15 +144,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if "/blobs/" in self.path and body and again:
             self.server.kept.add(self.path)
         self.reply(200 if body is not None else 404, body or b"")
-
-    def reply(self, status: int, body: bytes) -> None:
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        pass
 
 
 @contextmanager
