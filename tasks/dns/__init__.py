@@ -50,6 +50,8 @@ METHODS: dict[str, Method] = {
 
 PUBLIC_DOMAIN = "127.0.0.1.nip.io"
 
+KEEP_HOSTS_FILE = "If one of them works later, it replaces the hosts file, unless .env has DNS_METHOD=hosts-file."
+
 WITHOUT_RESOLVER = f"""\
 Alternative without installing anything: public DNS resolves every name below {PUBLIC_DOMAIN} to 127.0.0.1.
     It needs the Internet, and some routers filter such answers. In .env: TLD={PUBLIC_DOMAIN}, then: inv up"""
@@ -122,9 +124,11 @@ def install_here(shell: Shell, settings: Settings) -> None:
         with shell.step("", f"names below {', '.join(settings.owned_domains)}") as this:
             this.skip("already resolved, not by these tasks")
             return
-    reasons = []
+    reasons: list[str] = []
     # First what is in use: a second run keeps it, even if a method before it in the list failed in the first run.
-    for name in [settings.dns_method] if settings.dns_method else dict.fromkeys([*own, *foreign, *METHODS]):
+    # The hosts file is always the last: a method with a wildcard replaces it as soon as one works.
+    in_use = [name for name in (*own, *foreign) if name != "hosts-file"]
+    for name in [settings.dns_method] if settings.dns_method else dict.fromkeys([*in_use, *METHODS]):
         reason = METHODS[name].check_available(shell)
         if not reason:
             for other in own:
@@ -132,11 +136,14 @@ def install_here(shell: Shell, settings: Settings) -> None:
                     METHODS[other].remove(shell, Leaving(settings))
             reason = try_method(shell, settings, METHODS[name])
         if not reason:
+            if name == "hosts-file" and name not in own and reasons:
+                say("\n".join(["No method with a wildcard works here:", *reasons, KEEP_HOSTS_FILE]))
             return
-        reasons.append(f"{name}: {reason}")
-    lines = "\n".join(f"  {reason}" for reason in reasons)
-    offer = f"\n{WITHOUT_RESOLVER}" if resolves(f"proof.{PUBLIC_DOMAIN}") else ""
-    raise Exit(f"No method resolves names below {', '.join(settings.owned_domains)} on this machine:\n{lines}{offer}")
+        reasons.append(f"  {name}: {reason}")
+    if resolves(f"proof.{PUBLIC_DOMAIN}"):
+        reasons.append(WITHOUT_RESOLVER)
+    raise Exit("\n".join([f"No method resolves names below {', '.join(settings.owned_domains)} on this machine:",
+                          *reasons]))
 
 
 def find_methods_in_use(shell: Shell, settings: Settings) -> tuple[list[str], list[str]]:

@@ -67,6 +67,10 @@ def test_it_is_chosen_where_nothing_else_works_and_leaves_the_file_byte_for_byte
     assert f"! {hosts(machine)}: 12 names written " in run.stdout
     assert ("A hosts file has no wildcard, so only the names of existing Ingresses resolve. After you create one: "
             "inv dns\n") in run.stdout
+    assert ("No method with a wildcard works here:\n"
+            "  brew-dnsmasq: only on macOS, because no other system reads /etc/resolver\n"
+            "  systemd-resolved: systemd-resolved is not running\n"
+            "  network-manager: NetworkManager is not running\n") in run.stdout
 
     settled = hosts(machine).read_bytes()
     again = machine.good("dns")

@@ -248,7 +248,8 @@ def grpc_server(address: str) -> Iterator[int]:
 
 def websocket(clusters: Clusters, address: str = "127.0.0.1") -> websockets.sync.client.ClientConnection:
     sock = socket.create_connection((address, HTTPS), 20)
-    return websockets.sync.client.connect(f"wss://{host('ws', 0)}/", sock=sock, ssl=trusting(clusters))
+    return websockets.sync.client.connect(f"wss://{host('ws', 0)}/", sock=sock, ssl=trusting(clusters),
+                                          open_timeout=60)
 
 
 @pytest.mark.usefixtures("servers")
