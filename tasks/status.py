@@ -24,6 +24,7 @@ from tasks.dns.resolver import resolves
 from tasks.engine.clusters import ExistingCluster, own_clusters
 from tasks.front_door import proof, state
 from tasks.front_door.files import page_url
+from tasks.probe.limits import find_coredns_limit, find_traefik_limit
 from tasks.probe.pod_trust import list_untrusting
 from tasks.probe.snapshot import ClusterSnapshot, kubelet_version, read_condition, take_snapshot
 from tasks.registries import containers, contents, mirrors
@@ -159,18 +160,21 @@ def inspect_clusters(shell: Shell, settings: Settings) -> list[Entry]:
 def inspect_cluster(shell: Shell, cluster: Cluster, existing: ExistingCluster) -> Entry:
     entry: Entry = {"name": cluster.name, "state": "", "is": "", "code": "", "domain": cluster.domain,
                     "http": cluster.http_port, "https": cluster.https_port, "context": cluster.context, "k3s": "",
-                    "cert-manager": "", "trust-manager": "", "until": "", "expiring": [], "untrusting": []}
+                    "cert-manager": "", "trust-manager": "", "until": "", "expiring": [], "untrusting": [],
+                    "limits": []}
     if existing.running:
-        return entry | inspect_running_cluster(take_snapshot(shell, cluster))
+        return entry | inspect_running_cluster(shell, take_snapshot(shell, cluster))
     if existing.state == "stopped":
         return entry | failure("grey", problem(StatusReason.CLUSTER_STOPPED))
     return entry | failure("red", problem(StatusReason.CLUSTER_PARTLY_RUNNING))
 
 
-def inspect_running_cluster(snapshot: ClusterSnapshot) -> Entry:
+def inspect_running_cluster(shell: Shell, snapshot: ClusterSnapshot) -> Entry:
     if snapshot.error:
         return failure("red", problem(StatusReason.API_NOT_ANSWERING, error=snapshot.error))
-    unready = [*find_unready(snapshot)]
+    limits = {name: why for name, find in (("coredns", find_coredns_limit), ("traefik", find_traefik_limit))
+              if (why := find(shell, snapshot.cluster))}
+    unready = [name for name in find_unready(snapshot) if name not in limits]
     node = next(snapshot.all("Node"), None)
     return {
         **(failure("red", problem(StatusReason.NOT_READY, names=", ".join(unready))) if unready
@@ -181,6 +185,7 @@ def inspect_running_cluster(snapshot: ClusterSnapshot) -> Entry:
         "until": read_intermediate_expiry(snapshot),
         "expiring": find_expiring(snapshot),
         "untrusting": find_untrusting(snapshot),
+        "limits": [*map(describe, limits.values())],
     }
 
 
@@ -236,6 +241,8 @@ def print_status(machine: list[Entry], clusters: list[Entry]) -> None:
          " ".join(entry[part] for part in ("k3s", "cert-manager", "trust-manager")), entry["until"]]
         for entry in clusters])
     for entry in clusters:
+        for limit in entry["limits"]:
+            say(f"{entry['name']}: {limit}")
         if entry["expiring"]:
             say(f"{entry['name']}: expiring soon: {', '.join(entry['expiring'])}")
     for entry in clusters:

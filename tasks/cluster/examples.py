@@ -10,6 +10,7 @@ from invoke import Exit
 
 from tasks import front_door, providers, registries, trust
 from tasks.ca.load import load_root, load_roots
+from tasks.core.problems import describe
 from tasks.core.progress import per_cluster
 from tasks.core.settings import Cluster
 from tasks.core.shell import Shell
@@ -22,7 +23,8 @@ from tasks.in_cluster.apply import apply, render_manifest
 from tasks.probe import pulls
 from tasks.probe.connections import Connection, all_connections, probe
 from tasks.probe.example_page import example_host, example_url
-from tasks.probe.requests import CERTIFICATE_REFUSED, curl_in_pod
+from tasks.probe.limits import find_limit
+from tasks.probe.requests import CERTIFICATE_REFUSED, Answer, curl_in_pod
 
 WORKLOADS = {"nginx": "examples", "curl": "examples", "curl-no-bundle": "examples", "netshoot": "default"}
 
@@ -131,6 +133,9 @@ def check_without_bundle(shell: Shell, cluster: Cluster, target: str) -> list[Ro
     source = f"pod in {cluster.name} without bundle"
     deadline = time.monotonic() + PATIENCE_SECONDS
     while (tried := curl_in_pod(shell, cluster, "curl-no-bundle", target)).exited not in CERTIFICATE_REFUSED:
+        answer = Answer(code=tried.exited)
+        if not tried.ok and (limit := find_limit(shell, cluster, cluster, answer)):
+            return [Row(source, target, "grey", describe(limit), code=limit.code)]
         if time.monotonic() >= deadline:
             why = ("accepted a certificate that it must reject" if tried.ok
                    else tried.stderr.strip() or f"curl exited with code {tried.exited}")

@@ -17,6 +17,7 @@ from tasks.core.progress import describe_os_error
 from tasks.core.settings import Cluster, Settings
 from tasks.core.shell import Shell
 from tasks.engine.clusters import ExistingCluster
+from tasks.probe.limits import Limit
 from tasks.probe.snapshot import ClusterSnapshot
 
 ERROR, WARNING = "red", "yellow"
@@ -228,4 +229,6 @@ def to_finding(
             code, message = wrong
         case _:
             code, message = check.id, wrong
-    return Finding(check, where, check.level, message, subject, code, wrong if isinstance(wrong, Problem) else None)
+    found = wrong if isinstance(wrong, Problem) else None
+    state = "grey" if found and isinstance(found.reason, Limit) else check.level
+    return Finding(check, where, state, message, subject, code, found)

@@ -7,24 +7,33 @@ import re
 from invoke import Exit
 
 from tasks import providers
+from tasks.core.problems import describe
 from tasks.core.settings import Cluster
 from tasks.core.shell import Shell
 from tasks.core.templates import regex_value, render, short_hash
-from tasks.core.well_known import COREDNS_CONFIG, KUBE_SYSTEM, MANAGER, TRAEFIK_SERVICE
+from tasks.core.well_known import COREDNS_CONFIG, COREDNS_IMPORT, KUBE_SYSTEM, MANAGER, TRAEFIK_SERVICE
 from tasks.core.work_files import work_folder, write_file
 from tasks.engine import network
 from tasks.in_cluster import flavour
 from tasks.in_cluster.apply import apply, render_manifest
-from tasks.probe import host_route
+from tasks.probe import host_route, limits
 from tasks.probe.cluster_dns import expected_answers, resolve_in_cluster
 from tasks.probe.objects import get_object
 
-IMPORT = "import /etc/coredns/custom/*.override"
-"""The line of a Corefile that reads our rules."""
+SECONDS_OF_OTHERS = 60
+"""How long a CoreDNS that belongs to somebody else may take to answer by our rules."""
 
 
 def configure(shell: Shell, cluster: Cluster) -> None:
-    """Apply Service and rules, restart CoreDNS if it has not loaded them, and verify its answers."""
+    """Apply Service and rules, restart CoreDNS if it has not loaded them, and verify its answers.
+
+    Of a CoreDNS that cannot be changed, only that is reported: everything but names in pods works without.
+    """
+    if limit := limits.find_coredns_limit(shell, cluster):
+        with shell.step(cluster.name, "names in CoreDNS") as this:
+            apply(shell, cluster, render_manifest(cluster, "in_cluster/traefik-internal.yaml"))
+            this.warn(f"not changed: {describe(limit)}. From this machine they work, and pods trust the certificates.")
+        return
     host = find_host_address(shell, cluster)
     with shell.step(cluster.name, "names in CoreDNS") as this:
         rules = render_rules(cluster, host)
@@ -32,8 +41,13 @@ def configure(shell: Shell, cluster: Cluster) -> None:
               render_manifest(cluster, "in_cluster/coredns-custom.yaml", rules=rules))
         remove_original_rules(shell, cluster)
         ensure_rules_loaded(shell, cluster, short_hash(rules))
-        verify_answers(shell, cluster, host)
         this.outcome = "resolved for this cluster" + (" and the others" if host else " only")
+        try:
+            verify_answers(shell, cluster, host)
+        except Exit as error:
+            if providers.of(cluster).MANAGES_LIFE:
+                raise
+            this.warn(f"{error.message}\n    Does another program reset the configuration of CoreDNS?")
 
 
 def find_host_address(shell: Shell, cluster: Cluster) -> str:
@@ -105,12 +119,12 @@ def import_custom_rules(shell: Shell, cluster: Cluster) -> None:
     :raises Exit: if it has no server block for all names, such as one that was configured by hand.
     """
     there = flavour.read_coredns_config(shell, cluster).get("Corefile", "")
-    if IMPORT in there:
+    if COREDNS_IMPORT in there:
         return
-    corefile = re.sub(r"^(\s*\.(?::53)?\s*\{[ \t]*\n)", rf"\1    {IMPORT}\n", there, count=1, flags=re.MULTILINE)
+    corefile = limits.SERVER_BLOCK.sub(lambda first: f"{first[0]}    {COREDNS_IMPORT}\n", there, count=1)
     if corefile == there and not shell.dry:
         raise Exit(f"{cluster.name}: the Corefile in kube-system/coredns has no server block .:53, so these tasks "
-                   f"cannot add their rules. Add this line to the block that answers pods: {IMPORT}")
+                   f"cannot add their rules. Add this line to the block that answers pods: {COREDNS_IMPORT}")
     patch = render_manifest(cluster, "in_cluster/coredns-import.yaml", corefile=corefile)
     write_file(shell, patch.file, patch.text)
     shell.change(*cluster.kubectl, "-n", KUBE_SYSTEM, "patch", "configmap", "coredns", "--patch-file", str(patch.file))
@@ -122,5 +136,7 @@ def verify_answers(shell: Shell, cluster: Cluster, host: str) -> None:
                          "-o", "jsonpath={.spec.clusterIP}").stdout
     expected = expected_answers(cluster, service, host)
     what = "CoreDNS to resolve " + " and ".join(f"{name} to {address}" for name, address in expected.items())
-    shell.until(what, cluster.settings.timeout_ready,
-                lambda: resolve_in_cluster(shell, cluster, list(expected)) == expected)
+    seconds = cluster.settings.timeout_ready
+    if not providers.of(cluster).MANAGES_LIFE:
+        seconds = min(seconds, SECONDS_OF_OTHERS)
+    shell.until(what, seconds, lambda: resolve_in_cluster(shell, cluster, list(expected)) == expected)

@@ -9,12 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
-from tasks import providers
 from tasks.core.problems import Problem, Reason, describe, problem
 from tasks.core.settings import Cluster
 from tasks.core.shell import Shell
 from tasks.core.table import Row
 from tasks.probe.example_page import example_url, is_page_of
+from tasks.probe.limits import find_limit
 from tasks.probe.requests import (
     CERTIFICATE_REFUSED,
     CONNECTION_REFUSED,
@@ -34,9 +34,6 @@ class ConnectionReason(Reason):
     """Why a request did not return the expected page."""
 
     EXAMPLES_MISSING = "the examples are not installed in {cluster}: {command}"
-    NO_ROUTE_TO_HOST = "pods of {source} do not reach this machine, so names of other clusters do not resolve in them"
-    NOT_PUBLISHED_FOR_PODS = "{target} does not publish its ports where pods of other clusters reach this machine"
-    NOT_BEHIND_FRONT_DOOR = "the front door does not reach {target} from the engine's network"
     NAME_NOT_RESOLVED = "CoreDNS in {source} does not resolve the name"
     CONNECTION_REFUSED = "{route}: connection refused"
     TIMED_OUT = "{route}: timed out; is a firewall blocking it?"
@@ -86,7 +83,7 @@ def all_connections(clusters: list[Cluster], front_door: bool = False) -> list[C
 def probe(shell: Shell, connections: list[Connection]) -> Connections:
     """Test these connections side by side, with one `kubectl exec` for each source."""
     jobs: list[Callable[[], Connections]] = [
-        partial(probe_from_host, connection) for connection in connections if connection.source is None]
+        partial(probe_from_host, shell, connection) for connection in connections if connection.source is None]
     by_source: dict[str, list[Connection]] = {}
     for connection in connections:
         if connection.source:
@@ -96,9 +93,9 @@ def probe(shell: Shell, connections: list[Connection]) -> Connections:
     return {connection: compare(rows, connection) for connection in connections}
 
 
-def probe_from_host(connection: Connection) -> Connections:
+def probe_from_host(shell: Shell, connection: Connection) -> Connections:
     answer = request_from_host(connection.target, connection.scheme, front_door=connection.front_door)
-    return {connection: judge(connection, answer)}
+    return {connection: judge(shell, connection, answer)}
 
 
 def probe_from_pod(shell: Shell, connections: list[Connection]) -> Connections:
@@ -109,33 +106,21 @@ def probe_from_pod(shell: Shell, connections: list[Connection]) -> Connections:
         answers = request_from_pod(shell, source, *(connection.url for connection in connections))
     except ExamplesMissing:
         return {connection: skip_without_examples(connection, source) for connection in connections}
-    return {connection: judge(connection, answer) for connection, answer in zip(connections, answers, strict=True)}
+    return {connection: judge(shell, connection, answer)
+            for connection, answer in zip(connections, answers, strict=True)}
 
 
-def judge(connection: Connection, answer: Answer) -> Row:
+def judge(shell: Shell, connection: Connection, answer: Answer) -> Row:
     """A row for the answer, which must be the page of exactly that cluster."""
     target = connection.target
     if not answer.error and is_page_of(target, answer.body):
         verified = ", certificate verified" if connection.scheme == "https" else ""
         return connection.row("green", f"page of {target.name}{verified}")
-    if limit := find_limit(connection.source, target, answer, connection.front_door):
+    if limit := find_limit(shell, connection.source, target, answer, connection.front_door):
         return connection.row("grey", describe(limit), code=limit.code)
     why, command = ((problem(ConnectionReason.WRONG_PAGE, target=target.name, body=answer.body[:60]), "")
                     if not answer.error else explain_failure(connection.source, target, answer, connection.front_door))
     return connection.row("red", describe(why), command, why.code)
-
-
-def find_limit(source: Cluster | None, target: Cluster, answer: Answer, front_door: bool) -> Problem | None:
-    """What a cluster that these tasks did not create does not offer, and nothing here can change."""
-    if front_door and source != target and not providers.of(target).MANAGES_LIFE:
-        return problem(ConnectionReason.NOT_BEHIND_FRONT_DOOR, target=target.context)
-    if source is None or source == target:
-        return None
-    if not providers.of(source).MANAGES_LIFE and answer.code in NAME_NOT_FOUND:
-        return problem(ConnectionReason.NO_ROUTE_TO_HOST, source=source.context)
-    if not providers.of(target).MANAGES_LIFE and answer.code in (*CONNECTION_REFUSED, *REQUEST_TIMED_OUT):
-        return problem(ConnectionReason.NOT_PUBLISHED_FOR_PODS, target=target.context)
-    return None
 
 
 def explain_failure(

@@ -18,7 +18,8 @@ from tasks.core.shell import Shell
 from tasks.core.table import Row
 from tasks.engine.clusters import own_clusters
 from tasks.front_door.container import is_in_use
-from tasks.probe.connections import explain_failure, explain_missing_examples, find_limit
+from tasks.probe.connections import explain_failure, explain_missing_examples
+from tasks.probe.limits import find_limit
 from tasks.probe.requests import ExamplesMissing, request_from_pod
 from tasks.trace.answer import check_answer, explain_proxy_answer
 from tasks.trace.certificate import check_certificate, check_name_constraints
@@ -120,7 +121,8 @@ def trace_from_pod(context: TraceContext, source: Cluster) -> Row:
     except ExamplesMissing:
         missing = explain_missing_examples(source)
         return Row(where, route, "grey", describe(missing), code=missing.code)
-    if answer.error and (limit := find_limit(source, url.cluster, answer, url.front_door)):
+    if answer.error and (limit := find_limit(
+            context.shell, source, url.cluster, answer, url.front_door)):
         return Row(where, route, "grey", describe(limit), code=limit.code)
     if answer.error:
         why, command = explain_failure(source, url.cluster, answer, url.front_door)

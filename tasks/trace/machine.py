@@ -11,6 +11,7 @@ from tasks.dns import hosts_file
 from tasks.dns.resolver import addresses
 from tasks.engine.ports import holder
 from tasks.probe.host_names import host_names
+from tasks.probe.limits import find_traefik_limit
 from tasks.probe.requests import SECONDS
 from tasks.trace.context import HopFailure, HopResult, TraceContext
 
@@ -75,6 +76,8 @@ def explain_closed_port(trace: TraceContext, at: str, error: str) -> HopFailure:
     if trace.url.front_door:
         return HopFailure(at, "inv front-door", MachineReason.FRONT_DOOR_CLOSED, error=error)
     if cluster.running:
+        if limit := find_traefik_limit(trace.shell, trace.cluster):
+            return HopFailure(at, "", limit)
         command = trace.inv_command("restart") if providers.of(trace.cluster).MANAGES_LIFE else ""
         return HopFailure(at, command, MachineReason.PORT_CLOSED, error=error, cluster=name)
     reason = (MachineReason.CLUSTER_NOT_RUNNING if cluster.balancer_running

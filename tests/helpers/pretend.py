@@ -160,6 +160,8 @@ class World:
         self.fakes.answer(f"{kubectl}config current-context", exit=1)
         self.fakes.answer(f"{kubectl}diff ", exit=1)
         self.fakes.answer(f"{kubectl}get configmap coredns ", '{"data":{"Corefile":"","NodeHosts":""}}')
+        self.fakes.answer(f"{kubectl}get deployment.apps/coredns", "deployment.apps/coredns\nconfigmap/coredns\n")
+        self.fakes.answer(f"{kubectl}get helmcharts.helm.cattle.io traefik", '{"metadata":{"name":"traefik"}}')
         self.fakes.answer(f"{kubectl}get deployment traefik", '["--accesslog=true"]')
         self.fakes.answer(f"{kubectl}get service traefik-internal", TRAEFIK)
         self.policies("v1", "v1")
