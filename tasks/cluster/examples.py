@@ -149,8 +149,8 @@ def check_this_machine(shell: Shell, clusters: list[Cluster]) -> list[Row]:
     rows = []
     for cluster in clusters:
         name = example_host(cluster)
-        good = resolves(name)
+        good = resolves(name, cluster.address)
         rows.append(Row("this machine's resolver", name, "green" if good else "yellow",
-                        "127.0.0.1" if good else "not resolved", "" if good else "inv dns"))
+                        cluster.address if good else "not resolved", "" if good else "inv dns"))
     settings = clusters[0].settings
     return rows + trust.trust_rows(shell, settings, load_root(settings))

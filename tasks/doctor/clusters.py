@@ -177,13 +177,13 @@ def chart_versions(view: ClusterView) -> Iterator[str]:
 @check_running("ports-answer", ERROR, "Its load balancer hangs, or another program uses the port.", RESTART,
                needs=["api", "traefik", "ports-settings"])
 def ports_answer(view: ClusterView) -> Iterator[str]:
-    """Traefik answers on the cluster's HTTP and HTTPS ports of this machine"""
+    """Traefik answers on the cluster's HTTP and HTTPS ports"""
     cluster = view.cluster
     for scheme in ("http", "https"):
         try:
             http_get(cluster, scheme, f"proof.{cluster.domain}", "/", tls_trusting_all)
         except OSError as error:
-            yield f"127.0.0.1:{example_page.port(cluster, scheme)}: {str(error) or type(error).__name__}"
+            yield f"{cluster.address}:{example_page.port(cluster, scheme)}: {str(error) or type(error).__name__}"
 
 
 @check_running("way-to-host", ERROR,

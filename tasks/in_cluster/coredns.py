@@ -7,8 +7,10 @@ import re
 from invoke import Exit
 
 from tasks import providers
+from tasks.core.addresses import base_address
+from tasks.core.by_number import THIS_MACHINE
 from tasks.core.problems import describe
-from tasks.core.settings import Cluster
+from tasks.core.settings import Cluster, Settings
 from tasks.core.shell import Shell
 from tasks.core.templates import regex_value, render, short_hash
 from tasks.core.well_known import COREDNS_CONFIG, COREDNS_IMPORT, KUBE_SYSTEM, MANAGER, TRAEFIK_SERVICE
@@ -56,8 +58,8 @@ def find_host_address(shell: Shell, cluster: Cluster) -> str:
         address, reached = host_route.find(shell, cluster)
         this.outcome = f"through this host, {address}"
         if not reached and not providers.of(cluster).MANAGES_LIFE:
-            this.outcome = ("none: its pods reach this machine by none of "
-                            f"{', '.join(host_route.candidates(shell, cluster))}")
+            tried = ", ".join(host_route.candidates(shell, cluster)) or "K3D_BIND_ADDRESS, which is empty"
+            this.outcome = f"none: its pods reach this machine by none of {tried}"
         elif not reached:
             this.warn(network.firewall_hint(shell, cluster.settings))
         return address
@@ -65,19 +67,30 @@ def find_host_address(shell: Shell, cluster: Cluster) -> str:
 
 def read_host_address(rules: str) -> str:
     """The address of this host in rules that were rendered before; empty if they have none."""
-    found = re.search(r"IN A (\d+\.\d+\.\d+\.\d+)\"", rules)
+    found = re.search(re.escape(rf"{regex_value('host.k3d.internal')})\.$") + r"\n.* IN A ([0-9.]+)\"", rules)
     return found[1] if found else ""
 
 
 def render_rules(cluster: Cluster, host: str) -> str:
-    """CoreDNS rules for the pods of this cluster; none for other clusters if the host's address is empty."""
-    settings = cluster.settings
-    every_cluster = "|".join(regex_value(settings.cluster_domain(number)) for number in settings.numbers)
-    # A bare TLD, where K3D_SUBDOMAIN is empty, is never ours.
-    page = [regex_value(settings.base_domain)] if settings.k3d_subdomain else []
-    names = [rf"(.+\.)?({every_cluster})", *page, regex_value("host.k3d.internal")]
-    return render("in_cluster/dev-clusters.override", cluster=cluster, settings=settings, host_address=host,
-                  names_of_host="|".join(names))
+    """CoreDNS rules for the pods of this cluster; none for this machine's clusters if the host's address is empty."""
+    names = names_by_address(cluster.settings)
+    of_this_machine = names.pop(THIS_MACHINE)
+    if host:
+        names[host] = [*of_this_machine, *names.get(host, [])]
+    return render("in_cluster/dev-clusters.override", cluster=cluster, settings=cluster.settings, host_address=host,
+                  names_by_address={address: "|".join(found) for address, found in names.items()})
+
+
+def names_by_address(settings: Settings) -> dict[str, list[str]]:
+    """Regular expressions for the names of all clusters, of the front door's page and of this host."""
+    domains: dict[str, list[str]] = {}
+    for number in settings.numbers:
+        domains.setdefault(settings.cluster(number).address, []).append(regex_value(settings.cluster_domain(number)))
+    names = {address: [rf"(.+\.)?({'|'.join(found)})"] for address, found in domains.items()}
+    if settings.k3d_subdomain:  # a bare TLD is never ours
+        names.setdefault(base_address(settings), []).append(regex_value(settings.base_domain))
+    names.setdefault(THIS_MACHINE, []).append(regex_value("host.k3d.internal"))
+    return names
 
 
 def remove_original_rules(shell: Shell, cluster: Cluster) -> None:

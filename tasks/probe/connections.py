@@ -115,12 +115,20 @@ def judge(shell: Shell, connection: Connection, answer: Answer) -> Row:
     target = connection.target
     if not answer.error and is_page_of(target, answer.body):
         verified = ", certificate verified" if connection.scheme == "https" else ""
-        return connection.row("green", f"page of {target.name}{verified}")
+        place = f" at {target.address}" if target.is_elsewhere and connection.source != target else ""
+        return connection.row("green", f"page of {target.name}{place}{verified}")
     if limit := find_limit(shell, connection.source, target, answer, connection.front_door):
         return connection.row("grey", describe(limit), code=limit.code)
     why, command = ((problem(ConnectionReason.WRONG_PAGE, target=target.name, body=answer.body[:60]), "")
                     if not answer.error else explain_failure(connection.source, target, answer, connection.front_door))
     return connection.row("red", describe(why), command, why.code)
+
+
+def describe_route(source: Cluster, target: Cluster, front_door: bool) -> str:
+    """How a pod of one cluster reaches another one, or its own."""
+    if source == target:
+        return "traefik-internal"
+    return f"{'the front door of ' if front_door else ''}{target.address if target.is_elsewhere else 'this host'}"
 
 
 def explain_failure(
@@ -130,8 +138,8 @@ def explain_failure(
     if source is None:
         return problem(ConnectionReason.HOST_REQUEST_FAILED, error=answer.error), ""
     configure = f"inv k3d-cluster-configure --n {source.number}"
-    route = f"traefik-internal of {target.name}" if source == target else (
-        f"{target.name} through {'the front door of ' if front_door else ''}this host")
+    through = describe_route(source, target, front_door)
+    route = f"{through} of {target.name}" if source == target else f"{target.name} through {through}"
     if answer.code in NAME_NOT_FOUND:
         return problem(ConnectionReason.NAME_NOT_RESOLVED, source=source.name), configure
     if answer.code in CONNECTION_REFUSED:

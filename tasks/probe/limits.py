@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from tasks import providers
+from tasks.core.addresses import base_address
 from tasks.core.problems import Problem, Reason, problem
 from tasks.core.settings import Cluster
 from tasks.core.shell import Shell
@@ -31,6 +32,7 @@ class Limit(Reason):
                          "their names need one in kube-system")
     NO_ROUTE_TO_HOST = "pods of {source} do not reach this machine, so names of other clusters do not resolve in them"
     NOT_PUBLISHED_FOR_PODS = "{target} does not publish its ports where pods of other clusters reach this machine"
+    LEADS_PAST_FRONT_DOOR = "names of {target} lead to {address}, and not to the front door"
     NOT_BEHIND_FRONT_DOOR = "the front door does not reach {target} from the engine's network"
 
 
@@ -72,6 +74,8 @@ def find_limit(
         return why
     if why := find_traefik_limit(shell, target):
         return why
+    if front_door and target.address != base_address(target.settings):
+        return problem(Limit.LEADS_PAST_FRONT_DOOR, target=target.name, address=target.address)
     if front_door and source != target and not providers.of(target).MANAGES_LIFE:
         return problem(Limit.NOT_BEHIND_FRONT_DOOR, target=target.context)
     if source is None or source == target:

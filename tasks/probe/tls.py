@@ -39,24 +39,24 @@ class ServedCertificate:
 
 
 def fetch_certificate(cluster: Cluster, host: str, front_door: bool = False) -> ServedCertificate:
-    """Fetch it from 127.0.0.1, without verification and with it; OSError when there is no TLS."""
+    """Fetch it from the cluster's address, without verification and with it; OSError when there is no TLS."""
     import ssl
 
     from cryptography import x509
 
     number = port(cluster, "https", front_door)
-    der = handshake(number, host, tls_trusting_all(cluster))
+    der = handshake(cluster.address, number, host, tls_trusting_all(cluster))
     code, error = 0, ""
     try:
-        handshake(number, host, tls_trusting_root(cluster))
+        handshake(cluster.address, number, host, tls_trusting_root(cluster))
     except ssl.SSLCertVerificationError as refused:
         code, error = refused.verify_code, refused.verify_message
     return ServedCertificate(x509.load_der_x509_certificate(der), code, error)
 
 
-def handshake(port: int, host: str, context: ssl.SSLContext) -> bytes:
+def handshake(address: str, port: int, host: str, context: ssl.SSLContext) -> bytes:
     """The leaf, as DER."""
-    with (socket.create_connection(("127.0.0.1", port), timeout=SECONDS) as plain,
+    with (socket.create_connection((address, port), timeout=SECONDS) as plain,
           context.wrap_socket(plain, server_hostname=host) as secure):
         return secure.getpeercert(binary_form=True) or b""
 
@@ -64,7 +64,7 @@ def handshake(port: int, host: str, context: ssl.SSLContext) -> bytes:
 def is_answering(cluster: Cluster) -> bool:
     """Whether the HTTPS port completes a handshake, with whichever certificate."""
     try:
-        handshake(cluster.https_port, f"proof.{cluster.domain}", tls_trusting_all(cluster))
+        handshake(cluster.address, cluster.https_port, f"proof.{cluster.domain}", tls_trusting_all(cluster))
     except OSError:
         return False
     return True

@@ -6,12 +6,14 @@ import socket
 
 from tasks import providers
 from tasks.cluster.changed_settings import recreate_command
+from tasks.core.addresses import base_address
 from tasks.core.problems import Reason
+from tasks.core.settings import Cluster
 from tasks.dns import hosts_file
 from tasks.dns.resolver import addresses
 from tasks.engine.ports import holder
 from tasks.probe.host_names import host_names
-from tasks.probe.limits import find_traefik_limit
+from tasks.probe.limits import Limit, find_traefik_limit
 from tasks.probe.requests import SECONDS
 from tasks.trace.context import HopFailure, HopResult, TraceContext
 
@@ -22,7 +24,7 @@ class MachineReason(Reason):
     NOT_IN_HOSTS_FILE = "{file}, from which this machine resolves the names, does not have this one yet"
     NOT_ROUTED = ("this machine resolves the names from {file}, which has no wildcard; it gets the hosts of Ingresses, "
                   "IngressRoutes and HTTPRoutes, and none in {cluster} has this host")
-    NAME_POINTS_ELSEWHERE = "resolves to {addresses} instead of this machine"
+    NAME_POINTS_ELSEWHERE = "resolves to {addresses} instead of {place}"
     FRONT_DOOR_CLOSED = "{error}, although the front door should listen there"
     PORT_CLOSED = "{error}, although {cluster} is running"
     CLUSTER_NOT_RUNNING = "{error}; {cluster} is {state}"
@@ -46,9 +48,15 @@ def check_resolver(trace: TraceContext) -> HopResult:
     host, resolved = trace.url.host, addresses(trace.url.host)
     if not resolved:
         raise explain_missing_name(trace)
-    if resolved != {"127.0.0.1"}:
-        raise HopFailure(host, "inv dns", MachineReason.NAME_POINTS_ELSEWHERE, addresses=", ".join(sorted(resolved)))
-    return HopResult(host, "127.0.0.1")
+    if resolved != {trace.cluster.address}:
+        raise HopFailure(host, "inv dns", MachineReason.NAME_POINTS_ELSEWHERE, addresses=", ".join(sorted(resolved)),
+                         place=describe_place(trace.cluster))
+    return HopResult(host, describe_place(trace.cluster, "127.0.0.1"))
+
+
+def describe_place(cluster: Cluster, this_machine: str = "this machine") -> str:
+    """Which machine must answer."""
+    return f"{cluster.address}, not this machine" if cluster.is_elsewhere else this_machine
 
 
 def explain_missing_name(trace: TraceContext) -> HopFailure:
@@ -63,16 +71,19 @@ def explain_missing_name(trace: TraceContext) -> HopFailure:
 
 def check_port(trace: TraceContext) -> HopResult:
     """Something listens on the port of this machine."""
-    at = f"127.0.0.1:{trace.url.port}"
+    address = trace.cluster.address
+    at = f"{address}:{trace.url.port}"
     try:
-        socket.create_connection(("127.0.0.1", trace.url.port), timeout=SECONDS).close()
+        socket.create_connection((address, trace.url.port), timeout=SECONDS).close()
     except OSError as error:
         raise explain_closed_port(trace, at, error.strerror or str(error)) from None
-    return HopResult(at, "open")
+    return HopResult(at, "open on another machine" if trace.cluster.is_elsewhere else "open")
 
 
 def explain_closed_port(trace: TraceContext, at: str, error: str) -> HopFailure:
     cluster, name = trace.existing, trace.cluster.name
+    if trace.url.front_door and trace.cluster.address != base_address(trace.cluster.settings):
+        return HopFailure(at, "", Limit.LEADS_PAST_FRONT_DOOR, target=name, address=trace.cluster.address)
     if trace.url.front_door:
         return HopFailure(at, "inv front-door", MachineReason.FRONT_DOOR_CLOSED, error=error)
     if cluster.running:
