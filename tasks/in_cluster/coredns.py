@@ -86,7 +86,7 @@ def names_by_address(settings: Settings) -> dict[str, list[str]]:
     domains: dict[str, list[str]] = {}
     for number in settings.numbers:
         domains.setdefault(settings.cluster(number).address, []).append(regex_value(settings.cluster_domain(number)))
-    names = {address: [rf"(.+\.)?({'|'.join(found)})"] for address, found in domains.items()}
+    names = {address: [rf"([^_].*\.)?({'|'.join(found)})"] for address, found in domains.items()}
     if settings.k3d_subdomain:  # a bare TLD is never ours
         names.setdefault(base_address(settings), []).append(regex_value(settings.base_domain))
     names.setdefault(THIS_MACHINE, []).append(regex_value("host.k3d.internal"))

@@ -16,7 +16,7 @@ from urllib.parse import urlencode, urljoin
 
 from tasks.core.addresses import address_of
 from tasks.core.settings import Cluster, Settings
-from tasks.probe.requests import SECONDS, tls_trusting_root
+from tasks.probe.requests import SECONDS, tls_trusting_issuers
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class LocalConnection(http.client.HTTPSConnection):
 class LocalHttps(urllib.request.AbstractHTTPHandler):
     def __init__(self, cluster: Cluster) -> None:
         super().__init__()
-        self.tls, self.settings, self.url = tls_trusting_root(cluster), cluster.settings, ""
+        self.tls, self.settings, self.url = tls_trusting_issuers(cluster), cluster.settings, ""
 
     def https_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
         self.url = request.full_url  # one redirect after another

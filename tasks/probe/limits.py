@@ -5,13 +5,21 @@ from __future__ import annotations
 import re
 
 from tasks import providers
+from tasks.acme.certificate import find_usable
+from tasks.acme.client import load_client
 from tasks.core.addresses import base_address
 from tasks.core.problems import Problem, Reason, problem
 from tasks.core.settings import Cluster
 from tasks.core.shell import Shell
 from tasks.core.well_known import COREDNS_IMPORT, KUBE_SYSTEM
 from tasks.probe.objects import list_objects
-from tasks.probe.requests import CONNECTION_REFUSED, NAME_NOT_FOUND, REQUEST_TIMED_OUT, Answer
+from tasks.probe.requests import (
+    CERTIFICATE_REFUSED,
+    CONNECTION_REFUSED,
+    NAME_NOT_FOUND,
+    REQUEST_TIMED_OUT,
+    Answer,
+)
 
 COREDNS_OBJECTS = ("deployment.apps/coredns", "configmap/coredns")
 """What holds the rules for names in pods."""
@@ -32,6 +40,8 @@ class Limit(Reason):
                          "their names need one in kube-system")
     NO_ROUTE_TO_HOST = "pods of {source} do not reach this machine, so names of other clusters do not resolve in them"
     NOT_PUBLISHED_FOR_PODS = "{target} does not publish its ports where pods of other clusters reach this machine"
+    STAGING = ("{target} serves a certificate of a staging server, which no program trusts. To get one that all trust: "
+               "ACME_SERVER in .env, and inv k3d-cluster-configure --n {n}")
     LEADS_PAST_FRONT_DOOR = "names of {target} lead to {address}, and not to the front door"
     NOT_BEHIND_FRONT_DOOR = "the front door does not reach {target} from the engine's network"
 
@@ -70,6 +80,8 @@ def find_limit(
     shell: Shell, source: Cluster | None, target: Cluster, answer: Answer, front_door: bool = False
 ) -> Problem | None:
     """Which limit explains that a request to `target` failed; `source` is None for this machine."""
+    if answer.code in CERTIFICATE_REFUSED and serves_staging(target):
+        return problem(Limit.STAGING, target=target.name, n=target.number)
     if source and answer.code in NAME_NOT_FOUND and (why := find_coredns_limit(shell, source)):
         return why
     if why := find_traefik_limit(shell, target):
@@ -85,3 +97,8 @@ def find_limit(
     if not providers.of(target).MANAGES_LIFE and answer.code in (*CONNECTION_REFUSED, *REQUEST_TIMED_OUT):
         return problem(Limit.NOT_PUBLISHED_FOR_PODS, target=target.context)
     return None
+
+
+def serves_staging(cluster: Cluster) -> bool:
+    found = find_usable(cluster, load_client(cluster)) if cluster.settings.acme else None
+    return bool(found and found.is_staging)
