@@ -11,7 +11,7 @@ from tasks.core.settings import Cluster, Settings
 from tasks.core.shell import Shell
 from tasks.dns import PUBLIC_DOMAIN, WITHOUT_RESOLVER
 from tasks.dns.resolver import resolves
-from tasks.probe.example_page import example_host, example_url, port
+from tasks.probe.example_page import example_host, example_url, is_behind_front_door, port
 from tasks.trust.nss import BROWSERS
 
 
@@ -30,10 +30,11 @@ def print_pages(shell: Shell, clusters: list[Cluster], front_door: bool) -> None
             say(WITHOUT_RESOLVER)
     for cluster in clusters:
         if cluster not in unresolved:
-            say(f"Open {example_url(cluster, 'https', front_door)}")
+            say(f"Open {example_url(cluster, 'https', front_door and is_behind_front_door(cluster))}")
 
 
 def commands_without_resolver(shell: Shell, cluster: Cluster, front_door: bool) -> list[str]:
+    front_door = front_door and is_behind_front_door(cluster)
     url, settings = example_url(cluster, "https", front_door), cluster.settings
     trusting = [] if settings.acme else ["--cacert", str(RootFiles.of(settings).certificate)]
     curl = shlex.join(["curl", *trusting, "--resolve",

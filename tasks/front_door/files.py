@@ -15,6 +15,7 @@ from tasks.core.templates import render
 from tasks.core.well_known import MANAGER
 from tasks.core.work_files import work_file, write_file
 from tasks.front_door.links import Links
+from tasks.probe.example_page import is_behind_front_door
 
 FOLDER = "/usr/local/etc/haproxy"
 """Where the container has them."""
@@ -62,7 +63,7 @@ def list_clusters(settings: Settings, links: Links) -> list[dict[str, Any]]:
     """Every cluster that the settings leave room for, whether it exists or not; none whose names lead elsewhere."""
     return [{"number": cluster.number, "domain": cluster.domain, "balancer": providers.of(cluster).balancer(cluster),
              "links": links.get(cluster.name, [])} for cluster in map(settings.cluster, settings.numbers)
-            if cluster.address == base_address(settings)]
+            if is_behind_front_door(cluster)]
 
 
 def write_files(shell: Shell, texts: dict[str, str]) -> Path:

@@ -12,6 +12,7 @@ from tasks.engine import network
 from tasks.engine.ports import holder
 from tasks.front_door import files
 from tasks.front_door.links import Links
+from tasks.probe.example_page import is_behind_front_door
 from tasks.probe.requests import http_get_from
 from tasks.probe.tls import fetch_certificate
 
@@ -43,7 +44,7 @@ def find_cluster_problems(clusters: list[Cluster], links: Links) -> Iterator[Pro
     Names of a cluster on another machine lead there, and not to the front door of this one.
     """
     for cluster in clusters:
-        if cluster.address != base_address(cluster.settings):
+        if not is_behind_front_door(cluster):
             continue
         secure = [link.host for link in links.get(cluster.name, []) if link.scheme == "https"]
         if why := find_cluster_problem(cluster, next(iter(secure), f"proof.{cluster.domain}")):

@@ -13,7 +13,7 @@ from tasks.core.problems import Problem, Reason, describe, problem
 from tasks.core.settings import Cluster
 from tasks.core.shell import Shell
 from tasks.core.table import Row
-from tasks.probe.example_page import example_url, is_page_of
+from tasks.probe.example_page import example_url, is_behind_front_door, is_page_of
 from tasks.probe.limits import find_limit
 from tasks.probe.requests import (
     CERTIFICATE_REFUSED,
@@ -77,7 +77,8 @@ Connections = dict[Connection, Row]
 def all_connections(clusters: list[Cluster], front_door: bool = False) -> list[Connection]:
     """`front_door`: also those through it."""
     return [Connection(source, target, scheme, through) for source in (None, *clusters) for target in clusters
-            for through in ([False, True] if front_door else [False]) for scheme in SCHEMES]
+            for through in ([False, True] if front_door and is_behind_front_door(target) else [False])
+            for scheme in SCHEMES]
 
 
 def probe(shell: Shell, connections: list[Connection]) -> Connections:

@@ -7,7 +7,6 @@ import re
 from tasks import providers
 from tasks.acme.certificate import find_usable
 from tasks.acme.client import load_client
-from tasks.core.addresses import base_address
 from tasks.core.problems import Problem, Reason, problem
 from tasks.core.settings import Cluster
 from tasks.core.shell import Shell
@@ -86,8 +85,6 @@ def find_limit(
         return why
     if why := find_traefik_limit(shell, target):
         return why
-    if front_door and target.address != base_address(target.settings):
-        return problem(Limit.LEADS_PAST_FRONT_DOOR, target=target.name, address=target.address)
     if front_door and source != target and not providers.of(target).MANAGES_LIFE:
         return problem(Limit.NOT_BEHIND_FRONT_DOOR, target=target.context)
     if source is None or source == target:

@@ -6,12 +6,12 @@ import socket
 
 from tasks import providers
 from tasks.cluster.changed_settings import recreate_command
-from tasks.core.addresses import base_address
 from tasks.core.problems import Reason
 from tasks.core.settings import Cluster
 from tasks.dns import hosts_file
 from tasks.dns.resolver import addresses
 from tasks.engine.ports import holder
+from tasks.probe.example_page import is_behind_front_door
 from tasks.probe.host_names import host_names
 from tasks.probe.limits import Limit, find_traefik_limit
 from tasks.probe.requests import SECONDS
@@ -82,7 +82,7 @@ def check_port(trace: TraceContext) -> HopResult:
 
 def explain_closed_port(trace: TraceContext, at: str, error: str) -> HopFailure:
     cluster, name = trace.existing, trace.cluster.name
-    if trace.url.front_door and trace.cluster.address != base_address(trace.cluster.settings):
+    if trace.url.front_door and not is_behind_front_door(trace.cluster):
         return HopFailure(at, "", Limit.LEADS_PAST_FRONT_DOOR, target=name, address=trace.cluster.address)
     if trace.url.front_door:
         return HopFailure(at, "inv front-door", MachineReason.FRONT_DOOR_CLOSED, error=error)

@@ -189,6 +189,10 @@ def test_names_in_pods_of_such_a_cluster_are_grey_with_the_reason(world: World) 
                                                        if source == "this machine"} == {"green"}
     world.fakes.answer(f"{COLIMA}.*get .*-o json", json.dumps({"items": []}))
     assert f"cl1: {why}" in " ".join(world.inv("status").stdout.split())
+    world.fakes.answer("^docker info", json.dumps({"ServerVersion": "28.0.0"}))
+    found = {row["id"]: row for row in json.loads(world.inv("doctor", "--json").stdout) if row["where"] == "cl1"}
+    assert (found["coredns"]["state"], found["coredns"]["message"]) == ("grey", why)
+    assert {found[check]["state"] for check in ("coredns-rules", "coredns-answers")} == {"grey"}
 
 
 def test_a_traefik_of_somebody_else_is_left_alone_and_said(world: World) -> None:
@@ -216,3 +220,47 @@ def test_a_k3s_without_its_traefik_gets_the_chart(world: World) -> None:
     assert "traefik" in {words[3] for words in world.fakes.calls("helm", "upgrade")}
     service = yaml.safe_load(sent(world, "traefik-published.yaml").read_text())
     assert [port["port"] for port in service["spec"]["ports"]] == [80, 443]
+
+
+# --- on another machine -----------------------------------------------------------------------------------------------
+
+SERVER = "127.0.0.8"
+"""Of this machine, but none that anything else listens on."""
+
+
+def test_a_cluster_elsewhere_is_asked_at_its_address_and_every_table_says_so(world: World) -> None:
+    world.env(PROVIDER="1=colima", CLUSTER_ADDRESS=f"1={SERVER}")
+    page = "<h1>Hello from cl1.k3d.internal</h1>"
+    world.fakes.answer(f"{COLIMA}.*exec deployment/curl ", written_out((0, 200, page), (0, 200, page)))
+    rows = json.loads(world.inv("matrix", "--json").stdout)
+    assert {(row["source"], row["state"]) for row in rows} == {("this machine", "red"), ("pod in cl1", "green")}
+    with pages_of(world, 1, address=SERVER):
+        done = world.inv("matrix", "--json")
+        assert done.returncode == 0, done.stdout
+        notes = {row["note"] for row in json.loads(done.stdout) if row["source"] == "this machine"}
+        assert notes == {f"page of cl1 at {SERVER}", f"page of cl1 at {SERVER}, certificate verified"}
+        assert f"cl1 is at {SERVER}, not on this machine." in world.inv("matrix").stdout
+    world.fakes.answer(f"{COLIMA}.*get .*-o json", json.dumps({"items": []}))
+    assert f"{world.http(1)} {world.https(1)} at {SERVER}" in " ".join(world.inv("status").stdout.split())
+
+
+def test_its_pods_look_for_this_machine_only_where_the_settings_say(world: World) -> None:
+    world.env(PROVIDER="1=colima", CLUSTER_ADDRESS=f"1={SERVER}")
+    done = world.inv("cluster-configure", "--n", "1")
+    assert "none: its pods reach this machine by none of K3D_BIND_ADDRESS, which is empty" in " ".join(
+        done.stdout.split())
+    world.env(PROVIDER="1=colima", CLUSTER_ADDRESS=f"1={SERVER}", K3D_BIND_ADDRESS="192.0.2.9")
+    world.cluster_list(world.cluster(2))
+    world.inv("cluster-configure", "--n", "1")
+    tried = next(words for words in world.fakes.calls("kubectl") if "run" in words)
+    assert tried[tried.index("sh", tried.index("-c")) + 1:] == [f"192.0.2.9:{world.http(2)}"]
+
+
+def test_names_of_a_cluster_elsewhere_lead_past_the_front_door(world: World) -> None:
+    world.env(PROVIDER="1=colima", CLUSTER_ADDRESS=f"1={SERVER}", FRONT_DOOR="true")
+    world.fakes.answer(f"{COLIMA}.*exec deployment/curl ", written_out(*[(7, 0, "refused")] * 2))
+    targets = {row["target"] for row in json.loads(world.inv("matrix", "--json").stdout)}
+    assert targets == {f"{scheme}://example-nginx.cl1.k3d.internal:{port}/" for scheme, port in (
+        ("http", world.http(1)), ("https", world.https(1)))}
+    cluster, = json.loads(world.inv("cluster-list", "--json").stdout)
+    assert cluster["url"] == f"https://<name>.cl1.k3d.internal:{world.https(1)}/"
