@@ -34,7 +34,8 @@ def configure(shell: Shell, cluster: Cluster) -> None:
     if limit := limits.find_coredns_limit(shell, cluster):
         with shell.step(cluster.name, "names in CoreDNS") as this:
             apply(shell, cluster, render_manifest(cluster, "in_cluster/traefik-internal.yaml"))
-            this.warn(f"not changed: {describe(limit)}. From this machine they work, and pods trust the certificates.")
+            this.warn(f"not changed: {describe(limit)}. They work from this machine, "
+                      "and pods trust the certificates.")
         return
     host = find_host_address(shell, cluster)
     with shell.step(cluster.name, "names in CoreDNS") as this:

@@ -104,20 +104,20 @@ def publish(shell: Shell, cluster: Cluster, k3s: bool) -> None:
 def wait_for_pages(shell: Shell, cluster: Cluster) -> None:
     """Wait for the HTTPS port. Conditions do not show it: after a restart they are at first those of before it."""
     with shell.step(cluster.name, f"HTTPS on port {cluster.https_port}") as this:
-        limit = limits.find_traefik_limit(shell, cluster)
-        managed = providers.of(cluster).MANAGES_LIFE and not limit
-        seconds = cluster.settings.timeout_ready if managed else 0 if limit else SECONDS_OF_OTHERS
+        if limit := limits.find_traefik_limit(shell, cluster):
+            this.skip(f"not waited for: {describe(limit)}")
+            return
+        managed = providers.of(cluster).MANAGES_LIFE
         try:
-            shell.until(f"port {cluster.https_port} to answer", seconds,
+            shell.until(f"port {cluster.https_port} to answer",
+                        cluster.settings.timeout_ready if managed else SECONDS_OF_OTHERS,
                         lambda: tls.is_answering(cluster), pause=1,
                         hint=f"If {cluster.name} was never configured: inv k3d-cluster-setup --n {cluster.number}")
         except Exit:
             if managed:
                 raise
-            if limit:
-                this.skip(f"does not answer: {describe(limit)}")
-                return
-            this.warn(f"does not answer on this machine. If {cluster.context} publishes its ports elsewhere, set "
-                      f"CONTEXT_PORTS={cluster.number}=HTTP/HTTPS in .env. Pods use the names anyway.")
+            this.warn(f"does not answer at {cluster.address}. If {cluster.context} publishes its ports elsewhere, set "
+                      f"CONTEXT_PORTS={cluster.number}=HTTP/HTTPS or CLUSTER_ADDRESS={cluster.number}=ADDRESS in .env. "
+                      "Pods use the names anyway.")
         else:
             this.outcome = "answers"

@@ -120,8 +120,7 @@ def trace_from_pod(context: TraceContext, source: Cluster) -> Row:
     except ExamplesMissing:
         missing = explain_missing_examples(source)
         return Row(where, route, "grey", describe(missing), code=missing.code)
-    if answer.error and (limit := find_limit(
-            context.shell, source, url.cluster, answer, url.front_door)):
+    if answer.error and (limit := find_limit(context.shell, source, url.cluster, answer, url.front_door)):
         return Row(where, route, "grey", describe(limit), code=limit.code)
     if answer.error:
         why, command = explain_failure(source, url.cluster, answer, url.front_door)

@@ -7,7 +7,6 @@ import socket
 from tasks import providers
 from tasks.cluster.changed_settings import recreate_command
 from tasks.core.problems import Reason
-from tasks.core.settings import Cluster
 from tasks.dns import hosts_file
 from tasks.dns.resolver import addresses
 from tasks.engine.ports import holder
@@ -44,19 +43,14 @@ def check_host_name(trace: TraceContext) -> HopResult:
 
 
 def check_resolver(trace: TraceContext) -> HopResult:
-    """The resolver of this machine resolves the name to this machine."""
-    host, resolved = trace.url.host, addresses(trace.url.host)
+    """The resolver of this machine resolves the name to the address of the cluster."""
+    host, resolved, cluster = trace.url.host, addresses(trace.url.host), trace.cluster
     if not resolved:
         raise explain_missing_name(trace)
-    if resolved != {trace.cluster.address}:
+    if resolved != {cluster.address}:
         raise HopFailure(host, "inv dns", MachineReason.NAME_POINTS_ELSEWHERE, addresses=", ".join(sorted(resolved)),
-                         place=describe_place(trace.cluster))
-    return HopResult(host, describe_place(trace.cluster, "127.0.0.1"))
-
-
-def describe_place(cluster: Cluster, this_machine: str = "this machine") -> str:
-    """Which machine must answer."""
-    return f"{cluster.address}, not this machine" if cluster.is_elsewhere else this_machine
+                         place=cluster.address if cluster.is_elsewhere else "this machine")
+    return HopResult(host, cluster.address)
 
 
 def explain_missing_name(trace: TraceContext) -> HopFailure:
@@ -70,7 +64,7 @@ def explain_missing_name(trace: TraceContext) -> HopFailure:
 
 
 def check_port(trace: TraceContext) -> HopResult:
-    """Something listens on the port of this machine."""
+    """Something listens on the port."""
     address = trace.cluster.address
     at = f"{address}:{trace.url.port}"
     try:
