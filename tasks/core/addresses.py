@@ -1,4 +1,4 @@
-"""Which address each name leads to: this machine's, or that of CLUSTER_ADDRESS for a cluster elsewhere."""
+"""Which address each name resolves to: this machine's, or that of CLUSTER_ADDRESS for a cluster elsewhere."""
 
 from __future__ import annotations
 

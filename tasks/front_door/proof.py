@@ -41,7 +41,7 @@ def find_page_problem(shell: Shell, settings: Settings) -> Problem | None:
 def find_cluster_problems(clusters: list[Cluster], links: Links) -> Iterator[Problem]:
     """Compare the certificates of running clusters through the front door with those on the clusters' own ports.
 
-    Names of a cluster on another machine lead there, and not to the front door of this one.
+    Not of a cluster on another machine: its names resolve to that one.
     """
     for cluster in clusters:
         if not is_behind_front_door(cluster):

@@ -45,7 +45,7 @@ class Page:
 
 
 class Browser:
-    """Names lead to the clusters' addresses and our root alone is trusted, whatever DNS and trust stores say.
+    """Names resolve to the clusters' addresses and our root alone is trusted, whatever DNS and trust stores say.
 
     Nothing but HTTPS is requested, and no proxy is used.
     """

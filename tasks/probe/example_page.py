@@ -16,7 +16,7 @@ def port(cluster: Cluster, scheme: str, front_door: bool = False) -> int:
 
 
 def is_behind_front_door(cluster: Cluster) -> bool:
-    """Whether its names lead to the front door, if there is one, and not to another machine."""
+    """Whether its names resolve to the machine of the front door, if there is one."""
     return cluster.address == base_address(cluster.settings)
 
 

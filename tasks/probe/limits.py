@@ -41,7 +41,7 @@ class Limit(Reason):
     NOT_PUBLISHED_FOR_PODS = "{target} does not publish its ports where pods of other clusters reach this machine"
     STAGING = ("{target} serves a certificate of a staging server, which no program trusts. To get one that all trust: "
                "ACME_SERVER in .env, and inv k3d-cluster-configure --n {n}")
-    LEADS_PAST_FRONT_DOOR = "names of {target} lead to {address}, and not to the front door"
+    NOT_AT_FRONT_DOOR = "names of {target} resolve to {address}, and the front door is not there"
     NOT_BEHIND_FRONT_DOOR = "the front door does not reach {target} from the engine's network"
 
 

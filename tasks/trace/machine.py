@@ -77,7 +77,7 @@ def check_port(trace: TraceContext) -> HopResult:
 def explain_closed_port(trace: TraceContext, at: str, error: str) -> HopFailure:
     cluster, name = trace.existing, trace.cluster.name
     if trace.url.front_door and not is_behind_front_door(trace.cluster):
-        return HopFailure(at, "", Limit.LEADS_PAST_FRONT_DOOR, target=name, address=trace.cluster.address)
+        return HopFailure(at, "", Limit.NOT_AT_FRONT_DOOR, target=name, address=trace.cluster.address)
     if trace.url.front_door:
         return HopFailure(at, "inv front-door", MachineReason.FRONT_DOOR_CLOSED, error=error)
     if cluster.running:

@@ -256,7 +256,7 @@ def test_its_pods_look_for_this_machine_only_where_the_settings_say(world: World
     assert tried[tried.index("sh", tried.index("-c")) + 1:] == [f"192.0.2.9:{world.http(2)}"]
 
 
-def test_names_of_a_cluster_elsewhere_lead_past_the_front_door(world: World) -> None:
+def test_a_cluster_elsewhere_is_not_behind_the_front_door(world: World) -> None:
     world.env(PROVIDER="1=colima", CLUSTER_ADDRESS=f"1={SERVER}", FRONT_DOOR="true")
     world.fakes.answer(f"{COLIMA}.*exec deployment/curl ", written_out(*[(7, 0, "refused")] * 2))
     targets = {row["target"] for row in json.loads(world.inv("matrix", "--json").stdout)}
