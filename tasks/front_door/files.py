@@ -60,7 +60,7 @@ def is_same_page(one: str, other: str) -> bool:
 
 
 def list_clusters(settings: Settings, links: Links) -> list[dict[str, Any]]:
-    """Every cluster that the settings leave room for, whether it exists or not; none whose names resolve to another machine."""
+    """Every cluster that the settings leave room for, whether it exists or not; none at another machine."""
     return [{"number": cluster.number, "domain": cluster.domain, "balancer": providers.of(cluster).balancer(cluster),
              "links": links.get(cluster.name, [])} for cluster in map(settings.cluster, settings.numbers)
             if is_behind_front_door(cluster)]
