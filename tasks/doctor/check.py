@@ -83,6 +83,8 @@ class Fix:
 
     text: str
     run: Callable[..., object] | None = None
+    for_owner: str = ""
+    """Instead, for a cluster that these tasks did not create."""
 
 
 class Observation(NamedTuple):
@@ -138,7 +140,13 @@ class Finding:
 
     @property
     def fix(self) -> str:
-        return self.advice.fix.format(**self.placeholders)
+        return (self.fix_for_owner or self.advice.fix).format(**self.placeholders)
+
+    @property
+    def fix_for_owner(self) -> str:
+        """What the owner of a cluster does that these tasks did not create; empty if that is no different."""
+        is_foreign = isinstance(self.subject, ClusterView) and not providers.of(self.subject.cluster).MANAGES_LIFE
+        return self.check.fix.for_owner if is_foreign else ""
 
     @property
     def advice(self) -> Advice:

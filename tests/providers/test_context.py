@@ -195,6 +195,19 @@ def test_names_in_pods_of_such_a_cluster_are_grey_with_the_reason(world: World) 
     assert {found[check]["state"] for check in ("coredns-rules", "coredns-answers")} == {"grey"}
 
 
+def test_the_doctor_names_what_its_owner_does_where_a_task_would_be_refused(world: World) -> None:
+    traefik = {"kind": "Deployment", "metadata": {"name": "traefik", "namespace": "kube-system"}, "spec": {},
+               "status": {"conditions": [{"type": "Available", "status": "True"}]}}
+    world.fakes.answer("^docker info", json.dumps({"ServerVersion": "28.0.0"}))
+    world.fakes.answer(f"{COLIMA}.*get .*-o json", json.dumps({"items": [traefik]}))
+    found = {row["id"]: row for row in json.loads(world.inv("doctor", "--json").stdout) if row["where"] == "cl1"}
+    assert found["ports-answer"]["state"] == "red"
+    assert found["ports-answer"]["fix"] == (
+        "If colima publishes its ports elsewhere: CONTEXT_PORTS=1=HTTP/HTTPS or CLUSTER_ADDRESS=1=ADDRESS in .env. "
+        "Otherwise restart it with its own program.")
+    assert "k3d-cluster-restart" not in found["node"]["fix"]
+
+
 def test_a_traefik_of_somebody_else_is_left_alone_and_said(world: World) -> None:
     theirs = {"metadata": {"name": "traefik", "namespace": "ingress", "labels": {"app.kubernetes.io/name": "traefik"}},
               "spec": {}}
