@@ -13,6 +13,8 @@ import pytest
 import yaml
 from real_clusters import Clusters, why_not
 
+from tasks.in_cluster import charts
+
 pytestmark = [
     pytest.mark.cluster,
     pytest.mark.skipif(bool(why_not("kind")), reason=f"no clusters can be made: {why_not('kind')}"),
@@ -85,3 +87,19 @@ def test_everything_is_installed_used_reported_and_removed_and_what_is_the_users
     assert made.kubectl(0, "-n", "kube-system", "get", "configmap", "coredns", "-o", "jsonpath={.data}") == corefile
     made.kubectl(0, "-n", "kube-system", "rollout", "status", "deployment/coredns", "--timeout=120s")
     assert "kind-dcx9" in made.kubeconfig.read_text()
+
+
+def test_a_traefik_in_another_namespace_is_left_alone_and_everything_else_is_installed(made: Clusters) -> None:
+    subprocess.run(["helm", "install", "mine", *charts.chart_arguments(made.settings, charts.TRAEFIK), "--namespace",
+                    "ingress", "--create-namespace", "--kubeconfig", str(made.kubeconfig), "--kube-context",
+                    f"kind-{NAME}"], check=True, capture_output=True)
+    for words in (["cert"], ["cluster-setup", "--n", "0"], ["cluster-examples", "--n", "0"]):
+        done = made.inv(*words)
+        assert done.returncode == 0, done.stdout + done.stderr
+    why = f"{PREFIX}0 has a Traefik in the namespace ingress"
+    assert {(row["state"], row["code"]) for row in read(made, "matrix")} == {("grey", "traefik-elsewhere")}
+    assert why in " ".join(made.inv("status").stdout.split())
+    assert [found for found in read(made, "doctor") if found["state"] == "red"] == []
+    traefiks = made.kubectl(0, "get", "deployments", "-A", "-l", "app.kubernetes.io/name=traefik", "-o",
+                            "jsonpath={.items[*].metadata.namespace}")
+    assert traefiks == "ingress"
