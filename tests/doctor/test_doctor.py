@@ -1102,6 +1102,7 @@ def test_routes_are_not_tried_where_the_examples_are_not_installed(patient: Pati
 
 # What cannot be broken in this way is broken in a test of its own below.
 BY_ITSELF = {"ports-answer", "names-lan", "names-proxy"}
+BY_ITSELF |= {"acme-credentials", "acme-certificates", "acme-staging", "acme-served"}  # in tests/acme/test_acme.py
 BY_ITSELF |= {"registries", "registry-upstreams", "node-registries"}  # in tests/doctor/test_doctor_registries.py
 
 ALSO: dict[str, set[str]] = {
