@@ -138,7 +138,7 @@ def test_without_root_then_with_it_and_as_ingresses_come(newcomer: Laptop) -> No
     curl = next(line for line in said.splitlines() if line.startswith("  curl "))
     assert f"Hello from {PREFIX}0.k3d.internal" in newcomer.dev(curl), curl
 
-    left = said.partition("prints them as a script):\n")[2].partition("\n\n")[0].splitlines()
+    left = said.partition("then run this task again:\n")[2].partition("\n\n")[0].splitlines()
     for line in left:
         newcomer.run(shlex.join(shlex.split(line, comments=True)))
     again = newcomer.inv("up --no-root")

@@ -139,7 +139,7 @@ def container(world: World) -> World:
     return world
 
 
-LEFT = "(--print-sudo prints them as a script):\n"
+LEFT = "then run this task again:\n"
 
 
 @pytest.mark.parametrize("how", ["by a flag", "by sudo", "no sudo"])
@@ -221,7 +221,7 @@ def test_without_admin_rights_the_commands_that_are_left_are_told_and_the_cluste
     mac.fakes.answer("^sudo", stderr="dev is not in the sudoers file.\n", exit=1)
     mac.fakes.answer("^k3d cluster create", exit=1)
     said = mac.inv("up").stdout
-    left = said.partition("(--print-sudo prints them as a script):\n")[2].partition("\n\n")[0].splitlines()
+    left = said.partition("then run this task again:\n")[2].partition("\n\n")[0].splitlines()
     assert [line.split()[0] for line in left] == ["security", "brew", "brew", "mkdir", "install"]
     assert len(mac.fakes.calls("sudo")) == 1, "nothing is asked again"
     assert mac.fakes.calls("k3d", "cluster", "create", "cl0")

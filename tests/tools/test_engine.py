@@ -174,7 +174,7 @@ def test_on_a_terminal_it_asks_and_without_one_it_only_says_what_is_missing(
 def test_without_root_the_commands_are_for_an_administrator(bare: Bare) -> None:
     run = bare.with_manager("apt-get").up("--yes", "--no-root")
     assert bare.changes() == [] and run.returncode == 1
-    left = run.stderr.partition("(--print-sudo prints them as a script):\n")[2]
+    left = run.stderr.partition("then run this task again:\n")[2]
     assert [shlex.split(line, comments=True)[0] for line in left.splitlines()] == [
         "mkdir", "install", "apt-get", "apt-get", "service", "usermod"]
 
