@@ -29,21 +29,24 @@ def resolvers() -> Path:
 def dnsmasq_brew_install(context: Context) -> None:
     """macOS: install dnsmasq with Homebrew and start it"""
     shell, _ = open_shell(context)
-    with_sudo_plan(shell, start)
+    with domain_files.one_copy_at_a_time(shell):
+        with_sudo_plan(shell, start)
 
 
 @task(klass=PlainTask)
 def dnsmasq_brew_configure(context: Context) -> None:
     """macOS: make dnsmasq resolve the cluster names"""
     shell, settings = open_shell(context)
-    with_sudo_plan(shell, lambda shell: configure(shell, settings))
+    with domain_files.one_copy_at_a_time(shell):
+        with_sudo_plan(shell, lambda shell: configure(shell, settings))
 
 
 @task(klass=PlainTask)
 def dnsmasq_brew(context: Context) -> None:
     """macOS: install and configure dnsmasq"""
     shell, settings = open_shell(context)
-    with_sudo_plan(shell, lambda shell: install(shell, settings))
+    with domain_files.one_copy_at_a_time(shell):
+        with_sudo_plan(shell, lambda shell: install(shell, settings))
 
 
 def check_available(shell: Shell) -> str:
