@@ -17,7 +17,7 @@ from tasks.cluster.examples import install_and_check
 from tasks.cluster.lifecycle import delete, start_all, stop
 from tasks.cluster.selection import ALL_HELP, N_HELP, TO_CONFIGURE, open_clusters, require_existing
 from tasks.cluster.setup import configure, keep_for_offline, setup
-from tasks.core import settings as configuration
+from tasks.core import configuration
 from tasks.core.browser_ports import describe_blocked
 from tasks.core.invoke_patches import ClusterTask, PlainTask
 from tasks.core.progress import per_cluster, say

@@ -24,7 +24,8 @@ from invoke.runners import Result
 
 from tasks import dns, trust
 from tasks.core import locks, setting_types, system_files
-from tasks.core.settings import Settings, load
+from tasks.core.configuration import load
+from tasks.core.settings import Settings
 from tasks.core.shell import Shell
 from tasks.dns import brew_dnsmasq, domain_files, network_manager, systemd_resolved
 from tasks.dns.domain_files import Leaving

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from invoke import Context, Exit, task
 
-from tasks.core import settings as configuration
+from tasks.core import configuration
 from tasks.core.invoke_patches import PlainTask
 from tasks.core.progress import say
 from tasks.core.settings import Settings

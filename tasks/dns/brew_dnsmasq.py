@@ -6,8 +6,7 @@ from pathlib import Path
 
 from invoke import Context, Exit, task
 
-from tasks.core import settings as configuration
-from tasks.core import system_files
+from tasks.core import configuration, system_files
 from tasks.core.invoke_patches import PlainTask
 from tasks.core.operating_system import is_macos
 from tasks.core.settings import Settings

@@ -10,8 +10,7 @@ import sys
 
 from invoke import Context, Exit, task
 
-from tasks.core import locks, setting_types
-from tasks.core import settings as configuration
+from tasks.core import configuration, locks, setting_types
 from tasks.core.invoke_patches import PlainTask
 from tasks.core.progress import confirm, say
 from tasks.core.shell import Shell

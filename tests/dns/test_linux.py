@@ -25,7 +25,8 @@ from machine import Clock, become, known_internet
 from recording import Answer, Call
 
 from tasks.core import shell, system_files
-from tasks.core.settings import Settings, load
+from tasks.core.configuration import load
+from tasks.core.settings import Settings
 from tasks.core.shell import Shell
 from tasks.core.templates import render
 from tasks.dns import systemd_resolved
