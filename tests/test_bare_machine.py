@@ -125,6 +125,7 @@ def newcomer(tmp_path: Path) -> Iterator[Laptop]:
     machine.run(f"cat > {PROJECT}/.env <<'END'\n" + "".join(f"{key}={value}\n" for key, value in settings.items())
                 + "END")
     yield machine
+    machine.inv("uninstall --yes", check=False)  # what a failed test has left
     machine.remove()
     subprocess.run(["k3d", "cluster", "delete", f"{PREFIX}0"], capture_output=True)
     subprocess.run(["docker", "network", "rm", PREFIX], capture_output=True)

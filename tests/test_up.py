@@ -14,6 +14,7 @@ from conftest import Project
 from inside import resolver
 from machine import become, hosts_lines
 from pretend import World, pages_of, world_of, written_out
+from pretended_registries import registries_of
 from recording import Answer, Call
 
 USER = 1000
@@ -168,6 +169,16 @@ def test_root_itself_may_do_without_root(container: World) -> None:
     container.project.patches.append((os, "geteuid", lambda: 0))
     said = proved(container, "--no-root", resolved=False)
     assert not container.fakes.calls("install") and "Ask an administrator to run these commands" in said
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_what_the_caches_keep_is_told_once_and_only_if_they_keep_something(container: World, kept: bool) -> None:
+    container.env(REGISTRY_CACHES="docker.io", LOCAL_REGISTRY_PORT="")
+    with registries_of(container) as registries:
+        if kept:
+            registries.server.add_image("library/nginx", b"config", b"layer", kept=True)
+        said = proved(container, "--no-root", resolved=False)
+    assert said.count("images for work offline") == int(kept)
 
 
 def test_public_dns_is_offered_where_it_answers(container: World) -> None:
