@@ -62,7 +62,7 @@ class Bare:
         self.fakes.behave(manager, install)
         return self
 
-    def with_docker(self, started: str = "^sudo (systemctl|service) ") -> Bare:
+    def with_docker(self, started: str = "^(systemctl enable|service docker start)") -> Bare:
         """Its command, and a service that somebody has to start."""
         self.fakes.add("docker")
         self.fakes.answer("^docker version", stderr=NOT_RUNNING, exit=1)
