@@ -9,6 +9,9 @@ from typing import Any
 from invoke import Context, Exit, task
 
 from tasks import dns, providers, trust
+from tasks.acme.certificate import find_reason_to_order
+from tasks.acme.client import load_client
+from tasks.acme.order import describe_certificate
 from tasks.ca.intermediate import RENEW_DAYS
 from tasks.ca.load import load_root
 from tasks.ca.root import ROOT_EXPIRES_SOON, RootCA
@@ -36,6 +39,7 @@ Entry = dict[str, Any]
 class StatusReason(Reason):
     NAMES_NOT_RESOLVED = "not resolved{methods}: inv dns"
     ROOT_EXPIRES_SOON = "for {domains}, valid only until {date}"
+    CERTIFICATE_TO_RENEW = "this machine has {found}: inv cert-renew"
     CLUSTER_STOPPED = "stopped"
     CLUSTER_PARTLY_RUNNING = "partly running"
     API_NOT_ANSWERING = "{error}"
@@ -82,7 +86,7 @@ def inspect_machine(shell: Shell, settings: Settings) -> list[Entry]:
         root_entries = [{"what": "root", **failure("red", error.problem)}]
     else:
         root_entries = [inspect_root(root, settings), *inspect_trust_stores(shell, settings, root)]
-    return [inspect_engine(shell, settings), *root_entries, inspect_resolver(shell, settings),
+    return [inspect_engine(shell, settings), *root_entries, *inspect_acme(settings), inspect_resolver(shell, settings),
             *inspect_front_door(shell, settings), *inspect_registries(shell, settings)]
 
 
@@ -99,6 +103,19 @@ def inspect_root(root: RootCA, settings: Settings) -> Entry:
         why = problem(StatusReason.ROOT_EXPIRES_SOON, domains=domains, date=date)
         return {"what": "root", **failure("yellow", why)}
     return {"what": "root", **success(f"for {domains}, valid until {date}")}
+
+
+def inspect_acme(settings: Settings) -> list[Entry]:
+    """The certificates that an ACME server has issued; nothing with CERTIFICATES=own-ca."""
+    entries = []
+    for cluster in map(settings.cluster, settings.numbers) if settings.acme else ():
+        client = load_client(cluster)
+        if client.certificate.exists():
+            what, why = f"certificate for *.{cluster.domain}", find_reason_to_order(cluster, client)
+            entries.append({"what": what, **(
+                failure("yellow", problem(StatusReason.CERTIFICATE_TO_RENEW, found=describe(why))) if why
+                else success(describe_certificate(client)))})
+    return entries
 
 
 def inspect_trust_stores(shell: Shell, settings: Settings, root: RootCA) -> list[Entry]:
@@ -206,10 +223,15 @@ def read_intermediate_expiry(snapshot: ClusterSnapshot) -> str:
 
 
 def find_expiring(snapshot: ClusterSnapshot) -> list[str]:
-    """Certificates that expire within RENEW_DAYS, although cert-manager should have renewed them."""
-    soon = f"{datetime.now(timezone.utc) + timedelta(days=RENEW_DAYS):%Y-%m-%dT%H:%M:%SZ}"
+    """Certificates that expire within RENEW_DAYS, although cert-manager should have renewed them.
+
+    Those of a short life are not due before their renewal time.
+    """
+    now = datetime.now(timezone.utc)
+    soon = f"{now + timedelta(days=RENEW_DAYS):%Y-%m-%dT%H:%M:%SZ}"
     return [f"{entry['metadata']['namespace']}/{entry['metadata']['name']}" for entry in snapshot.all("Certificate")
-            if (entry.get("status") or {}).get("notAfter", soon) < soon]
+            if entry["status"].get("notAfter", soon) < soon
+            and entry["status"].get("renewalTime", "") < f"{now:%Y-%m-%dT%H:%M:%SZ}"]
 
 
 def find_untrusting(snapshot: ClusterSnapshot) -> list[Entry]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tasks import providers
+from tasks.acme import order
 from tasks.ca.load import load_retiring
 from tasks.cluster import kubeconfig
 from tasks.cluster.create import creation_marker, require_complete, start_containers
@@ -12,7 +13,7 @@ from tasks.core.progress import per_cluster, say
 from tasks.core.settings import Cluster
 from tasks.core.shell import Shell
 from tasks.core.well_known import CERT_MANAGER, KUBE_SYSTEM
-from tasks.in_cluster import coredns, removal, traefik
+from tasks.in_cluster import coredns, default_certificate, removal, traefik
 from tasks.providers import other_makers
 
 
@@ -48,6 +49,9 @@ def start(shell: Shell, cluster: Cluster) -> None:
         coredns.configure(shell, cluster)
         wait_for_workloads(shell, cluster)
         traefik.wait_for_pages(shell, cluster)
+        if cluster.settings.acme:
+            order.ensure(shell, [cluster])
+            default_certificate.configure(shell, cluster)
         if load_retiring(cluster.settings):
             say(f"{cluster.name}: the root is being renewed, and this cluster may not use the new one yet. "
                 f"Update it with: inv k3d-cluster-configure --n {cluster.number}")

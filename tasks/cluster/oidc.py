@@ -131,4 +131,5 @@ def apply_and_wait(shell: Shell, cluster: Cluster, title: str, image: str, manif
             options = ("--field-selector", f"metadata.namespace={NAMESPACE}", "-l", f"app={name}")
             reason = explain_unready_pods(list_objects(shell, cluster, "pods", *options))
             raise Exit(f"{error.message}\n{reason}".rstrip()) from None
-        examples.wait_for_certificate(shell, cluster, NAMESPACE, f"{name}-cert")
+        if not cluster.settings.acme:
+            examples.wait_for_certificate(shell, cluster, NAMESPACE, f"{name}-cert")

@@ -34,8 +34,8 @@ def print_pages(shell: Shell, clusters: list[Cluster], front_door: bool) -> None
 
 def commands_without_resolver(shell: Shell, cluster: Cluster, front_door: bool) -> list[str]:
     url, settings = example_url(cluster, "https", front_door), cluster.settings
-    certificate = RootFiles.of(settings).certificate
-    curl = shlex.join(["curl", "--cacert", str(certificate), "--resolve",
+    trusting = [] if settings.acme else ["--cacert", str(RootFiles.of(settings).certificate)]
+    curl = shlex.join(["curl", *trusting, "--resolve",
                        f"{example_host(cluster)}:{port(cluster, 'https', front_door)}:127.0.0.1", url])
     return [curl, f"{browser_command(shell, settings)} {url}"]
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from invoke import Exit
 
 from tasks import in_cluster, providers, registries
+from tasks.acme import order
 from tasks.ca.root import Roots
 from tasks.cluster import kubeconfig
 from tasks.cluster.changed_settings import (
@@ -31,6 +32,7 @@ def setup(shell: Shell, clusters: list[Cluster], roots: Roots, extra: list[str])
     settings = clusters[0].settings
     providers.check_words(clusters, extra)
     charts.check_source(settings)
+    order.ensure(shell, clusters)
     existing = providers.list_clusters(shell, settings)
     ensure_network(shell, settings, existing.values())
     warn_about_inotify_limit(shell, clusters, existing)
@@ -76,6 +78,7 @@ def configure(shell: Shell, cluster: Cluster, roots: Roots, reinstall: bool = Fa
         clusters = providers.list_clusters(shell, settings)
         require_running(shell, cluster, clusters.get(cluster.name))
         charts.check_source(settings)
+        order.ensure(shell, [cluster])
         ensure_network(shell, settings, clusters.values())  # a cluster of the original Taskfile has its own network
         kubeconfig.merge(shell, cluster)
         configure_nodes(shell, cluster)

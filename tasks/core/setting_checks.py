@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 PORT_KEYS = ("K3D_PORT_START", "K3D_PORT_END", "K3D_PORT_PREFIX_HTTP", "K3D_PORT_SUFFIX_HTTP",
              "K3D_PORT_PREFIX_HTTPS", "K3D_PORT_SUFFIX_HTTPS")
 FRONT_DOOR_KEYS = ("FRONT_DOOR_HTTP_PORT", "FRONT_DOOR_HTTPS_PORT")
+RESERVED = ("alt", "example", "internal", "invalid", "local", "localhost", "test", "onion")
+"""Top-level domains that nobody can own: https://www.iana.org/assignments/special-use-domain-names"""
 NAME_KEYS = ("K3D_CLUSTER_NAME_PREFIX", "K3D_CLUSTER_DOMAIN_PREFIX", "K3D_SUBDOMAIN", "TLD")
 
 
@@ -22,6 +24,8 @@ def check_together(settings: Settings, places: Mapping[str, str], invalid: Colle
     yield from long_names(settings, places)
     yield from wrong_numbers(settings, places)
     yield from ports_without_context(settings, places)
+    if settings.acme:
+        yield from incomplete_acme(settings, places)
     if not any(key in invalid for key in PORT_KEYS):
         yield from clashing_ports(settings, places)
         yield from clashing_registry(settings, places)
@@ -59,6 +63,16 @@ def ports_without_context(settings: Settings, places: Mapping[str, str]) -> Iter
         if settings.provider_of(number) in MAKERS:
             yield (f"{places['CONTEXT_PORTS']}: CONTEXT_PORTS has ports for cluster {number}, but PROVIDER gives that "
                    "number no context, and its ports come from the K3D_PORT_ settings")
+
+
+def incomplete_acme(settings: Settings, places: Mapping[str, str]) -> Iterator[str]:
+    if not settings.acme_dns:
+        yield (f"{places['CERTIFICATES']}: CERTIFICATES=acme needs ACME_DNS, the provider of the domain's DNS, such as "
+               "cloudflare")
+    last = settings.tld.rpartition(".")[2]
+    if last in RESERVED and ".letsencrypt.org/" in settings.acme_server:
+        yield (f"{places['TLD']}: TLD={settings.tld!r} is not public, so {settings.acme_server} issues no certificate "
+               "for it. Set TLD to a domain of yours, such as example.com")
 
 
 def clashing_ports(settings: Settings, places: Mapping[str, str]) -> Iterator[str]:

@@ -216,6 +216,7 @@ def image(value: str) -> str:
 STORES = ("system", "nss", "java", "windows")
 METHODS = ("brew-dnsmasq", "systemd-resolved", "network-manager", "hosts-file")
 POD_TRUST = ("off", "variables", "system-file")
+CERTIFICATES = ("own-ca", "acme")
 
 
 def stores(value: str) -> tuple[str, ...]:
@@ -235,6 +236,45 @@ def pod_trust(value: str) -> str:
     if value not in POD_TRUST:
         raise ValueError(f"one of {', '.join(POD_TRUST)}")
     return value
+
+
+def certificates(value: str) -> str:
+    if value not in CERTIFICATES:
+        raise ValueError(f"one of {', '.join(CERTIFICATES)}")
+    return value
+
+
+def email_or_empty(value: str) -> str:
+    if value and not re.fullmatch(r"[^\s@,]+@[^\s@,]+\.[^\s@,]+", value):
+        raise ValueError("an e-mail address, or nothing")
+    return value
+
+
+def acme_client(value: str) -> str:
+    """The name of a template, without its ending."""
+    clients = sorted(file.stem for file in (SOURCE / "templates" / "acme").glob("*.yaml"))
+    if value not in clients:
+        raise ValueError(f"a client with a template in templates/acme/: {', '.join(clients)}")
+    return value
+
+
+def dns_provider_or_empty(value: str) -> str:
+    if not re.fullmatch(r"([a-z0-9][a-z0-9_-]*)?", value):
+        raise ValueError("the name that the ACME client has for a DNS provider, such as cloudflare, or nothing")
+    return value
+
+
+def resolvers(value: str) -> tuple[str, ...]:
+    """DNS servers, each as ADDRESS:PORT."""
+    found = tuple(filter(None, map(str.strip, value.split(","))))
+    for entry in found:
+        address, _, number = entry.rpartition(":")
+        try:
+            ipaddress.ip_address(address.strip("[]"))
+            port(number)
+        except ValueError:
+            raise ValueError("addresses of DNS servers with their port, such as 1.1.1.1:53, or nothing") from None
+    return found
 
 
 def https_address(value: str) -> str:

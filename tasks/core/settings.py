@@ -49,6 +49,14 @@ class Settings:
     cert_c: str = setting(types.country)
     additional_ca_bundle_file: Path | None = setting(types.ca_bundle_or_none)
 
+    certificates: str = setting(types.certificates)
+    acme_server: str = setting(types.https_address)
+    acme_ca_file: Path | None = setting(types.ca_bundle_or_none)
+    acme_email: str = setting(types.email_or_empty)
+    acme_client: str = setting(types.acme_client)
+    acme_dns: str = setting(types.dns_provider_or_empty)
+    acme_dns_resolvers: tuple[str, ...] = setting(types.resolvers)
+
     k3d_port_start: int = setting(types.whole_number)
     k3d_port_end: int = setting(types.whole_number)
     k3d_port_prefix_http: str = setting(types.digits)
@@ -143,6 +151,11 @@ class Settings:
     def provider_of(self, number: int) -> str:
         """A program that creates clusters, or a kubectl context."""
         return self.provider.get(number) or self.provider[None]
+
+    @property
+    def acme(self) -> bool:
+        """Whether an ACME server issues the certificates that clusters serve by default."""
+        return self.certificates == "acme"
 
     @property
     def providers(self) -> list[str]:

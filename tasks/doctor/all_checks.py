@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from tasks.doctor import (
+    acme,
     bugs,
     ca,
     clusters,
@@ -22,10 +23,12 @@ from tasks.doctor import (
 )
 from tasks.doctor.check import Checks, Finding, Machine, run_checks
 
-OF_MACHINE = Checks([*machine.CHECKS, *ca.CHECKS, *dns.CHECKS, *front_door.CHECKS, *registries.CHECKS, *bugs.MACHINE])
+OF_MACHINE = Checks([*machine.CHECKS, *ca.CHECKS, *acme.CHECKS, *dns.CHECKS, *front_door.CHECKS, *registries.CHECKS,
+                     *bugs.MACHINE])
 OF_CLUSTER = Checks(clusters.CHECKS)
-OF_RUNNING = Checks([*clusters.RUNNING, *in_cluster.CHECKS, *pod_trust.CHECKS, *ingresses.CHECKS, *workloads.CHECKS,
-                     *keycloak.CHECKS, *images.CHECKS, *registries.RUNNING, *bugs.CLUSTER, *routes.CHECKS])
+OF_RUNNING = Checks([*clusters.RUNNING, *in_cluster.CHECKS, *acme.RUNNING, *pod_trust.CHECKS, *ingresses.CHECKS,
+                     *workloads.CHECKS, *keycloak.CHECKS, *images.CHECKS, *registries.RUNNING, *bugs.CLUSTER,
+                     *routes.CHECKS])
 
 THIS_MACHINE = "this machine"
 

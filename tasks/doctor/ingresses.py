@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from tasks.ca.constraints import covers
+from tasks.ca.names import dns_names
 from tasks.ca.signatures import load_chain
 from tasks.core.problems import Problem, Reason, problem
 from tasks.core.well_known import ISSUER
@@ -13,7 +14,6 @@ from tasks.doctor.check import ERROR, WARNING, Checks, ClusterView
 from tasks.probe.issued import read_secret_certificate
 from tasks.probe.routes import class_of, covers_host, is_read_by_traefik, traefik_classes
 from tasks.probe.snapshot import Object, read_condition
-from tasks.probe.tls import dns_names
 
 CHECKS = Checks()
 

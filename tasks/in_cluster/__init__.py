@@ -14,6 +14,7 @@ from tasks.in_cluster import (
     bundle,
     charts,
     coredns,
+    default_certificate,
     https_redirect,
     issuer,
     local_registry,
@@ -36,6 +37,7 @@ def configure(shell: Shell, cluster: Cluster, roots: Roots, reinstall: bool = Fa
         partial(refusal.configure, shell, cluster),
         partial(coredns.configure, shell, cluster),
         partial(traefik.configure, shell, cluster),
+        partial(default_certificate.configure, shell, cluster),
         partial(https_redirect.configure, shell, cluster),
         partial(local_registry.configure, shell, cluster),
     ]

@@ -108,8 +108,8 @@ def load_company_certificates(settings: Settings) -> str:
     """The company's certificates as PEM, without the comments in any encoding that its file may have."""
     from cryptography.hazmat.primitives.serialization import Encoding
 
-    file = settings.additional_ca_bundle_file
-    certificates = read_ca_bundle(file) if file else []
+    files = [settings.additional_ca_bundle_file, settings.acme_ca_file if settings.acme else None]
+    certificates = [certificate for file in files if file for certificate in read_ca_bundle(file)]
     return "".join(certificate.public_bytes(Encoding.PEM).decode() for certificate in certificates)
 
 

@@ -61,7 +61,7 @@ def render_rules(cluster: Cluster, host: str) -> str:
     every_cluster = "|".join(regex_value(settings.cluster_domain(number)) for number in settings.numbers)
     # A bare TLD, where K3D_SUBDOMAIN is empty, is never ours.
     page = [regex_value(settings.base_domain)] if settings.k3d_subdomain else []
-    names = [rf"(.+\.)?({every_cluster})", *page, regex_value("host.k3d.internal")]
+    names = [rf"([^_].*\.)?({every_cluster})", *page, regex_value("host.k3d.internal")]
     return render("in_cluster/dev-clusters.override", cluster=cluster, settings=settings, host_address=host,
                   names_of_host="|".join(names))
 

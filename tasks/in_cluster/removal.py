@@ -11,7 +11,7 @@ from tasks.in_cluster.apply import render_manifest
 from tasks.probe.objects import get_object
 
 # Namespaces come last: what is in them goes with them.
-KINDS = ("ingresses", "deployments", "middlewares.traefik.io", "bundles.trust.cert-manager.io",
+KINDS = ("ingresses", "deployments", "middlewares.traefik.io", "tlsstores.traefik.io", "bundles.trust.cert-manager.io",
          "clusterissuers.cert-manager.io", "mutatingadmissionpolicybindings", "mutatingadmissionpolicies",
          "validatingadmissionpolicybindings", "validatingadmissionpolicies", "services", "configmaps", "secrets",
          "helmchartconfigs.helm.cattle.io", "namespaces")

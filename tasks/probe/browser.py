@@ -15,7 +15,7 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlencode, urljoin
 
 from tasks.core.settings import Cluster
-from tasks.probe.requests import SECONDS, tls_trusting_root
+from tasks.probe.requests import SECONDS, tls_trusting_issuers
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Browser:
     """
 
     def __init__(self, cluster: Cluster) -> None:
-        self.opener, self.https = urllib.request.OpenerDirector(), LocalHttps(tls_trusting_root(cluster))
+        self.opener, self.https = urllib.request.OpenerDirector(), LocalHttps(tls_trusting_issuers(cluster))
         for handler in (self.https, urllib.request.HTTPCookieProcessor(CookieJar()),
                         urllib.request.HTTPRedirectHandler(), urllib.request.HTTPErrorProcessor(),
                         urllib.request.HTTPDefaultErrorHandler(), urllib.request.UnknownHandler()):

@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from tasks import providers
+from tasks.acme.certificate import find_usable
+from tasks.acme.client import load_client
 from tasks.core.problems import Problem, Reason, describe, problem
 from tasks.core.settings import Cluster
 from tasks.core.shell import Shell
@@ -41,6 +43,8 @@ class ConnectionReason(Reason):
     CONNECTION_REFUSED = "{route}: connection refused"
     TIMED_OUT = "{route}: timed out; is a firewall blocking it?"
     CERTIFICATE_NOT_TRUSTED = "the pod's trust bundle does not verify the certificate ({error})"
+    STAGING = ("{target} serves a certificate of a staging server, which no program trusts. To get one that all trust: "
+               "ACME_SERVER in .env, and inv k3d-cluster-configure --n {n}")
     REQUEST_FAILED = "{route}: {error}"
     EXEC_FAILED = "kubectl cannot run curl in the pod: {error}"
     HOST_REQUEST_FAILED = "{error}"
@@ -126,7 +130,9 @@ def judge(connection: Connection, answer: Answer) -> Row:
 
 
 def find_limit(source: Cluster | None, target: Cluster, answer: Answer, front_door: bool) -> Problem | None:
-    """What a cluster that these tasks did not create does not offer, and nothing here can change."""
+    """What cannot be expected: of a staging certificate, or of a cluster that these tasks did not create."""
+    if answer.code in CERTIFICATE_REFUSED and serves_staging(target):
+        return problem(ConnectionReason.STAGING, target=target.name, n=target.number)
     if front_door and source != target and not providers.of(target).MANAGES_LIFE:
         return problem(ConnectionReason.NOT_BEHIND_FRONT_DOOR, target=target.context)
     if source is None or source == target:
@@ -136,6 +142,11 @@ def find_limit(source: Cluster | None, target: Cluster, answer: Answer, front_do
     if not providers.of(target).MANAGES_LIFE and answer.code in (*CONNECTION_REFUSED, *REQUEST_TIMED_OUT):
         return problem(ConnectionReason.NOT_PUBLISHED_FOR_PODS, target=target.context)
     return None
+
+
+def serves_staging(cluster: Cluster) -> bool:
+    found = find_usable(cluster, load_client(cluster)) if cluster.settings.acme else None
+    return bool(found and found.is_staging)
 
 
 def explain_failure(

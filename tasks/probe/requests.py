@@ -56,8 +56,12 @@ def request_from_host(
     cluster: Cluster, scheme: str, host: str = "", path: str = "/", front_door: bool = False
 ) -> Answer:
     """Request a page from 127.0.0.1, whatever this machine's DNS and trust stores say. Default: the example page."""
+    import ssl
+
     try:
-        return http_get(cluster, scheme, host or example_host(cluster), path, tls_trusting_root, front_door)
+        return http_get(cluster, scheme, host or example_host(cluster), path, tls_trusting_issuers, front_door)
+    except ssl.SSLCertVerificationError as error:
+        return Answer(code=CERTIFICATE_REFUSED[0], error=str(error))
     except OSError as error:
         return Answer(error=str(error) or type(error).__name__)
 
@@ -90,15 +94,24 @@ def http_get_from(port: int, host: str, path: str, tls: ssl.SSLContext | None = 
             raise OSError(f"no HTTP response: {error!r}") from None
 
 
-def tls_trusting_root(cluster: Cluster) -> ssl.SSLContext:
-    """TLS that accepts only certificates issued under our root; OSError when the root cannot be read."""
+def tls_trusting_issuers(cluster: Cluster) -> ssl.SSLContext:
+    """TLS that accepts only certificates issued under our root, and with CERTIFICATES=acme also public ones.
+
+    OSError when a root cannot be read.
+    """
     import ssl
 
-    file = RootFiles.of(cluster.settings).certificate
+    settings = cluster.settings
+    file = RootFiles.of(settings).certificate
     try:
-        return ssl.create_default_context(cafile=str(file))
+        context = ssl.create_default_context(cafile=str(file))
     except OSError as error:  # the error does not name the file
         raise OSError(f"the root {file} cannot be read: {error.strerror or error}") from None
+    if settings.acme:
+        context.load_default_certs()
+        if settings.acme_ca_file:
+            context.load_verify_locations(settings.acme_ca_file)
+    return context
 
 
 def tls_trusting_all(cluster: Cluster) -> ssl.SSLContext:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tasks.core.settings import Cluster
 from tasks.probe.example_page import port
-from tasks.probe.requests import SECONDS, tls_trusting_all, tls_trusting_root
+from tasks.probe.requests import SECONDS, tls_trusting_all, tls_trusting_issuers
 
 if TYPE_CHECKING:
     import ssl
@@ -21,7 +21,7 @@ PERMITTED_VIOLATION, EXCLUDED_VIOLATION = 47, 48
 
 @dataclass(frozen=True)
 class ServedCertificate:
-    """A leaf, and the result when OpenSSL verifies it, with the chain that was sent along, against our root alone."""
+    """A leaf, and the result when OpenSSL verifies it, with the chain that was sent along, for this cluster."""
 
     leaf: Certificate
     code: int
@@ -42,16 +42,20 @@ def fetch_certificate(cluster: Cluster, host: str, front_door: bool = False) -> 
     """Fetch it from 127.0.0.1, without verification and with it; OSError when there is no TLS."""
     import ssl
 
-    from cryptography import x509
-
-    number = port(cluster, "https", front_door)
-    der = handshake(number, host, tls_trusting_all(cluster))
-    code, error = 0, ""
+    leaf, code, error = fetch_leaf(cluster, host, front_door), 0, ""
     try:
-        handshake(number, host, tls_trusting_root(cluster))
+        handshake(port(cluster, "https", front_door), host, tls_trusting_issuers(cluster))
     except ssl.SSLCertVerificationError as refused:
         code, error = refused.verify_code, refused.verify_message
-    return ServedCertificate(x509.load_der_x509_certificate(der), code, error)
+    return ServedCertificate(leaf, code, error)
+
+
+def fetch_leaf(cluster: Cluster, host: str, front_door: bool = False) -> Certificate:
+    """Fetch it from 127.0.0.1, without verification; OSError when there is no TLS."""
+    from cryptography import x509
+
+    return x509.load_der_x509_certificate(
+        handshake(port(cluster, "https", front_door), host, tls_trusting_all(cluster)))
 
 
 def handshake(port: int, host: str, context: ssl.SSLContext) -> bytes:
@@ -68,22 +72,3 @@ def is_answering(cluster: Cluster) -> bool:
     except OSError:
         return False
     return True
-
-
-def issuer_name(certificate: Certificate) -> str:
-    """The common name of its issuer."""
-    from cryptography.x509.oid import NameOID
-
-    names = certificate.issuer.get_attributes_for_oid(NameOID.COMMON_NAME)
-    return str(names[0].value) if names else certificate.issuer.rfc4514_string()
-
-
-def dns_names(certificate: Certificate) -> list[str]:
-    """The DNS names that it is valid for."""
-    from cryptography import x509
-
-    try:
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        return []
-    return names.get_values_for_type(x509.DNSName)

@@ -28,7 +28,7 @@ from tasks.core.settings import Cluster, Settings
 from tasks.core.shell import Shell
 from tasks.core.sudo import PRINT_SUDO, with_sudo_plan
 from tasks.in_cluster import bundle
-from tasks.rotation import overlap
+from tasks.rotation import acme, overlap
 from tasks.rotation.overlap import IssuedBy
 from tasks.tools.required import require
 
@@ -41,10 +41,15 @@ def cert_renew(context: Context, new_key: bool = False, print_sudo: bool = False
     """Renew the root CA; --new-key replaces its key too
 
     Both roots are trusted until no cluster needs the former one. Run it again to resume an interrupted renewal.
+    With CERTIFICATES=acme and without --new-key: renew the certificates of the ACME server that are due.
     """
     settings = configuration.load()
     shell = Shell(context, settings.environment)
     require(shell, "openssl")
+    if settings.acme and not (new_key or print_sudo):
+        require(shell, *providers.needed_tools(settings, *TO_CONFIGURE))
+        acme.renew(shell, settings)
+        return
     if any(running for _, running in overlap.clusters_on_this_machine(shell, settings)):
         require(shell, *providers.needed_tools(settings, *TO_CONFIGURE))
     if print_sudo:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from tasks.ca.names import dns_names
 from tasks.ca.signatures import load_chain
 from tasks.core.problems import Problem, Reason, problem
 from tasks.core.well_known import CERT_MANAGER, ISSUER
 from tasks.probe.issued import read_secret_certificate
 from tasks.probe.routes import Route, annotations_of, covers_host
 from tasks.probe.snapshot import Object, read_condition
-from tasks.probe.tls import dns_names
 from tasks.trace.certificate_commands import (
     CLUSTER_ISSUER,
     COMMON_NAME,

@@ -19,6 +19,7 @@ from tasks.core.settings import Settings
 from tasks.core.shell import Shell
 from tasks.core.sudo import PRINT_SUDO, with_sudo_plan
 from tasks.core.table import Row, show
+from tasks.core.well_known import ISSUER
 from tasks.trust import entries, java, linux_system, macos_keychain, nss, windows
 
 
@@ -72,6 +73,9 @@ def trust(context: Context, stores: str = "", print_sudo: bool = False) -> None:
     """
     shell, settings = open_shell(context)
     kinds = chosen_kinds(settings, stores)
+    if settings.acme and not kinds:
+        say("With CERTIFICATES=acme no trust store needs the root CA. To install it anyway, for Ingresses with the "
+            f"issuer {ISSUER}: inv trust --stores {','.join(KINDS)}")
     if print_sudo:
         load_root(settings)
     with_sudo_plan(shell, lambda shell: install(shell, settings, kinds), print_sudo)
@@ -119,8 +123,9 @@ def open_shell(context: Context) -> tuple[Shell, Settings]:
 
 
 def chosen_kinds(settings: Settings, stores: str = "") -> list[str]:
-    """The kinds that the user selected. Exit if one does not exist."""
-    kinds = [kind.strip() for kind in stores.split(",")] if stores else list(settings.trust_stores)
+    """The kinds that the user selected; with CERTIFICATES=acme none by default. Exit if one does not exist."""
+    default = [] if settings.acme else list(settings.trust_stores)
+    kinds = [kind.strip() for kind in stores.split(",")] if stores else default
     unknown = [kind for kind in kinds if kind not in KINDS]
     if unknown:
         raise Exit(f"--stores: there is no trust store {', '.join(map(repr, unknown))}. There are: {', '.join(KINDS)}")

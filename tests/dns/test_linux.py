@@ -21,7 +21,7 @@ import pytest
 from conftest import Project
 from inside import Patch, resolver
 from invoke import Context
-from machine import Clock, become, known_internet
+from machine import Clock, become, hosts_lines, known_internet
 from recording import Answer, Call
 
 from tasks.core import shell, system_files
@@ -99,6 +99,8 @@ class Daemons:
             manages = self.lines("networkmanager-mode", "dns=") == ["dnsmasq"]
             if manages and "networkmanager" not in deaf:
                 found += self.dnsmasq("networkmanager-names", name)
+            if f"127.0.0.1 {name}" in hosts_lines(self.root):
+                found.append("127.0.0.1")
             if name in internet and not (loses and (routes or manages)):
                 found.append(internet[name])
             return found
@@ -417,6 +419,16 @@ def test_a_way_that_does_not_prove_itself_is_undone_and_the_next_is_taken_and_ke
     assert "✗ this machine's resolver: failed" in run.stdout
     settled = machine.files()
     assert (machine.good("dns", DEAF="resolved").changes, machine.files()) == ([], settled)
+
+
+def test_a_method_with_a_wildcard_replaces_the_hosts_file_as_soon_as_it_works(machine: Machine) -> None:
+    machine.with_resolved()
+    (machine.etc / "hosts").write_text("127.0.0.1 localhost\n")
+    for _ in range(2):
+        assert "✗ this machine's resolver: failed" in machine.inv("dns", DEAF="resolved").stdout
+        assert "127.0.0.1 proof.k3d.internal\n" in (machine.etc / "hosts").read_text()
+    machine.good("dns")
+    assert (machine.etc / "hosts").read_text() == "127.0.0.1 localhost\n"
 
 
 def test_names_that_are_found_already_are_left_to_whoever_leads_them_here(machine: Machine) -> None:

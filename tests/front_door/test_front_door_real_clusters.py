@@ -14,6 +14,7 @@ import shlex
 import shutil
 import socket
 import ssl
+import struct
 import subprocess
 import threading
 import time
@@ -121,12 +122,14 @@ def exchange(connection: socket.socket, name: str, path: str) -> tuple[int, str]
     return int(answer.split(" ", 2)[1]), answer
 
 
-def curl(clusters: Clusters, source: int, *words: str, pod: str = "curl") -> subprocess.CompletedProcess[bytes]:
+def curl(
+    clusters: Clusters, source: int, *words: str, pod: str = "curl", sent: bytes = b""
+) -> subprocess.CompletedProcess[bytes]:
     """curl in a pod of the examples."""
     return subprocess.run(
         ["kubectl", "--kubeconfig", str(clusters.kubeconfig), "--context", f"k3d-{PREFIX}{source}", "-n", "examples",
          "exec", "-i", f"deployment/{pod}", "--", "curl", "-sS", "-m", "15", *words],
-        input=b"\0\0\0\0\0", capture_output=True)
+        input=sent, capture_output=True)
 
 
 def alert(name: str | None, port: int = HTTPS) -> str:
@@ -246,6 +249,11 @@ def grpc_server(address: str) -> Iterator[int]:
     server.stop(None)
 
 
+def grpc_message(content: bytes) -> bytes:
+    """Not compressed, with its length: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md"""
+    return struct.pack("!BI", 0, len(content)) + content
+
+
 def websocket(clusters: Clusters, address: str = "127.0.0.1") -> websockets.sync.client.ClientConnection:
     sock = socket.create_connection((address, HTTPS), 20)
     return websockets.sync.client.connect(f"wss://{host('ws', 0)}/", sock=sock, ssl=trusting(clusters),
@@ -278,9 +286,12 @@ def test_they_pass_through_from_a_pod_of_another_cluster_too(clusters: Clusters)
                     "-H", "Connection: Upgrade", "-H", "Upgrade: websocket", "-H", "Sec-WebSocket-Version: 13",
                     "-H", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", f"https://{host('ws', 0)}:{HTTPS}/")
     assert upgraded.stdout == b"101", upgraded.stderr
-    called = curl(clusters, 1, "--http2", "-D", "-", "-o", "/dev/null", "-H", "content-type: application/grpc",
-                  "-H", "te: trailers", "--data-binary", "@-", f"https://{host('grpc', 0)}:{HTTPS}/test.Echo/Unary")
-    assert b"grpc-status: 0" in called.stdout, called.stdout + called.stderr
+    for method, answers in (("Unary", [b"abc"]), ("Stream", [b"a", b"b", b"c"])):
+        called = curl(clusters, 1, "--http2", "-D", "/dev/stderr", "--data-binary", "@-", "-H", "te: trailers",
+                      "-H", "content-type: application/grpc", f"https://{host('grpc', 0)}:{HTTPS}/test.Echo/{method}",
+                      sent=grpc_message(b"abc"))
+        assert called.stdout == b"".join(map(grpc_message, answers)), called.stderr
+        assert b"grpc-status: 0" in called.stderr
 
 
 def test_a_redirect_to_https_keeps_the_form_of_the_url(clusters: Clusters) -> None:

@@ -1,0 +1,141 @@
+"""Order certificates that are missing, and renew those that are due."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from invoke import Exit
+from invoke.runners import Result
+
+from tasks.acme.certificate import OrderReason, find_reason_to_order, find_usable, read
+from tasks.acme.client import Client, folder_of, load_client
+from tasks.core import setting_types
+from tasks.core.problems import Problem, ProblemExit, Reason, describe, problem
+from tasks.core.settings import Cluster, Settings
+from tasks.core.shell import AGAIN, CommandFailed, Shell
+
+
+class AcmeReason(Reason):
+    """Why no certificate can be ordered."""
+
+    CLIENT_MISSING = "{program} is not installed"
+    ENV_READABLE = "other users can read {file} (mode {mode}), which may hold the credentials of your DNS provider"
+    NOT_ISSUED = "{program} ended without an error, but this machine has {found}"
+
+
+REFUSALS = {
+    "rateLimited|too many (certificates|failed authorizations|registrations)":
+        "The ACME server's rate limit is reached. Its message shows when to try again; until then nothing helps but to "
+        "wait. While you try things out, use a staging server (ACME_SERVER).",
+    "certificate has expired|certificate is not yet valid|expired or is not yet valid":
+        "Is this machine's clock correct? Compare with: date -u",
+    "rejectedIdentifier|urn:ietf:params:acme:error:caa":
+        "The ACME server issues no certificates for this name. Check TLD and K3D_SUBDOMAIN, and the CAA records of the "
+        "domain.",
+    "(?i:credential|unauthorized|access ?denied|InvalidClientTokenId)|NOTAUTH|BADKEY|BADSIG|REFUSED":
+        "The DNS provider may refuse the credentials. Check the variables in .env that the client documents for "
+        "ACME_DNS.",
+    "propagation|time limit exceeded|No TXT record|[Ii]ncorrect (validation|TXT)":
+        "The record was not seen in time. Check the servers in ACME_DNS_RESOLVERS, and that your credentials are for "
+        "the zone of this domain.",
+    "connection refused|no such host|i/o timeout|no route to host|NewConnectionError|Max retries exceeded":
+        "The ACME server or the DNS provider does not answer, or is not reached from here. Check ACME_SERVER and the "
+        "proxy.",
+}
+"""What clients and servers report, and what it means. The first that matches counts."""
+
+
+def ensure(shell: Shell, clusters: Iterable[Cluster]) -> None:
+    """With CERTIFICATES=acme: order the certificates of these clusters that are missing, and renew those that are due.
+
+    One after another, because a client has one account and one folder for all of them.
+    """
+    for cluster in clusters:
+        if cluster.settings.acme:
+            ensure_one(shell, cluster)
+
+
+def ensure_one(shell: Shell, cluster: Cluster) -> None:
+    """Exit if the cluster has no certificate that it can serve. A renewal that fails is a warning until it expires."""
+    client, settings = load_client(cluster), cluster.settings
+    with (shell.step(cluster.name, f"certificate for *.{cluster.domain}") as this,
+          shell.one_at_a_time("ACME folder", folder_of(settings))):
+        if find_reason_to_order(cluster, client):
+            wait_for_earlier_client(shell, cluster, client)
+        why = find_reason_to_order(cluster, client)
+        if why is None:
+            return this.skip(describe_certificate(client))
+        try:
+            order(shell, settings, client)
+        except (CommandFailed, ProblemExit) as error:
+            if find_usable(cluster, client) is None:
+                raise
+            return this.warn(f"not renewed, {describe_certificate(client)}. It will be tried again by every run, and "
+                             f"by: inv cert-renew\n{error.message}")
+        if not shell.dry:
+            require_issued(cluster, client)
+            this.outcome = describe_certificate(client)
+
+
+def order(shell: Shell, settings: Settings, client: Client) -> None:
+    if not shell.find(client.program):
+        raise ProblemExit(problem(AcmeReason.CLIENT_MISSING, program=client.program), f"Install it: {client.install}")
+    if why := find_readable_env(settings):
+        raise ProblemExit(why, f"Restrict it: chmod 600 {why.details['file']}")
+    folder = folder_of(settings)
+    if not shell.dry:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for place in (folder, folder.parent):
+            place.chmod(0o700)
+    Shell(shell.context, {**settings.environment, **client.environment}).change(
+        *client.command, hint=explain_refusal)
+
+
+def wait_for_earlier_client(shell: Shell, cluster: Cluster, client: Client) -> None:
+    """A client that a killed run has left behind still completes its order; a second one would order twice."""
+    if not shell.dry:
+        shell.until_ended(rf"{re.escape(client.program)} .*{re.escape(cluster.domain)}")
+
+
+def explain_refusal(result: Result) -> str:
+    said = f"{result.stderr}\n{result.stdout}"
+    advice = next((text for pattern, text in REFUSALS.items() if re.search(pattern, said)), "")
+    return f"{advice}\n{AGAIN}".lstrip()
+
+
+def require_issued(cluster: Cluster, client: Client) -> None:
+    """Exit if the client's files are not what it was told to order."""
+    found = find_reason_to_order(cluster, client)
+    if found and found.reason != OrderReason.CERTIFICATE_DUE:  # the client decides for itself when it renews
+        raise ProblemExit(problem(AcmeReason.NOT_ISSUED, program=client.program, found=describe(found)),
+                          f"The command is in templates/acme/{cluster.settings.acme_client}.yaml, and so are the paths "
+                          "of what it writes.")
+
+
+def describe_certificate(client: Client) -> str:
+    found = read(client)
+    staging = ", which no program trusts: see ACME_SERVER in .default.env" if found.is_staging else ""
+    return f"issued by {found.issuer}{staging}, valid until {found.expires:%Y-%m-%d}"
+
+
+def find_readable_env(settings: Settings) -> Problem | None:
+    """Whether others can read .env although it has keys for other programs, such as a token."""
+    file: Path = setting_types.PROJECT / ".env"
+    mode = file.stat().st_mode & 0o777 if settings.environment and file.is_file() else 0
+    return problem(AcmeReason.ENV_READABLE, file=file, mode=f"{mode:o}") if mode & 0o077 else None
+
+
+def has_usable(cluster: Cluster) -> bool:
+    return find_usable(cluster, load_client(cluster)) is not None
+
+
+def require_usable(cluster: Cluster) -> Client:
+    """The client, whose files the cluster can serve. Exit if there are none."""
+    client = load_client(cluster)
+    why = find_reason_to_order(cluster, client)
+    if why and why.reason != OrderReason.CERTIFICATE_DUE:
+        raise Exit(f"{cluster.name}: there is no certificate for *.{cluster.domain}: this machine has {describe(why)}. "
+                   "Order it with: inv cert-renew")
+    return client

@@ -1,0 +1,92 @@
+"""With CERTIFICATES=acme: the certificate that Traefik serves for every name without one of its own."""
+
+from __future__ import annotations
+
+from tasks.acme import certificate
+from tasks.acme.order import require_usable
+from tasks.core.problems import Problem, Reason, describe, problem
+from tasks.core.settings import Cluster
+from tasks.core.shell import Shell
+from tasks.core.templates import render
+from tasks.core.well_known import KUBE_SYSTEM, MANAGER
+from tasks.core.work_files import work_folder
+from tasks.in_cluster.apply import apply, apply_private, render_manifest
+from tasks.probe.objects import list_objects
+from tasks.probe.tls import fetch_leaf
+
+SECRET = "acme-certificate"
+STORES = "tlsstores.traefik.io"
+
+
+class StoreReason(Reason):
+    OTHER_STORE = ("the TLSStore {namespace}/default, which these tasks did not create, decides which certificate "
+                   "Traefik serves by default. It was left as it is")
+
+
+def configure(shell: Shell, cluster: Cluster) -> None:
+    """Apply it and wait until Traefik serves it. With CERTIFICATES=own-ca remove it."""
+    if not cluster.settings.acme:
+        remove(shell, cluster)
+        return
+    with shell.step(cluster.name, f"certificate for *.{cluster.domain} in Traefik") as this:
+        if shell.dry:
+            return shell.note(f"apply the certificate of *.{cluster.domain} as the Secret {KUBE_SYSTEM}/{SECRET}, and "
+                              "the TLSStore default that names it")
+        wanted = certificate.read(require_usable(cluster))
+        # k3s registers Traefik's types a moment after its API answers.
+        shell.until("Traefik's TLSStores", cluster.settings.timeout_ready, lambda: shell.look(
+            *cluster.kubectl, "-n", KUBE_SYSTEM, "get", STORES).ok, pause=1)
+        changed = apply_secret(shell, cluster, wanted)
+        if other := find_other_store(shell, cluster):
+            return this.warn(describe(other))
+        changed |= apply(shell, cluster, render_manifest(cluster, "in_cluster/tls-store.yaml", name=SECRET))
+        shell.until("Traefik to serve it", cluster.settings.timeout_ready, lambda: is_served(cluster, wanted))
+        this.outcome = f"{'served' if changed else 'already served'}, valid until {wanted.expires:%Y-%m-%d}"
+
+
+def apply_secret(shell: Shell, cluster: Cluster, wanted: certificate.AcmeCertificate) -> bool:
+    """False if the cluster has this certificate."""
+    if read_applied(shell, cluster) == wanted.chain:
+        return False
+    apply_private(shell, cluster, work_folder(cluster) / f"{SECRET}.yaml",
+                  render("in_cluster/acme-certificate.yaml", name=SECRET, certificate=wanted))
+    return True
+
+
+def read_applied(shell: Shell, cluster: Cluster) -> str:
+    """The certificate that the cluster has, with its chain; empty if there is none. Its key is not fetched."""
+    import base64
+
+    encoded = shell.look(*cluster.kubectl, "-n", KUBE_SYSTEM, "get", "secret", SECRET, "--ignore-not-found",
+                         "-o", r"jsonpath={.data.tls\.crt}").stdout
+    return base64.b64decode(encoded).decode()
+
+
+def find_other_store(shell: Shell, cluster: Cluster) -> Problem | None:
+    """Someone else's default TLSStore: Traefik takes one of all namespaces."""
+    for store in list_objects(shell, cluster, STORES):
+        metadata = store["metadata"]
+        if metadata["name"] == "default" and (
+                metadata.get("labels", {}).get("app.kubernetes.io/managed-by") != MANAGER):
+            return problem(StoreReason.OTHER_STORE, namespace=metadata["namespace"])
+    return None
+
+
+def is_served(cluster: Cluster, wanted: certificate.AcmeCertificate) -> bool:
+    """Whether the cluster's HTTPS port serves it for a name that nobody uses."""
+    try:
+        return fetch_leaf(cluster, f"proof.{cluster.domain}") == wanted.leaf
+    except OSError:
+        return False
+
+
+def remove(shell: Shell, cluster: Cluster) -> None:
+    """Delete the Secret and the TLSStore of these tasks, if they are there."""
+    kubectl = (*cluster.kubectl, "-n", KUBE_SYSTEM)
+    if not shell.look(*kubectl, "get", "secret", SECRET, "--ignore-not-found", "-o", "name").stdout.strip():
+        return
+    with shell.step(cluster.name, "certificate of the ACME server") as this:
+        ours = ("-l", f"app.kubernetes.io/managed-by={MANAGER}", "--field-selector", "metadata.name=default")
+        shell.change(*kubectl, "delete", STORES, *ours)
+        shell.change(*kubectl, "delete", "secret", SECRET)
+        this.outcome = "removed: CERTIFICATES=own-ca"
