@@ -111,11 +111,11 @@ def open_shell(context: Context) -> tuple[Shell, Settings]:
 
 def install(shell: Shell, settings: Settings) -> None:
     """Make this machine resolve the names, and Windows beside it if this is WSL. Exit if no method works here."""
-    try:
-        with one_copy_at_a_time(shell):
+    with one_copy_at_a_time(shell):
+        try:
             install_here(shell, settings)
-    finally:
-        windows_hosts.install(shell, settings)
+        finally:
+            windows_hosts.install(shell, settings)
 
 
 def install_here(shell: Shell, settings: Settings) -> None:
