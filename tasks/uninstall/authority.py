@@ -21,10 +21,10 @@ def find_authority(settings: Settings) -> Iterator[Removal]:
         existing = [file for file in (files.key, files.request, files.certificate, *rest) if file.exists()]
         if existing and is_foreign(files):
             yield Removal(", ".join(map(str, existing)), do_nothing,
-                       "not created by these tasks. Remove it yourself if nobody needs it", last=True)
+                          "not created by these tasks. Remove it yourself if nobody needs it", last=True)
         elif existing:
             yield Removal(f"certificate authority, with its key: {', '.join(map(str, existing))}",
-                       partial(delete_authority, files=files, existing=existing), last=True)
+                          partial(delete_authority, files=files, existing=existing), last=True)
     for key in sorted(settings.cert_folder.glob("*-ca.key")):
         if key != RootFiles.of(settings).key:
             yield Removal(str(key), do_nothing,

@@ -42,8 +42,8 @@ def find_clusters(shell: Shell, settings: Settings) -> Iterator[Removal]:
         cluster = Cluster(settings, number)
         if cluster.name in existing and has_other_ports(settings, number, existing[cluster.name]):
             yield Removal(f"cluster {cluster.name}", do_nothing,
-                       f"its ports differ from these settings, so another copy may have created it. If it is "
-                       f"yours: inv k3d-cluster-delete --n {number}", foreign=True)
+                          f"its ports differ from these settings, so another copy may have created it. If it is "
+                          f"yours: inv k3d-cluster-delete --n {number}", foreign=True)
             kept.add(cluster.name)
             continue
         what = f"cluster {cluster.name}" if cluster.name in existing else f"kubeconfig entry {cluster.context}"

@@ -41,7 +41,7 @@ def find_roots(shell: Shell, settings: Settings, all_copies: bool) -> Iterator[R
         removed = [entry for entry in entries if entry not in kept]
         if removed:
             yield Removal(f"trust: {', '.join(trust.name_entry(place, entry) for entry in removed)}",
-                       partial(trust.remove_from, store=store, place=place, names=removed))
+                          partial(trust.remove_from, store=store, place=place, names=removed))
         for entry in kept:
             yield Removal(f"trust: {trust.name_entry(place, entry)}", do_nothing, describe_edits(Path(entry)))
         for entry in [] if all_copies else foreign:
@@ -74,7 +74,7 @@ def find_folders(needed: bool) -> Iterator[Removal]:
         yield Removal(str(work), partial(delete_folder, folder=work), last=True)
     if tools.exists():
         yield Removal(str(tools), partial(delete_folder, folder=tools),
-                   why_kept="its programs are needed to find the clusters" if needed else "", last=True)
+                      why_kept="its programs are needed to find the clusters" if needed else "", last=True)
 
 
 def delete_folder(shell: Shell, folder: Path) -> None:
