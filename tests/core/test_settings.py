@@ -28,8 +28,9 @@ from tasks.ca.intermediate import Intermediate
 from tasks.ca.openssl import ca_config
 from tasks.cluster import oidc
 from tasks.core import setting_types
+from tasks.core.configuration import load
 from tasks.core.setting_types import PROJECT
-from tasks.core.settings import READERS, Settings, load
+from tasks.core.settings import READERS, Settings
 from tasks.core.templates import render, short_hash
 from tasks.in_cluster import https_redirect, pod_trust
 from tasks.in_cluster.apply import render_manifest

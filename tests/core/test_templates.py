@@ -9,7 +9,7 @@ import yaml
 
 from tasks.ca.intermediate import Intermediate
 from tasks.cluster import oidc
-from tasks.core.settings import load
+from tasks.core.configuration import load
 from tasks.core.templates import render
 from tasks.in_cluster import https_redirect, pod_trust
 from tasks.registries.containers import Registry

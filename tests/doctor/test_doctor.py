@@ -24,8 +24,7 @@ from pretend import GATEWAY, ROOT, admit, is_free, pages_of, world_of, written_o
 from pretend_front_door import FrontDoor, front_door_of
 from recording import Answer, Call
 
-from tasks.core import copies
-from tasks.core import settings as configuration
+from tasks.core import configuration, copies
 from tasks.dns.edit_hosts import blocks
 from tasks.dns.resolver import ask
 from tasks.doctor import dns, keycloak, machine

@@ -16,7 +16,7 @@ from pathlib import Path
 from conftest import ProcessProject
 from recording import Fakes
 
-from tasks.core import settings as configuration
+from tasks.core import configuration
 from tasks.core.settings import Cluster, Settings
 
 TOOLS = ("docker", "k3d", "helm", "kubectl", "openssl")
