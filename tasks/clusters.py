@@ -28,7 +28,7 @@ from tasks.dns.follow import update_names
 from tasks.engine.clusters import own_clusters
 from tasks.front_door.container import is_in_use
 from tasks.front_door.files import page_url
-from tasks.probe.example_page import url_of
+from tasks.probe.example_page import is_behind_front_door, url_of
 from tasks.providers import other_makers
 from tasks.rotation import overlap
 from tasks.tools.required import require
@@ -125,8 +125,10 @@ def k3d_cluster_list(context: Context, json: bool = False) -> None:
     clusters = own_clusters(settings, found)
     with_front_door = is_in_use(shell, settings)
     rows = [{"name": cluster.name, "state": found[cluster.name].state, "domain": cluster.domain,
-             "http": cluster.http_port, "https": cluster.https_port, "context": cluster.context,
-             "url": url_of(cluster, "https", f"<name>.{cluster.domain}", front_door=with_front_door)}
+             "address": cluster.address, "http": cluster.http_port, "https": cluster.https_port,
+             "context": cluster.context,
+             "url": url_of(cluster, "https", f"<name>.{cluster.domain}",
+                           front_door=with_front_door and is_behind_front_door(cluster))}
             for cluster in clusters]
     if json:
         print_json(rows)
@@ -134,7 +136,9 @@ def k3d_cluster_list(context: Context, json: bool = False) -> None:
     for line in other_makers.find_all(shell, settings):
         say(line)
     if rows:
-        columns = [key for key in rows[0] if key != "url" or with_front_door]  # with ports, the URL repeats the rest
+        # With ports, the URL repeats the rest.
+        shown = {"url": with_front_door, "address": any(cluster.is_elsewhere for cluster in clusters)}
+        columns = [key for key in rows[0] if shown.get(key, True)]
         print_table([key.upper() for key in columns], [[str(row[key]) for key in columns] for row in rows])
         for line in describe_blocked(clusters):
             say(line)

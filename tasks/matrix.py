@@ -56,7 +56,9 @@ def print_matrix(rows: Connections, clusters: list[Cluster]) -> None:
     limits = dict.fromkeys(row.note for row in rows.values()
                            if row.state == "grey" and row.code != ConnectionReason.EXAMPLES_MISSING.code)
     forms = FRONT_DOOR_LEGEND if any(connection.front_door for connection in rows) else ""
-    say(LEGEND + forms + "".join(f"{row.source}: {row.note}\n" for row in own if row.state == "grey")
+    places = "".join(f"{cluster.name} is at {cluster.address}, not on this machine.\n" for cluster in clusters
+                     if cluster.is_elsewhere)
+    say(LEGEND + forms + places + "".join(f"{row.source}: {row.note}\n" for row in own if row.state == "grey")
         + "".join(f"{note}\n" for note in limits))
 
 

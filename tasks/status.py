@@ -17,16 +17,18 @@ from tasks.ca.load import load_root
 from tasks.ca.root import ROOT_EXPIRES_SOON, RootCA
 from tasks.core import configuration
 from tasks.core.browser_ports import describe_blocked
+from tasks.core.by_number import THIS_MACHINE
 from tasks.core.invoke_patches import PlainTask
 from tasks.core.problems import Problem, ProblemExit, Reason, describe, problem
 from tasks.core.progress import say
 from tasks.core.settings import Cluster, Settings
 from tasks.core.shell import Shell
 from tasks.core.table import JSON_HELP, SIGNS, Cell, print_json, print_table
-from tasks.dns.resolver import resolves
+from tasks.dns.resolver import resolves_all
 from tasks.engine.clusters import ExistingCluster, own_clusters
 from tasks.front_door import proof, state
 from tasks.front_door.files import page_url
+from tasks.probe.limits import find_coredns_limit, find_traefik_limit
 from tasks.probe.pod_trust import list_untrusting
 from tasks.probe.snapshot import ClusterSnapshot, kubelet_version, read_condition, take_snapshot
 from tasks.registries import containers, contents, mirrors
@@ -127,7 +129,7 @@ def inspect_resolver(shell: Shell, settings: Settings) -> Entry:
     configured = [name for name, method in dns.METHODS.items() if method.list_files(shell)]
     methods = f" by {', '.join(configured)}" if configured else ""
     what = f"names below {', '.join(settings.owned_domains)}"
-    if all(map(resolves, settings.proof_names)):
+    if resolves_all(settings):
         return {"what": what, **success(f"resolved{methods}")}
     return {"what": what, **failure("yellow", problem(StatusReason.NAMES_NOT_RESOLVED, methods=methods))}
 
@@ -175,19 +177,22 @@ def inspect_clusters(shell: Shell, settings: Settings) -> list[Entry]:
 
 def inspect_cluster(shell: Shell, cluster: Cluster, existing: ExistingCluster) -> Entry:
     entry: Entry = {"name": cluster.name, "state": "", "is": "", "code": "", "domain": cluster.domain,
-                    "http": cluster.http_port, "https": cluster.https_port, "context": cluster.context, "k3s": "",
-                    "cert-manager": "", "trust-manager": "", "until": "", "expiring": [], "untrusting": []}
+                    "address": cluster.address, "http": cluster.http_port, "https": cluster.https_port,
+                    "context": cluster.context, "k3s": "", "cert-manager": "", "trust-manager": "", "until": "",
+                    "expiring": [], "untrusting": [], "limits": []}
     if existing.running:
-        return entry | inspect_running_cluster(take_snapshot(shell, cluster))
+        return entry | inspect_running_cluster(shell, take_snapshot(shell, cluster))
     if existing.state == "stopped":
         return entry | failure("grey", problem(StatusReason.CLUSTER_STOPPED))
     return entry | failure("red", problem(StatusReason.CLUSTER_PARTLY_RUNNING))
 
 
-def inspect_running_cluster(snapshot: ClusterSnapshot) -> Entry:
+def inspect_running_cluster(shell: Shell, snapshot: ClusterSnapshot) -> Entry:
     if snapshot.error:
         return failure("red", problem(StatusReason.API_NOT_ANSWERING, error=snapshot.error))
-    unready = [*find_unready(snapshot)]
+    limits = {name: why for name, find in (("coredns", find_coredns_limit), ("traefik", find_traefik_limit))
+              if (why := find(shell, snapshot.cluster))}
+    unready = [name for name in find_unready(snapshot) if name not in limits]
     node = next(snapshot.all("Node"), None)
     return {
         **(failure("red", problem(StatusReason.NOT_READY, names=", ".join(unready))) if unready
@@ -198,6 +203,7 @@ def inspect_running_cluster(snapshot: ClusterSnapshot) -> Entry:
         "until": read_intermediate_expiry(snapshot),
         "expiring": find_expiring(snapshot),
         "untrusting": find_untrusting(snapshot),
+        "limits": [*map(describe, limits.values())],
     }
 
 
@@ -254,10 +260,12 @@ def print_status(machine: list[Entry], clusters: list[Entry]) -> None:
         return
     print_table(["", "cluster", "", "domain", "ports", "k3s, cert-manager, trust-manager", "CA until"], [
         [format_sign(entry), entry["name"], Cell(entry["is"], entry["state"]), entry["domain"],
-         f"{entry['http']} {entry['https']}",
+         f"{entry['http']} {entry['https']}{format_place(entry['address'])}",
          " ".join(entry[part] for part in ("k3s", "cert-manager", "trust-manager")), entry["until"]]
         for entry in clusters])
     for entry in clusters:
+        for limit in entry["limits"]:
+            say(f"{entry['name']}: {limit}")
         if entry["expiring"]:
             say(f"{entry['name']}: expiring soon: {', '.join(entry['expiring'])}")
     for entry in clusters:
@@ -267,6 +275,11 @@ def print_status(machine: list[Entry], clusters: list[Entry]) -> None:
                            *(f"  {pods['command']}" for pods in entry["untrusting"])]))
     if any(entry["state"] in ("red", "yellow") for entry in [*machine, *clusters]):
         say("To find out why, and how to fix it: inv doctor")
+
+
+def format_place(address: str) -> str:
+    """Where the ports are, if not on this machine."""
+    return "" if address == THIS_MACHINE else f" at {address}"
 
 
 def format_sign(entry: Entry) -> Cell:

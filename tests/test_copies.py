@@ -27,7 +27,7 @@ from tasks.core import locks, setting_types, system_files
 from tasks.core.configuration import load
 from tasks.core.settings import Settings
 from tasks.core.shell import Shell
-from tasks.dns import brew_dnsmasq, domain_files, network_manager, systemd_resolved
+from tasks.dns import brew_dnsmasq, domain_files, resolver, systemd_resolved
 from tasks.dns.domain_files import Leaving
 from tasks.dns.resolver import ask
 from tasks.doctor import ca as doctor_ca
@@ -139,13 +139,13 @@ def computer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ComputerFactory
         made = Computer(root, Tree(root, method, version), {
             copy: replace(defaults, **values) for copy, values in DOMAINS.items()}, monkeypatch)
 
-        def resolves(name: str) -> bool:
+        def resolves(name: str, address: str = "") -> bool:
             return any(name.endswith(f".{domain}") for domain in made.served())
 
-        for module in (dns, network_manager, systemd_resolved):
+        for module in (dns, resolver):
             monkeypatch.setattr(module, "resolves", resolves)
         monkeypatch.setattr(dns, "other_names", lambda *_: set())
-        monkeypatch.setattr(systemd_resolved, "ask", lambda name, port: True)
+        monkeypatch.setattr(systemd_resolved, "answers_all", lambda settings, port: True)
         monkeypatch.setattr(systemd_resolved, "is_free", lambda port: port != 5399)
         return made
 

@@ -116,7 +116,8 @@ def write_kubeconfig(shell: Shell, file: Path, cluster: Cluster) -> Path:
 def ensure_route_to_others(shell: Shell, cluster: Cluster) -> None:
     """Verify that its pods reach the other clusters through this host; if not, connect it to the shared network."""
     settings, found = cluster.settings, providers.list_clusters(shell, cluster.settings)
-    targets = [other.http_port for other in own_clusters(settings, found) if found[other.name].running]
+    targets = [other.http_port for other in own_clusters(settings, found)
+               if found[other.name].running and not other.is_elsewhere]
     nodes = found[cluster.name].workers
     with shell.step(cluster.name, "route from its pods to other clusters") as this:
         if shell.dry:

@@ -71,7 +71,8 @@ def find_changed_settings(shell: Shell, cluster: Cluster, found: ExistingCluster
         key = providers.of(cluster).IMAGE_KEY
         yield problem(ChangedSetting.IMAGE_CHANGED, key=key, found=image[0],
                       wanted=f"{providers.node_image(cluster)}{settings.from_environment(key)}")
-    wanted = [address for address in network.publish_addresses(shell, settings) if not address.startswith("<")]
+    wanted = [address for address in network.publish_addresses(shell, settings, cluster.address)
+              if not address.startswith("<")]
     if "0.0.0.0" in found.addresses and "0.0.0.0" not in wanted:
         yield problem(ChangedSetting.PORTS_OPEN_TO_NETWORK)
     elif "0.0.0.0" not in found.addresses and not found.addresses.issuperset(wanted):

@@ -60,7 +60,8 @@ def ensure_running(shell: Shell, cluster: Cluster, existing: Mapping[str, Existi
 def create(shell: Shell, cluster: Cluster, existing: Collection[ExistingCluster], extra: list[str]) -> None:
     """Create the cluster. The marker exists until the API answers, or until its provider has rolled back."""
     provider = providers.of(cluster)
-    marker, publish = creation_marker(cluster), network.publish_addresses(shell, cluster.settings)
+    marker, publish = creation_marker(cluster), network.publish_addresses(
+        shell, cluster.settings, cluster.address)
     require_browser_port(cluster)
     loopback_proxy.require_reachable(shell, cluster.settings)
     check_free_ports(shell, cluster, publish, existing)

@@ -11,6 +11,7 @@ from invoke import Exit
 from tasks import front_door, providers, trust
 from tasks.ca.load import load_root, load_roots
 from tasks.cluster.setup import keep_for_offline
+from tasks.core.problems import describe
 from tasks.core.progress import per_cluster
 from tasks.core.settings import Cluster
 from tasks.core.shell import Shell
@@ -23,7 +24,8 @@ from tasks.in_cluster.apply import apply, render_manifest
 from tasks.probe import pulls
 from tasks.probe.connections import Connection, all_connections, probe
 from tasks.probe.example_page import example_host, example_url
-from tasks.probe.requests import CERTIFICATE_REFUSED, curl_in_pod
+from tasks.probe.limits import find_limit
+from tasks.probe.requests import CERTIFICATE_REFUSED, Answer, curl_in_pod
 
 WORKLOADS = {"nginx": "examples", "curl": "examples", "curl-no-bundle": "examples", "netshoot": "default"}
 
@@ -134,6 +136,9 @@ def check_without_bundle(shell: Shell, cluster: Cluster, target: str) -> list[Ro
     source = f"pod in {cluster.name} without bundle"
     deadline = time.monotonic() + PATIENCE_SECONDS
     while (tried := curl_in_pod(shell, cluster, "curl-no-bundle", target)).exited not in CERTIFICATE_REFUSED:
+        answer = Answer(code=tried.exited)
+        if not tried.ok and (limit := find_limit(shell, cluster, cluster, answer)):
+            return [Row(source, target, "grey", describe(limit), code=limit.code)]
         if time.monotonic() >= deadline:
             why = ("accepted a certificate that it must reject" if tried.ok
                    else tried.stderr.strip() or f"curl exited with code {tried.exited}")
@@ -147,8 +152,8 @@ def check_this_machine(shell: Shell, clusters: list[Cluster]) -> list[Row]:
     rows = []
     for cluster in clusters:
         name = example_host(cluster)
-        good = resolves(name)
+        good = resolves(name, cluster.address)
         rows.append(Row("this machine's resolver", name, "green" if good else "yellow",
-                        "127.0.0.1" if good else "not resolved", "" if good else "inv dns"))
+                        cluster.address if good else "not resolved", "" if good else "inv dns"))
     settings = clusters[0].settings
     return rows + trust.trust_rows(shell, settings, load_root(settings))

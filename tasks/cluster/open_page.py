@@ -5,12 +5,13 @@ from __future__ import annotations
 import shlex
 
 from tasks.ca.root import RootFiles
+from tasks.core.addresses import base_address, list_elsewhere
 from tasks.core.progress import say
 from tasks.core.settings import Cluster, Settings
 from tasks.core.shell import Shell
 from tasks.dns import PUBLIC_DOMAIN, WITHOUT_RESOLVER
 from tasks.dns.resolver import resolves
-from tasks.probe.example_page import example_host, example_url, port
+from tasks.probe.example_page import example_host, example_url, is_behind_front_door, port
 from tasks.trust.nss import BROWSERS
 
 
@@ -19,7 +20,7 @@ def print_pages(shell: Shell, clusters: list[Cluster], front_door: bool) -> None
 
     Without a port if it leads through the front door.
     """
-    unresolved = [cluster for cluster in clusters if not resolves(example_host(cluster))]
+    unresolved = [cluster for cluster in clusters if not resolves(example_host(cluster), cluster.address)]
     if unresolved:
         commands = [command for cluster in unresolved
                     for command in commands_without_resolver(shell, cluster, front_door)]
@@ -29,14 +30,15 @@ def print_pages(shell: Shell, clusters: list[Cluster], front_door: bool) -> None
             say(WITHOUT_RESOLVER)
     for cluster in clusters:
         if cluster not in unresolved:
-            say(f"Open {example_url(cluster, 'https', front_door)}")
+            say(f"Open {example_url(cluster, 'https', front_door and is_behind_front_door(cluster))}")
 
 
 def commands_without_resolver(shell: Shell, cluster: Cluster, front_door: bool) -> list[str]:
+    front_door = front_door and is_behind_front_door(cluster)
     url, settings = example_url(cluster, "https", front_door), cluster.settings
     trusting = [] if settings.acme else ["--cacert", str(RootFiles.of(settings).certificate)]
     curl = shlex.join(["curl", *trusting, "--resolve",
-                       f"{example_host(cluster)}:{port(cluster, 'https', front_door)}:127.0.0.1", url])
+                       f"{example_host(cluster)}:{port(cluster, 'https', front_door)}:{cluster.address}", url])
     return [curl, f"{browser_command(shell, settings)} {url}"]
 
 
@@ -46,5 +48,8 @@ def browser_command(shell: Shell, settings: Settings) -> str:
     https://source.chromium.org/chromium/chromium/src/+/main:services/network/public/cpp/network_switches.cc
     """
     program = next(filter(shell.find, BROWSERS), "chromium")
-    rules = shlex.quote(f"--host-resolver-rules=MAP *.{settings.base_domain} 127.0.0.1")
+    # The first rule that matches counts.
+    addresses = {**list_elsewhere(settings), settings.base_domain: base_address(settings)}
+    rules = shlex.quote("--host-resolver-rules=" + ",".join(
+        f"MAP *.{domain} {address}" for domain, address in addresses.items()))
     return f'{program} --user-data-dir="$(mktemp -d)" {rules}'

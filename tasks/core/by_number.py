@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Iterator
 
@@ -11,6 +12,9 @@ MAKERS = ("k3d", "kind")
 
 MAKER_OTHERWISE = MAKERS[0]
 """For the numbers that PROVIDER does not name."""
+
+THIS_MACHINE = "127.0.0.1"
+"""The address for the numbers that CLUSTER_ADDRESS does not name."""
 
 
 def provider(value: str) -> dict[int | None, str]:
@@ -58,4 +62,20 @@ def ports(value: str) -> dict[int, tuple[int, int]]:
         if not both or not all(1 <= int(port) <= 65535 for port in both.groups()) or both[1] == both[2]:
             raise ValueError(expected)
         found[number] = (int(both[1]), int(both[2]))
+    return found
+
+
+def addresses(value: str) -> dict[int | None, str]:
+    """Where this machine reaches the ports of each cluster. The key None is for the numbers that are not named."""
+    expected = "an IPv4 address, or addresses by number, such as 3=192.0.2.10"
+    found: dict[int | None, str] = {None: THIS_MACHINE}
+    for part in value.split(",") if value.strip() else ():
+        number, address = split(part, expected) if "=" in part else (None, part.strip())
+        try:
+            unspecified = ipaddress.IPv4Address(address).is_unspecified
+        except ValueError:
+            raise ValueError(expected) from None
+        if unspecified or (number in found and number is not None):
+            raise ValueError(expected)
+        found[number] = address
     return found

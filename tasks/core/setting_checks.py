@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from tasks.core.by_number import MAKERS
+from tasks.core.by_number import MAKERS, THIS_MACHINE
 from tasks.core.setting_types import is_label
 
 if TYPE_CHECKING:
@@ -49,10 +49,12 @@ def long_names(settings: Settings, places: Mapping[str, str]) -> Iterator[str]:
 def wrong_numbers(settings: Settings, places: Mapping[str, str]) -> Iterator[str]:
     """Settings by number: each number has a cluster, and no two numbers have the same one."""
     contexts: dict[str, int] = {}
+    for key, numbers in (("PROVIDER", settings.provider), ("CLUSTER_ADDRESS", settings.cluster_address)):
+        for number in numbers:
+            if number is not None and number not in settings.numbers:
+                yield (f"{places[key]}: {key} names cluster {number}, but {made_of(settings, PORT_KEYS[:2])} leave "
+                       f"room for clusters 0 to {len(settings.numbers) - 1}")
     for number, name in settings.provider.items():
-        if number is not None and number not in settings.numbers:
-            yield (f"{places['PROVIDER']}: PROVIDER names cluster {number}, but "
-                   f"{made_of(settings, PORT_KEYS[:2])} leave room for clusters 0 to {len(settings.numbers) - 1}")
         if number is not None and name not in MAKERS and contexts.setdefault(name, number) != number:
             yield (f"{places['PROVIDER']}: PROVIDER gives the context {name} to the clusters {contexts[name]} and "
                    f"{number}, but a cluster has one number")
@@ -81,24 +83,25 @@ def clashing_ports(settings: Settings, places: Mapping[str, str]) -> Iterator[st
     if settings.k3d_port_end < settings.k3d_port_start:
         yield (f"{where}: K3D_PORT_END={settings.k3d_port_end} is below "
                f"K3D_PORT_START={settings.k3d_port_start}, which leaves no room for a cluster")
-    used: dict[int, str] = {}
+    used: dict[tuple[str, int], str] = {}
     schemes = ["HTTP", "HTTPS"]
     for number in settings.numbers:
         for scheme in tuple(schemes):
             port, user = settings.port(number, scheme.lower()), f"{scheme} of cluster {number}"
-            if 1 <= port <= 65535 and port not in used:
-                used[port] = user
+            place = (address_of(settings, number), port)
+            if 1 <= port <= 65535 and place not in used:
+                used[place] = user
                 continue
             schemes.remove(scheme)
             keys = (*PORT_KEYS[:2], f"K3D_PORT_PREFIX_{scheme}", f"K3D_PORT_SUFFIX_{scheme}")
-            why = f"{used[port]} already has it" if port in used else "ports are 1 to 65535"
+            why = f"{used[place]} already has it" if place in used else "ports are 1 to 65535"
             yield f"{where}: {user} would be port {port} ({made_of(settings, keys)}), but {why}"
 
 
 def clashing_registry(settings: Settings, places: Mapping[str, str]) -> Iterator[str]:
     where, port = chosen_in(places, ("LOCAL_REGISTRY_PORT", *PORT_KEYS)), settings.local_registry_port
     for number in settings.numbers:
-        for scheme in ("http", "https"):
+        for scheme in ("http", "https") if address_of(settings, number) == THIS_MACHINE else ():
             if port == settings.port(number, scheme):
                 yield (f"{where}: LOCAL_REGISTRY_PORT={port}, but {scheme.upper()} of cluster {number} already has "
                        "that port")
@@ -108,12 +111,17 @@ def clashing_front_door(settings: Settings, places: Mapping[str, str]) -> Iterat
     """Its ports must differ from each other, and from those of every cluster."""
     where = chosen_in(places, ("FRONT_DOOR", *FRONT_DOOR_KEYS, *PORT_KEYS))
     used = {settings.port(number, scheme): f"{scheme.upper()} of cluster {number}"
-            for number in settings.numbers for scheme in ("http", "https")}
+            for number in settings.numbers for scheme in ("http", "https")
+            if address_of(settings, number) == address_of(settings, None)}
     for key in FRONT_DOOR_KEYS:
         port = getattr(settings, key.lower())
         if port in used:
             yield f"{where}: {key}={port}, but {used[port]} already has that port"
         used[port] = f"FRONT_DOOR_HTTP_PORT={port}"
+
+
+def address_of(settings: Settings, number: int | None) -> str:
+    return settings.cluster_address.get(number, settings.cluster_address[None])
 
 
 def made_of(settings: Settings, keys: Iterable[str]) -> str:

@@ -73,6 +73,7 @@ class Settings:
 
     provider: Mapping[int | None, str] = setting(by_number.provider)
     context_ports: Mapping[int, tuple[int, int]] = setting(by_number.ports)
+    cluster_address: Mapping[int | None, str] = setting(by_number.addresses)
     k3d_network: str = setting(types.network_name)
     k3d_network_subnet: str = setting(types.subnet_or_empty)
     k3d_kubeconfig_target_dir: Path | None = setting(types.folder_or_none)
@@ -256,6 +257,15 @@ class Cluster:
     @property
     def domain(self) -> str:
         return self.settings.cluster_domain(self.number)
+
+    @property
+    def address(self) -> str:
+        """Where this machine reaches its ports."""
+        return self.settings.cluster_address.get(self.number, self.settings.cluster_address[None])
+
+    @property
+    def is_elsewhere(self) -> bool:
+        return self.address != by_number.THIS_MACHINE
 
     @property
     def http_port(self) -> int:

@@ -15,6 +15,9 @@ TRAEFIK_SERVICE = "traefik-internal"
 COREDNS_CONFIG = "coredns-custom"
 """The ConfigMap with additions to k3s' CoreDNS, in kube-system."""
 
+COREDNS_IMPORT = "import /etc/coredns/custom/*.override"
+"""The line of a Corefile that reads them."""
+
 DOCKER_GROUP = "docker"
 """Its members may use the engine: https://docs.docker.com/engine/install/linux-postinstall/"""
 

@@ -8,6 +8,8 @@ from typing import Protocol
 from invoke import Context, Exit, task
 
 from tasks.core import configuration
+from tasks.core.addresses import list_proofs
+from tasks.core.by_number import THIS_MACHINE
 from tasks.core.invoke_patches import PlainTask
 from tasks.core.progress import say
 from tasks.core.settings import Settings
@@ -16,7 +18,7 @@ from tasks.core.sudo import PRINT_SUDO, with_sudo_plan
 from tasks.core.table import Row, show
 from tasks.dns import brew_dnsmasq, follow, hosts_file, network_manager, systemd_resolved, windows_hosts
 from tasks.dns.domain_files import DomainFile, Leaving, describe, one_copy_at_a_time
-from tasks.dns.resolver import addresses, other_names, resolves
+from tasks.dns.resolver import addresses, other_names, resolves, resolves_all
 
 
 class Method(Protocol):
@@ -121,7 +123,7 @@ def install(shell: Shell, settings: Settings) -> None:
 def install_here(shell: Shell, settings: Settings) -> None:
     """Use the first method that is available and is then proved to work. Exit with the reason why each was skipped."""
     own, foreign = find_methods_in_use(shell, settings)
-    if not is_covered(shell, settings) and not settings.dns_method and all(map(resolves, settings.proof_names)):
+    if not is_covered(shell, settings) and not settings.dns_method and resolves_all(settings):
         with shell.step("", f"names below {', '.join(settings.owned_domains)}") as this:
             this.skip("already resolved, not by these tasks")
             return
@@ -179,7 +181,7 @@ def try_method(shell: Shell, settings: Settings, method: Method) -> str:
         method.install(shell, settings)
         with shell.step("", "this machine's resolver") as this:
             shell.until("it to resolve the cluster names", 15,
-                        lambda: all(map(resolves, settings.proof_names)), hint="")
+                        lambda: resolves_all(settings), hint="")
             # After a restart, a resolver may need a moment until it knows its servers again.
             shell.until(f"other names to resolve as before: {', '.join(sorted(before))}", 15,
                         lambda: before <= other_names(shell, settings), hint="")
@@ -217,9 +219,10 @@ def remove_method(shell: Shell, leaving: Leaving, method: Method) -> None:
 def verify(shell: Shell, settings: Settings) -> list[Row]:
     """What the system's resolver answers for cluster names and for other names."""
     rows = []
-    for name in settings.proof_names:
+    for name, address in list_proofs(settings).items():
         got = ", ".join(sorted(addresses(name))) or "no answer"
-        rows.append(Row("this machine", name, "green" if got == "127.0.0.1" else "red", got))
+        note = got if got == address or address == THIS_MACHINE else f"{got} instead of {address}"
+        rows.append(Row("this machine", name, "green" if got == address else "red", note))
     for file, names in follow.list_written(shell):
         rows.append(Row("this machine", "other cluster names", "grey",
                         f"{file} has {len(names)} names, and no wildcard for others", code="no-wildcard"))

@@ -16,7 +16,7 @@ from tasks.core.templates import render
 from tasks.core.well_known import MANAGER, MARKER
 from tasks.core.work_files import work_file, write_file
 from tasks.dns import domain_files
-from tasks.dns.domain_files import DomainFile, Leaving, text_for_this_copy, text_for_unknown_copy
+from tasks.dns.domain_files import DomainFile, Leaving, text_for_this_copy, text_of_names, text_of_unknown_names
 from tasks.tools.required import INSTALL_HINTS
 
 
@@ -95,8 +95,8 @@ def configure(shell: Shell, settings: Settings) -> None:
     served, earlier = find_names(prefix), domain_files.of_earlier_version(shared)
     former_names, former_resolvers = (domain_files.former_domains(settings, files)
                                       for files in (served, find_resolver_files()))
-    texts = {file: text_for_this_copy("dns/names.conf", domain, file) for domain, file in own.items()}
-    texts |= {names_file(prefix, domain): text_for_unknown_copy("dns/names.conf", domain)
+    texts = {file: text_of_names(settings, domain, file) for domain, file in own.items()}
+    texts |= {names_file(prefix, domain): text_of_unknown_names(domain)
               for domain in domain_files.domains_to_take_over(settings, earlier, served)}
     texts[shared] = render("dns/brew.conf")
     system_files.refuse_foreign(*texts, *(resolvers() / domain for domain in settings.owned_domains),
@@ -295,16 +295,17 @@ def serves_other_names(prefix: Path) -> bool:
 
 def verify(shell: Shell, settings: Settings) -> None:
     """Query as a browser does. dig and nslookup do not read /etc/resolver."""
-    name = f"proof.{settings.cluster_domain(0)}"
+    cluster = settings.cluster(0)
+    name, address = f"proof.{cluster.domain}", cluster.address
     question = ("dscacheutil", "-q", "host", "-a", "name", name)
     try:
-        shell.until(f"macOS to resolve {name}", 15, lambda: "ip_address: 127.0.0.1" in shell.look(*question).stdout)
+        shell.until(f"macOS to resolve {name}", 15, lambda: f"ip_address: {address}" in shell.look(*question).stdout)
     except Exit:
         raise Exit(
             f"macOS does not resolve {name}, although everything is configured. Check in this order:\n"
             "  1. sudo dscacheutil -flushcache; sudo killall -HUP mDNSResponder\n"
             f"  2. scutil --dns: is there a resolver for {', '.join(settings.owned_domains)}? A VPN may have its own.\n"
-            f"  3. dig @127.0.0.1 {name}: does dnsmasq answer 127.0.0.1?\n"
+            f"  3. dig @127.0.0.1 {name}: does dnsmasq answer {address}?\n"
             "  4. Some versions of macOS 26 ignore /etc/resolver for a TLD that is not a public one. Without\n"
             "     DNS_METHOD in .env, inv dns then writes the names to /etc/hosts."
         ) from None

@@ -14,10 +14,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tasks.core import copies, system_files
+from tasks.core.addresses import address_of, list_elsewhere
+from tasks.core.by_number import THIS_MACHINE
 from tasks.core.settings import Settings
 from tasks.core.shell import Shell
 from tasks.core.templates import render
 from tasks.core.well_known import MANAGER
+
+NAMES = "dns/names.conf"
 
 
 @dataclass(frozen=True)
@@ -134,6 +138,19 @@ def text_for_this_copy(template: str, domain: str, *files: Path, **values: objec
 def text_for_unknown_copy(template: str, domain: str, **values: object) -> str:
     """The same if it is unknown which copy uses it."""
     return render(template, domain=domain, used_by=[], **values)
+
+
+def text_of_names(settings: Settings, domain: str, *files: Path) -> str:
+    """dnsmasq's file for a domain, in which a cluster elsewhere has lines of its own."""
+    address = address_of(settings, domain)
+    return text_for_this_copy(
+        NAMES, domain, *files, address=address, place="this machine" if address == THIS_MACHINE else address,
+        elsewhere={name: other for name, other in list_elsewhere(settings).items() if name.endswith(f".{domain}")})
+
+
+def text_of_unknown_names(domain: str) -> str:
+    """The same if it is unknown which copy uses it."""
+    return text_for_unknown_copy(NAMES, domain, address=THIS_MACHINE, place="this machine", elsewhere={})
 
 
 def text_without_this_copy(file: Path) -> str:

@@ -14,6 +14,7 @@ from invoke import Exit
 
 from tasks import providers
 from tasks.core import copies, system_files
+from tasks.core.addresses import address_of, list_proofs
 from tasks.core.copies import path_to_text, text_to_path
 from tasks.core.settings import Settings
 from tasks.core.shell import Shell
@@ -41,6 +42,7 @@ class HostsBlock(DomainFile):
 
     copy: Path
     names: tuple[str, ...]
+    text: str
     edited: bool
 
     @property
@@ -62,7 +64,7 @@ def read_blocks(file: Path) -> list[HostsBlock]:
     for block in blocks.find_blocks(content):
         names = tuple(names_in(block))
         domains = tuple(name.removeprefix(PROOF) for name in names if name.startswith(PROOF))
-        found.append(HostsBlock(file, domains, text_to_path(block.copy), names, block.edited))
+        found.append(HostsBlock(file, domains, text_to_path(block.copy), names, block.body, block.edited))
     return found
 
 
@@ -70,8 +72,8 @@ def names_in(block: blocks.Block) -> list[str]:
     return [line.split()[1] for line in block.body.splitlines() if len(line.split()) > 1]
 
 
-def text_of(names: list[str]) -> str:
-    return "".join(f"127.0.0.1 {name}\n" for name in names)
+def text_of(settings: Settings, names: list[str]) -> str:
+    return "".join(f"{address_of(settings, name)} {name}\n" for name in names)
 
 
 def own_block(file: Path) -> HostsBlock | None:
@@ -100,11 +102,12 @@ def install(shell: Shell, settings: Settings) -> None:
     with shell.step("", str(file)) as this, shell.one_at_a_time("file", file):
         block = own_block(file)
         names = list_names(shell, settings, [*block.names] if block else [])
-        if is_current(block, names):
+        if is_current(block, text_of(settings, names)):
             this.skip(f"already has {len(names)} names")
             return
-        how = write(shell, file, copies.this_copy(), names, why=f"resolve {len(names)} names of the clusters")
-        if not shell.dry and not is_current(own_block(file), names):
+        how = write(shell, file, copies.this_copy(), text_of(settings, names),
+                    why=f"resolve {len(names)} names of the clusters")
+        if not shell.dry and not is_current(own_block(file), text_of(settings, names)):
             raise Exit(f"{file} does not have the names that were just written. Another program writes it too. "
                        "Run this task again.")
         this.warn(f"{len(names)} names written{how}\n{NO_WILDCARD}")
@@ -116,7 +119,7 @@ def list_names(shell: Shell, settings: Settings, known: list[str]) -> list[str]:
     A cluster that is stopped or does not answer keeps its names that are known.
     """
     clusters = list(map(settings.cluster, settings.numbers))
-    names = {*settings.owned_domains, *settings.proof_names, *map(example_host, clusters)}
+    names = {*settings.owned_domains, *list_proofs(settings), *map(example_host, clusters)}
     try:
         found = providers.list_clusters(shell, settings)
     except Exit:  # the engine is not running, or a program is missing
@@ -134,18 +137,19 @@ def list_names(shell: Shell, settings: Settings, known: list[str]) -> list[str]:
 def is_outdated(shell: Shell, settings: Settings) -> bool:
     """Whether this copy has a block, and its names differ from those of the clusters."""
     block = own_block(hosts_file())
-    return block is not None and not is_current(block, list_names(shell, settings, [*block.names]))
+    return block is not None and not is_current(
+        block, text_of(settings, list_names(shell, settings, [*block.names])))
 
 
-def is_current(block: HostsBlock | None, names: list[str]) -> bool:
-    return block is not None and not block.edited and [*block.names] == names
+def is_current(block: HostsBlock | None, text: str) -> bool:
+    return block is not None and not block.edited and block.text == text
 
 
-def write(shell: Shell, file: Path, copy: Path, names: list[str], why: str) -> str:
-    """Write the block of a copy as root, or remove it if there are no names. Returns how, if not in the usual way."""
+def write(shell: Shell, file: Path, copy: Path, text: str, why: str) -> str:
+    """Write the block of a copy as root, or remove it if there is no text. Returns how, if not in the usual way."""
     words = [sys.executable, "-IB", str(Path(edit_hosts.__file__).parent), str(file), path_to_text(copy)]
-    if names:
-        words.append(str(system_files.stage(shell, file, text_of(names), sealed=False)))
+    if text:
+        words.append(str(system_files.stage(shell, file, text, sealed=False)))
     said = shell.sudo(*words, why=why).stdout.strip()
     return said.removeprefix("written")
 
@@ -168,5 +172,5 @@ def remove(shell: Shell, leaving: Leaving) -> None:
             assert isinstance(block, HostsBlock)
             if edited := describe_edit(block):
                 raise Exit(f"{edited[0].upper()}{edited[1:]}, then run this task again.")
-            write(shell, file, block.copy, [], why="remove the names of the clusters")
+            write(shell, file, block.copy, "", why="remove the names of the clusters")
         this.outcome = describe_outcome(files)

@@ -11,8 +11,8 @@ from tasks.core.shell import Shell
 from tasks.core.templates import render
 from tasks.core.well_known import MANAGER
 from tasks.dns import domain_files
-from tasks.dns.domain_files import DomainFile, Leaving, text_for_this_copy, text_for_unknown_copy
-from tasks.dns.resolver import resolves
+from tasks.dns.domain_files import DomainFile, Leaving, text_of_names, text_of_unknown_names
+from tasks.dns.resolver import resolves_all
 from tasks.dns.systemd_resolved import DNSMASQ_PACKAGE
 
 
@@ -52,9 +52,9 @@ def install(shell: Shell, settings: Settings) -> None:
     former, earlier = domain_files.former_domains(settings, files), find_earlier()
     system_files.refuse_foreign(*map(names, settings.owned_domains), mode(), *former.changed,
                                 *(file.path for file in earlier))
-    texts = {names(domain): text_for_this_copy("dns/names.conf", domain, names(domain))
+    texts = {names(domain): text_of_names(settings, domain, names(domain))
              for domain in settings.owned_domains}
-    texts |= {names(domain): text_for_unknown_copy("dns/names.conf", domain)
+    texts |= {names(domain): text_of_unknown_names(domain)
               for domain in domain_files.domains_to_take_over(settings, earlier, files)}
     with shell.step("", f"NetworkManager's dnsmasq for {', '.join(settings.owned_domains)}") as this:
         changed = [
@@ -64,7 +64,7 @@ def install(shell: Shell, settings: Settings) -> None:
               for file in (*earlier, *former.removed)),
         ]
         release(shell, former.released)
-        if any(changed) or not all(map(resolves, settings.proof_names)):
+        if any(changed) or not resolves_all(settings):
             reload(shell, "conf")
             reload(shell, "dns-full")
             this.outcome = "answers"

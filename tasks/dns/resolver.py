@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import socket
 
+from tasks.core.addresses import list_proofs
+from tasks.core.by_number import THIS_MACHINE
 from tasks.core.settings import Settings
 from tasks.core.shell import Shell
 
@@ -24,13 +26,23 @@ def addresses(name: str) -> set[str]:
         return set()
 
 
-def resolves(name: str) -> bool:
-    """Whether this name resolves to 127.0.0.1, and to no other address, with the system's resolver."""
-    return addresses(name) == {"127.0.0.1"}
+def resolves(name: str, address: str = THIS_MACHINE) -> bool:
+    """Whether this name resolves to that address, and to no other one, with the system's resolver."""
+    return addresses(name) == {address}
 
 
-def ask(name: str, port: int, server: str = "127.0.0.1") -> bool:
-    """Whether this name resolves to 127.0.0.1 with the DNS server on that port.
+def resolves_all(settings: Settings) -> bool:
+    """Whether this machine resolves the names of every cluster to the address that the settings give it."""
+    return all(resolves(name, address) for name, address in list_proofs(settings).items())
+
+
+def answers_all(settings: Settings, port: int) -> bool:
+    """The same for the DNS server on a port of 127.0.0.1."""
+    return all(ask(name, port, address=address) for name, address in list_proofs(settings).items())
+
+
+def ask(name: str, port: int, server: str = "127.0.0.1", address: str = THIS_MACHINE) -> bool:
+    """Whether this name resolves to that address with the DNS server on that port.
 
     Over TCP, because the connection is refused at once if there is no server.
     """
@@ -43,7 +55,7 @@ def ask(name: str, port: int, server: str = "127.0.0.1") -> bool:
         reply = dns.query.tcp(dns.message.make_query(name, "A"), server, timeout=2, port=port)
     except (OSError, EOFError, dns.exception.DNSException):
         return False
-    return [str(record) for rrset in reply.answer for record in rrset] == ["127.0.0.1"]
+    return [str(record) for rrset in reply.answer for record in rrset] == [address]
 
 
 def other_names(shell: Shell, settings: Settings) -> set[str]:

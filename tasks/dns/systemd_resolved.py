@@ -16,8 +16,16 @@ from tasks.core.shell import Shell
 from tasks.core.templates import render
 from tasks.core.well_known import MANAGER
 from tasks.dns import domain_files
-from tasks.dns.domain_files import DomainFile, Leaving, Sorted, text_for_this_copy, text_for_unknown_copy
-from tasks.dns.resolver import ask, resolves
+from tasks.dns.domain_files import (
+    DomainFile,
+    Leaving,
+    Sorted,
+    text_for_this_copy,
+    text_for_unknown_copy,
+    text_of_names,
+    text_of_unknown_names,
+)
+from tasks.dns.resolver import answers_all, resolves_all
 
 SERVICE = f"{MANAGER}-dns.service"
 
@@ -106,9 +114,9 @@ def install(shell: Shell, settings: Settings) -> None:
     earlier = [file.path for file in routed if file.path in (drop_in(), delegate()) or (
         {*file.domains} <= {*settings.owned_domains} and file.path != route(file.domains[0]))]
     port = choose_port(shell)
-    names_texts = {names(domain): text_for_this_copy("dns/names.conf", domain, names(domain))
+    names_texts = {names(domain): text_of_names(settings, domain, names(domain))
                    for domain in settings.owned_domains}
-    names_texts |= {names(domain): text_for_unknown_copy("dns/names.conf", domain)
+    names_texts |= {names(domain): text_of_unknown_names(domain)
                     for domain in domain_files.domains_to_take_over(
                         settings, domain_files.of_earlier_version(configuration()),
                         domain_files.find(names("").parent, ".conf"))}
@@ -135,11 +143,11 @@ def install(shell: Shell, settings: Settings) -> None:
               for file in former_names.removed),
         ]
         release(shell, former_names.released)
-        if any(changed) or not all(ask(name, port) for name in settings.proof_names):
+        if any(changed) or not answers_all(settings, port):
             shell.sudo("systemctl", "daemon-reload", why="make systemd read the unit")
             shell.sudo("systemctl", "enable", SERVICE, why="start it when the machine starts")
             shell.sudo("systemctl", "restart", SERVICE, why="start it now")
-            shell.until("it to answer", 10, lambda: all(ask(name, port) for name in settings.proof_names),
+            shell.until("it to answer", 10, lambda: answers_all(settings, port),
                         hint=f"For the reason: journalctl -u {SERVICE} -n 20")
             this.outcome = "answers"
         else:
@@ -152,7 +160,7 @@ def install(shell: Shell, settings: Settings) -> None:
         for folder in {file.parent for file in replaced} - {file.parent for file in route_texts}:
             domain_files.remove_folder_if_empty(shell, folder, replaced)
         release(shell, former_routes.released)
-        if any(changed) or not all(map(resolves, settings.proof_names)):
+        if any(changed) or not resolves_all(settings):
             restart_resolved(shell)
             this.outcome = "uses it"
         else:

@@ -52,7 +52,7 @@ def is_outdated(shell: Shell, settings: Settings) -> bool:
     """Whether this copy has a block there, and its names differ from those of the clusters."""
     file = find_file(shell)
     block = own_block(shell, file) if file else None
-    return block is not None and names_in(block) != list_names(shell, settings, names_in(block))
+    return block is not None and block.body != text_of(settings, list_names(shell, settings, names_in(block)))
 
 
 def install(shell: Shell, settings: Settings) -> None:
@@ -63,9 +63,9 @@ def install(shell: Shell, settings: Settings) -> None:
     with shell.step("", "Windows' hosts file") as this:
         block = own_block(shell, file)
         names = list_names(shell, settings, names_in(block) if block else [])
-        if block and names_in(block) == names and not block.edited:
+        if block and block.body == text_of(settings, names) and not block.edited:
             this.skip(f"already has {len(names)} names")
-        elif failure := replace(shell, file, text_of(names)):
+        elif failure := replace(shell, file, text_of(settings, names)):
             this.warn(f"not changed. {failure}")
         else:
             this.warn(f"{len(names)} names written\n{NO_WILDCARD}")

@@ -17,6 +17,7 @@ from tasks.core.progress import describe_os_error
 from tasks.core.settings import Cluster, Settings
 from tasks.core.shell import Shell
 from tasks.engine.clusters import ExistingCluster
+from tasks.probe.limits import Limit
 from tasks.probe.snapshot import ClusterSnapshot
 
 ERROR, WARNING = "red", "yellow"
@@ -82,6 +83,8 @@ class Fix:
 
     text: str
     run: Callable[..., object] | None = None
+    for_owner: str = ""
+    """Instead, for a cluster that these tasks did not create."""
 
 
 class Observation(NamedTuple):
@@ -137,7 +140,13 @@ class Finding:
 
     @property
     def fix(self) -> str:
-        return self.advice.fix.format(**self.placeholders)
+        return (self.fix_for_owner or self.advice.fix).format(**self.placeholders)
+
+    @property
+    def fix_for_owner(self) -> str:
+        """What the owner of a cluster does that these tasks did not create; empty if that is no different."""
+        is_foreign = isinstance(self.subject, ClusterView) and not providers.of(self.subject.cluster).MANAGES_LIFE
+        return self.check.fix.for_owner if is_foreign else ""
 
     @property
     def advice(self) -> Advice:
@@ -228,4 +237,6 @@ def to_finding(
             code, message = wrong
         case _:
             code, message = check.id, wrong
-    return Finding(check, where, check.level, message, subject, code, wrong if isinstance(wrong, Problem) else None)
+    found = wrong if isinstance(wrong, Problem) else None
+    state = "grey" if found and isinstance(found.reason, Limit) else check.level
+    return Finding(check, where, state, message, subject, code, found)

@@ -11,7 +11,7 @@ from tasks.core import browser_ports
 from tasks.core.problems import Problem
 from tasks.core.well_known import CERT_MANAGER
 from tasks.doctor.check import ERROR, WARNING, Checks, ClusterView
-from tasks.doctor.fixes import CONFIGURE, FREE_DISK, KUBECONFIG, RECREATE, RESTART, SETUP, START
+from tasks.doctor.fixes import CONFIGURE, FREE_DISK, KUBECONFIG, RECREATE, RESTART, RESTART_FOR_PORTS, SETUP, START
 from tasks.engine import loopback_proxy, network, ports
 from tasks.in_cluster import charts, foreign_charts
 from tasks.probe import example_page
@@ -174,16 +174,17 @@ def chart_versions(view: ClusterView) -> Iterator[str]:
             yield f"{name} is {installed}, but the settings say {expected}{chosen}"
 
 
-@check_running("ports-answer", ERROR, "Its load balancer hangs, or another program uses the port.", RESTART,
+@check_running("ports-answer", ERROR, "Its load balancer hangs, or another program uses the port.",
+               RESTART_FOR_PORTS,
                needs=["api", "traefik", "ports-settings"])
 def ports_answer(view: ClusterView) -> Iterator[str]:
-    """Traefik answers on the cluster's HTTP and HTTPS ports of this machine"""
+    """Traefik answers on the cluster's HTTP and HTTPS ports"""
     cluster = view.cluster
     for scheme in ("http", "https"):
         try:
             http_get(cluster, scheme, f"proof.{cluster.domain}", "/", tls_trusting_all)
         except OSError as error:
-            yield f"127.0.0.1:{example_page.port(cluster, scheme)}: {str(error) or type(error).__name__}"
+            yield f"{cluster.address}:{example_page.port(cluster, scheme)}: {str(error) or type(error).__name__}"
 
 
 @check_running("way-to-host", ERROR,

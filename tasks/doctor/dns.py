@@ -9,8 +9,9 @@ from collections.abc import Iterator
 
 from tasks import dns
 from tasks.core import system_files
+from tasks.core.addresses import list_proofs
 from tasks.dns import follow, systemd_resolved
-from tasks.dns.resolver import addresses, ask, is_public, resolves
+from tasks.dns.resolver import addresses, answers_all, ask, is_public, resolves
 from tasks.doctor.check import ERROR, WARNING, Checks, Machine
 from tasks.doctor.fixes import NAMES
 from tasks.probe.host_names import host_names
@@ -34,14 +35,14 @@ def served(machine: Machine) -> Iterator[str]:
     used_here = not domains or {*machine.settings.owned_domains} & domains
     if used_here and systemd_resolved.unit() in systemd_resolved.list_files(machine.shell):
         port = systemd_resolved.choose_port(machine.shell)
-        if not all(ask(name, port) for name in machine.settings.proof_names):
+        if not answers_all(machine.settings, port):
             yield f"nothing answers for {machine.settings.proof_names[0]} on 127.0.0.1, port {port}"
 
 
 @check("names", WARNING, "It was never set up, or a VPN or another resolver has replaced it.", NAMES,
        needs=["names-served"])
 def resolved(machine: Machine) -> Iterator[str]:
-    """This machine's resolver resolves the clusters' names to this machine"""
+    """This machine's resolver resolves the clusters' names to the addresses in the settings"""
     if not is_public(machine.settings):
         yield from unresolved(machine)
 
@@ -68,8 +69,8 @@ def rebinding(machine: Machine) -> Iterator[str]:
 
 
 def unresolved(machine: Machine) -> Iterator[str]:
-    for name in machine.settings.proof_names:
-        if not resolves(name):
+    for name, address in list_proofs(machine.settings).items():
+        if not resolves(name, address):
             yield f"{name}: {', '.join(sorted(addresses(name))) or 'no answer'}"
 
 

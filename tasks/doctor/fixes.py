@@ -103,7 +103,12 @@ REINSTALL = Fix("inv k3d-cluster-configure --n {n} --reinstall", reinstall)
 
 
 # These destroy something, or need a decision.
-RESTART = Fix("inv k3d-cluster-restart --n {n}")
+RESTART = Fix("inv k3d-cluster-restart --n {n}", for_owner="Restart {context} with the program that created it.")
+
+
+RESTART_FOR_PORTS = Fix(RESTART.text, for_owner=(
+    "If {context} publishes its ports elsewhere: CONTEXT_PORTS={n}=HTTP/HTTPS or CLUSTER_ADDRESS={n}=ADDRESS in .env. "
+    "Otherwise restart it with its own program."))
 
 
 FREE_DISK = Fix("To see what uses the space: docker system df. To free some: docker image prune")

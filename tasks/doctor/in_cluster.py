@@ -8,12 +8,12 @@ from datetime import datetime, timezone
 
 from tasks.ca.intermediate import IntermediateReason, find_reason_to_replace
 from tasks.ca.signatures import leaf_belongs_to
-from tasks.core.problems import describe
+from tasks.core.problems import Problem, describe
 from tasks.core.well_known import CERT_MANAGER, ISSUER, KUBE_SYSTEM, TRUST_BUNDLE
 from tasks.doctor.check import ERROR, WARNING, Checks, ClusterView, Observation
 from tasks.doctor.fixes import CONFIGURE, REINSTALL, scale_up
 from tasks.in_cluster import bundle, coredns
-from tasks.probe import cluster_dns
+from tasks.probe import cluster_dns, limits
 from tasks.probe.snapshot import read_condition
 
 CHECKS = Checks()
@@ -136,8 +136,11 @@ def trust_bundle(view: ClusterView) -> Iterator[str]:
 
 @check("traefik", ERROR, "It was scaled down, or it cannot start: kubectl --context {context} -n kube-system logs "
        "deploy/traefik", scale_up("traefik"), needs=["api"])
-def traefik_runs(view: ClusterView) -> Iterator[str]:
+def traefik_runs(view: ClusterView) -> Iterator[str | Problem]:
     """Traefik is running"""
+    if limit := limits.find_traefik_limit(view.shell, view.cluster):
+        yield limit
+        return
     yield from check_deployments(view, KUBE_SYSTEM, "traefik")
 
 
@@ -168,15 +171,21 @@ def internal_service(view: ClusterView) -> Iterator[str]:
 
 @check("coredns", ERROR, "It was scaled down, or a key in coredns-custom prevents it from starting: kubectl --context "
        "{context} -n kube-system logs deploy/coredns", scale_up("coredns"), needs=["api"])
-def coredns_runs(view: ClusterView) -> Iterator[str]:
+def coredns_runs(view: ClusterView) -> Iterator[str | Problem]:
     """CoreDNS is running"""
+    if limit := limits.find_coredns_limit(view.shell, view.cluster):
+        yield limit
+        return
     yield from check_deployments(view, KUBE_SYSTEM, "coredns")
 
 
 @check("coredns-rules", ERROR, "It was edited, or the settings or this machine's address changed.", CONFIGURE,
        needs=["api"])
-def rules(view: ClusterView) -> Iterator[str]:
+def rules(view: ClusterView) -> Iterator[str | Problem]:
     """dev-clusters.override in coredns-custom matches the settings"""
+    if limit := limits.find_coredns_limit(view.shell, view.cluster):
+        yield limit
+        return
     text = view.snapshot.data("coredns-custom", KUBE_SYSTEM, RULES_KEY)
     if text != coredns.render_rules(view.cluster, view.host):
         state = "does not match the settings and this machine's address" if text else "is missing"

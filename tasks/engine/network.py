@@ -11,6 +11,7 @@ import ipaddress
 import re
 import socket
 
+from tasks.core.by_number import THIS_MACHINE
 from tasks.core.operating_system import is_macos
 from tasks.core.settings import Cluster, Settings
 from tasks.core.shell import Shell
@@ -98,11 +99,11 @@ def gateway_to_publish_on(shell: Shell, settings: Settings) -> str:
     return address
 
 
-def publish_addresses(shell: Shell, settings: Settings) -> list[str]:
-    """The addresses of this machine on which a cluster's ports are published."""
+def publish_addresses(shell: Shell, settings: Settings, address: str) -> list[str]:
+    """Where ports are published: at the address that names resolve to, and where pods of other clusters need them."""
     if settings.k3d_bind_address == "0.0.0.0":
         return ["0.0.0.0"]
-    addresses = ["127.0.0.1", gateway_to_publish_on(shell, settings), settings.k3d_bind_address]
+    addresses = [address, gateway_to_publish_on(shell, settings), settings.k3d_bind_address]
     return list(dict.fromkeys(address for address in addresses if address))
 
 
@@ -111,18 +112,22 @@ def host_address(shell: Shell, cluster: Cluster) -> tuple[str, bool]:
 
     The container connects to the cluster's published HTTP port.
     """
-    return host_address_for(shell, cluster.settings, cluster.http_port)
+    return host_address_for(shell, cluster.settings, cluster.http_port, cluster.address)
 
 
-def host_address_for(shell: Shell, settings: Settings, port: int) -> tuple[str, bool]:
-    """The same for any HTTP port of this machine."""
+def host_address_for(shell: Shell, settings: Settings, port: int, address: str) -> tuple[str, bool]:
+    """The same for any HTTP port at the address of a cluster.
+
+    An engine on another machine has that address, and no name for the machine that it runs on.
+    """
     gateway = gateway_to_publish_on(shell, settings)
     if shell.dry:  # the container's image might have to be pulled
         return gateway or f"<this machine in {settings.k3d_network}>", True
-    for name in (gateway,) if gateway else HOST_NAMES:
-        address = address_reached(shell, settings, settings.k3d_network, f"{name}:{port}")
-        if address:
-            return address, True
+    others = HOST_NAMES if address == THIS_MACHINE else (address,)
+    for name in (gateway,) if gateway else others:
+        reached = address_reached(shell, settings, settings.k3d_network, f"{name}:{port}")
+        if reached:
+            return reached, True
     return gateway, False
 
 

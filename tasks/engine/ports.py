@@ -92,7 +92,8 @@ def is_taken(address: str, port: int) -> bool:
             server.bind((address, port))
         except OSError as error:
             # The engine may bind a port below 1024 even if this user may not.
-            return error.errno == errno.EADDRINUSE
+            if error.errno != errno.EADDRNOTAVAIL:  # that of another machine is connected to
+                return error.errno == errno.EADDRINUSE
     with socket.socket() as client:  # macOS lets a second server bind a narrower address than the first
         client.settimeout(1)
         return client.connect_ex(("127.0.0.1" if address == "0.0.0.0" else address, port)) == 0

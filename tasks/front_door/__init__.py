@@ -8,6 +8,7 @@ from invoke import Context, Exit, task
 
 from tasks import providers
 from tasks.core import configuration
+from tasks.core.addresses import base_address
 from tasks.core.invoke_patches import PlainTask
 from tasks.core.problems import Problem, describe, problem
 from tasks.core.progress import confirm, say
@@ -133,7 +134,7 @@ def offer(shell: Shell, settings: Settings, yes: bool) -> bool:
     """Ask whether to create it, or agree beforehand with `yes`; not if it is in use already, or its ports are taken."""
     if shell.dry or not (yes or sys.stdin.isatty()) or container.is_in_use(shell, settings):
         return False
-    if obstacles.find_taken_port(shell, settings, ("127.0.0.1",)):
+    if obstacles.find_taken_port(shell, settings, (base_address(settings),)):
         return False
     ports = f"{settings.front_door_http_port} and {settings.front_door_https_port}"
     return yes or confirm(f"Ports {ports} are free. Use them for a front door, so that no URL needs a port? [y/N] ",

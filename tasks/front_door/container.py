@@ -12,6 +12,7 @@ from typing import Any
 from invoke import Exit
 
 from tasks.core import copies
+from tasks.core.addresses import base_address
 from tasks.core.problems import Problem, Reason, problem
 from tasks.core.settings import Settings
 from tasks.core.shell import Shell
@@ -117,7 +118,8 @@ def name_of(settings: Settings) -> str:
 
 
 def make_plan(shell: Shell, settings: Settings) -> Plan:
-    addresses = settings.front_door_addresses or network.publish_addresses(shell, settings)
+    addresses = settings.front_door_addresses or network.publish_addresses(
+        shell, settings, base_address(settings))
     if "0.0.0.0" in addresses:
         addresses = ("0.0.0.0",)
     network_id = shell.look("docker", "network", "inspect", settings.k3d_network, "--format", "{{.Id}}").stdout.strip()

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from tasks import providers
+from tasks.core.addresses import base_address
 from tasks.core.settings import Settings
 from tasks.core.shell import Shell
 from tasks.core.templates import render
 from tasks.core.well_known import MANAGER
 from tasks.core.work_files import work_file, write_file
 from tasks.front_door.links import Links
+from tasks.probe.example_page import is_behind_front_door
 
 FOLDER = "/usr/local/etc/haproxy"
 """Where the container has them."""
@@ -26,7 +28,8 @@ READABLE = 0o644
 
 def page_url(settings: Settings) -> str:
     """The page that lists the clusters: at the base domain, unless that is a bare TLD, which is never ours."""
-    host, port = settings.base_domain if settings.k3d_subdomain else "127.0.0.1", settings.front_door_http_port
+    host = settings.base_domain if settings.k3d_subdomain else base_address(settings)
+    port = settings.front_door_http_port
     return f"http://{host}{'' if port == 80 else f':{port}'}/"
 
 
@@ -39,7 +42,7 @@ def render_configuration(settings: Settings) -> dict[str, str]:
     """What HAProxy needs, by file name."""
     values = {
         "folder": FOLDER, "clusters": list_clusters(settings, {}),
-        "own_names": [settings.base_domain, "127.0.0.1", "localhost"],
+        "own_names": [settings.base_domain, base_address(settings), "localhost"],
     }
     texts = {name: render(f"front_door/{name}", **values) for name in ("haproxy.cfg", "clusters.map", "down.http")}
     return {**texts, "down.http": texts["down.http"].replace("\n", "\r\n")}  # an HTTP response as it is sent
@@ -57,9 +60,10 @@ def is_same_page(one: str, other: str) -> bool:
 
 
 def list_clusters(settings: Settings, links: Links) -> list[dict[str, Any]]:
-    """Every cluster that the settings leave room for, whether it exists or not."""
+    """Every cluster that the settings leave room for, whether it exists or not; none at another machine."""
     return [{"number": cluster.number, "domain": cluster.domain, "balancer": providers.of(cluster).balancer(cluster),
-             "links": links.get(cluster.name, [])} for cluster in map(settings.cluster, settings.numbers)]
+             "links": links.get(cluster.name, [])} for cluster in map(settings.cluster, settings.numbers)
+            if is_behind_front_door(cluster)]
 
 
 def write_files(shell: Shell, texts: dict[str, str]) -> Path:

@@ -7,24 +7,36 @@ import re
 from invoke import Exit
 
 from tasks import providers
-from tasks.core.settings import Cluster
+from tasks.core.addresses import base_address
+from tasks.core.by_number import THIS_MACHINE
+from tasks.core.problems import describe
+from tasks.core.settings import Cluster, Settings
 from tasks.core.shell import Shell
 from tasks.core.templates import regex_value, render, short_hash
-from tasks.core.well_known import COREDNS_CONFIG, KUBE_SYSTEM, MANAGER, TRAEFIK_SERVICE
+from tasks.core.well_known import COREDNS_CONFIG, COREDNS_IMPORT, KUBE_SYSTEM, MANAGER, TRAEFIK_SERVICE
 from tasks.core.work_files import work_folder, write_file
 from tasks.engine import network
 from tasks.in_cluster import flavour
 from tasks.in_cluster.apply import apply, render_manifest
-from tasks.probe import host_route
+from tasks.probe import host_route, limits
 from tasks.probe.cluster_dns import expected_answers, resolve_in_cluster
 from tasks.probe.objects import get_object
 
-IMPORT = "import /etc/coredns/custom/*.override"
-"""The line of a Corefile that reads our rules."""
+SECONDS_OF_OTHERS = 60
+"""How long a CoreDNS that belongs to somebody else may take to answer by our rules."""
 
 
 def configure(shell: Shell, cluster: Cluster) -> None:
-    """Apply Service and rules, restart CoreDNS if it has not loaded them, and verify its answers."""
+    """Apply Service and rules, restart CoreDNS if it has not loaded them, and verify its answers.
+
+    Of a CoreDNS that cannot be changed, only that is reported: everything but names in pods works without.
+    """
+    if limit := limits.find_coredns_limit(shell, cluster):
+        with shell.step(cluster.name, "names in CoreDNS") as this:
+            apply(shell, cluster, render_manifest(cluster, "in_cluster/traefik-internal.yaml"))
+            this.warn(f"not changed: {describe(limit)}. They work from this machine, "
+                      "and pods trust the certificates.")
+        return
     host = find_host_address(shell, cluster)
     with shell.step(cluster.name, "names in CoreDNS") as this:
         rules = render_rules(cluster, host)
@@ -32,8 +44,13 @@ def configure(shell: Shell, cluster: Cluster) -> None:
               render_manifest(cluster, "in_cluster/coredns-custom.yaml", rules=rules))
         remove_original_rules(shell, cluster)
         ensure_rules_loaded(shell, cluster, short_hash(rules))
-        verify_answers(shell, cluster, host)
         this.outcome = "resolved for this cluster" + (" and the others" if host else " only")
+        try:
+            verify_answers(shell, cluster, host)
+        except Exit as error:
+            if providers.of(cluster).MANAGES_LIFE:
+                raise
+            this.warn(f"{error.message}\n    Does another program reset the configuration of CoreDNS?")
 
 
 def find_host_address(shell: Shell, cluster: Cluster) -> str:
@@ -42,8 +59,8 @@ def find_host_address(shell: Shell, cluster: Cluster) -> str:
         address, reached = host_route.find(shell, cluster)
         this.outcome = f"through this host, {address}"
         if not reached and not providers.of(cluster).MANAGES_LIFE:
-            this.outcome = ("none: its pods reach this machine by none of "
-                            f"{', '.join(host_route.candidates(shell, cluster))}")
+            tried = ", ".join(host_route.candidates(shell, cluster)) or "K3D_BIND_ADDRESS, which is empty"
+            this.outcome = f"none: its pods reach this machine by none of {tried}"
         elif not reached:
             this.warn(network.firewall_hint(shell, cluster.settings))
         return address
@@ -51,19 +68,30 @@ def find_host_address(shell: Shell, cluster: Cluster) -> str:
 
 def read_host_address(rules: str) -> str:
     """The address of this host in rules that were rendered before; empty if they have none."""
-    found = re.search(r"IN A (\d+\.\d+\.\d+\.\d+)\"", rules)
+    found = re.search(re.escape(rf"{regex_value('host.k3d.internal')})\.$") + r"\n.* IN A ([0-9.]+)\"", rules)
     return found[1] if found else ""
 
 
 def render_rules(cluster: Cluster, host: str) -> str:
-    """CoreDNS rules for the pods of this cluster; none for other clusters if the host's address is empty."""
-    settings = cluster.settings
-    every_cluster = "|".join(regex_value(settings.cluster_domain(number)) for number in settings.numbers)
-    # A bare TLD, where K3D_SUBDOMAIN is empty, is never ours.
-    page = [regex_value(settings.base_domain)] if settings.k3d_subdomain else []
-    names = [rf"([^_].*\.)?({every_cluster})", *page, regex_value("host.k3d.internal")]
-    return render("in_cluster/dev-clusters.override", cluster=cluster, settings=settings, host_address=host,
-                  names_of_host="|".join(names))
+    """CoreDNS rules for the pods of this cluster; none for this machine's clusters if the host's address is empty."""
+    names = names_by_address(cluster.settings)
+    of_this_machine = names.pop(THIS_MACHINE)
+    if host:
+        names[host] = [*of_this_machine, *names.get(host, [])]
+    return render("in_cluster/dev-clusters.override", cluster=cluster, settings=cluster.settings, host_address=host,
+                  names_by_address={address: "|".join(found) for address, found in names.items()})
+
+
+def names_by_address(settings: Settings) -> dict[str, list[str]]:
+    """Regular expressions for the names of all clusters, of the front door's page and of this host."""
+    domains: dict[str, list[str]] = {}
+    for number in settings.numbers:
+        domains.setdefault(settings.cluster(number).address, []).append(regex_value(settings.cluster_domain(number)))
+    names = {address: [rf"([^_].*\.)?({'|'.join(found)})"] for address, found in domains.items()}
+    if settings.k3d_subdomain:  # a bare TLD is never ours
+        names.setdefault(base_address(settings), []).append(regex_value(settings.base_domain))
+    names.setdefault(THIS_MACHINE, []).append(regex_value("host.k3d.internal"))
+    return names
 
 
 def remove_original_rules(shell: Shell, cluster: Cluster) -> None:
@@ -105,12 +133,12 @@ def import_custom_rules(shell: Shell, cluster: Cluster) -> None:
     :raises Exit: if it has no server block for all names, such as one that was configured by hand.
     """
     there = flavour.read_coredns_config(shell, cluster).get("Corefile", "")
-    if IMPORT in there:
+    if COREDNS_IMPORT in there:
         return
-    corefile = re.sub(r"^(\s*\.(?::53)?\s*\{[ \t]*\n)", rf"\1    {IMPORT}\n", there, count=1, flags=re.MULTILINE)
+    corefile = limits.SERVER_BLOCK.sub(lambda first: f"{first[0]}    {COREDNS_IMPORT}\n", there, count=1)
     if corefile == there and not shell.dry:
         raise Exit(f"{cluster.name}: the Corefile in kube-system/coredns has no server block .:53, so these tasks "
-                   f"cannot add their rules. Add this line to the block that answers pods: {IMPORT}")
+                   f"cannot add their rules. Add this line to the block that answers pods: {COREDNS_IMPORT}")
     patch = render_manifest(cluster, "in_cluster/coredns-import.yaml", corefile=corefile)
     write_file(shell, patch.file, patch.text)
     shell.change(*cluster.kubectl, "-n", KUBE_SYSTEM, "patch", "configmap", "coredns", "--patch-file", str(patch.file))
@@ -122,5 +150,7 @@ def verify_answers(shell: Shell, cluster: Cluster, host: str) -> None:
                          "-o", "jsonpath={.spec.clusterIP}").stdout
     expected = expected_answers(cluster, service, host)
     what = "CoreDNS to resolve " + " and ".join(f"{name} to {address}" for name, address in expected.items())
-    shell.until(what, cluster.settings.timeout_ready,
-                lambda: resolve_in_cluster(shell, cluster, list(expected)) == expected)
+    seconds = cluster.settings.timeout_ready
+    if not providers.of(cluster).MANAGES_LIFE:
+        seconds = min(seconds, SECONDS_OF_OTHERS)
+    shell.until(what, seconds, lambda: resolve_in_cluster(shell, cluster, list(expected)) == expected)

@@ -10,8 +10,11 @@ from tasks.probe.objects import get_object
 
 
 def is_k3s(shell: Shell, cluster: Cluster) -> bool:
-    """Whether its CoreDNS is that of k3s, which has the nodes in NodeHosts. Waits until CoreDNS is configured."""
-    if not shell.dry:
+    """Whether its CoreDNS is that of k3s, which has the nodes in NodeHosts.
+
+    Waits until a cluster that these tasks created has configured its CoreDNS; another one may have none.
+    """
+    if not shell.dry and providers.of(cluster).MANAGES_LIFE:
         shell.until("CoreDNS to be configured", cluster.settings.timeout_ready,
                     lambda: bool(read_coredns_config(shell, cluster)), pause=1)
     config = read_coredns_config(shell, cluster)

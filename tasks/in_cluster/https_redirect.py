@@ -7,11 +7,12 @@ from tasks.core.shell import Shell
 from tasks.core.well_known import KUBE_SYSTEM
 from tasks.in_cluster.apply import apply, render_manifest
 from tasks.probe.example_page import url_of
+from tasks.probe.limits import find_traefik_limit
 
 
 def configure(shell: Shell, cluster: Cluster) -> None:
     """Apply it if HTTPS_REDIRECT is true. Never remove it: Traefik serves no Ingress whose Middleware is missing."""
-    if not cluster.settings.https_redirect:
+    if not cluster.settings.https_redirect or find_traefik_limit(shell, cluster):
         return
     with shell.step(cluster.name, "redirect from HTTP to HTTPS") as this:
         # k3s registers Traefik's types a moment after its API answers.

@@ -90,6 +90,6 @@ def is_served(cluster: Cluster, leaf_pem: bytes) -> bool:
 def fetch_der(cluster: Cluster, name: str) -> bytes:
     """The certificate that the cluster's HTTPS port serves for a name, as DER; empty if nothing answers."""
     try:
-        return handshake(cluster.https_port, name, tls_trusting_all(cluster))
+        return handshake(cluster.address, cluster.https_port, name, tls_trusting_all(cluster))
     except OSError:
         return b""

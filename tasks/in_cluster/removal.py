@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from tasks.core.settings import Cluster
 from tasks.core.shell import Shell
-from tasks.core.well_known import COREDNS_CONFIG, KUBE_SYSTEM, MANAGER
+from tasks.core.well_known import COREDNS_CONFIG, COREDNS_IMPORT, KUBE_SYSTEM, MANAGER
 from tasks.core.work_files import work_folder, write_file
-from tasks.in_cluster import charts, coredns, flavour, foreign_charts
+from tasks.in_cluster import charts, flavour, foreign_charts
 from tasks.in_cluster.apply import render_manifest
 from tasks.probe.objects import get_object
 
@@ -50,9 +50,9 @@ def remove_rules(shell: Shell, cluster: Cluster) -> None:
                            "data:\n  dev-clusters.override: null\n")
         shell.change(*kubectl, "patch", "configmap", COREDNS_CONFIG, "--patch-file", str(patch))
     corefile = flavour.read_coredns_config(shell, cluster).get("Corefile", "")
-    if flavour.is_k3s(shell, cluster) or len(data) > 1 or coredns.IMPORT not in corefile:
+    if flavour.is_k3s(shell, cluster) or len(data) > 1 or COREDNS_IMPORT not in corefile:
         return
-    without = "".join(line for line in corefile.splitlines(keepends=True) if line.strip() != coredns.IMPORT)
+    without = "".join(line for line in corefile.splitlines(keepends=True) if line.strip() != COREDNS_IMPORT)
     for name, template in (("configmap", "coredns-import"), ("deployment", "coredns-remove")):
         manifest = render_manifest(cluster, f"in_cluster/{template}.yaml", corefile=without)
         write_file(shell, manifest.file, manifest.text)

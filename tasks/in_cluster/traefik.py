@@ -5,18 +5,22 @@ from __future__ import annotations
 from invoke import Exit
 
 from tasks import providers
+from tasks.core.problems import describe
 from tasks.core.progress import say
 from tasks.core.settings import Cluster
 from tasks.core.shell import Shell
 from tasks.core.well_known import KUBE_SYSTEM, MANAGER
 from tasks.in_cluster import charts, flavour
 from tasks.in_cluster.apply import apply, render_manifest
-from tasks.probe import tls
+from tasks.probe import limits, tls
 from tasks.probe.objects import get_object, list_objects
 from tasks.probe.routes import CONTROLLER
 
 KNOWN_NODE_PORTS = (30080, 30443)
 """Node ports that a node may publish on this machine, such as that of a cluster of kind."""
+
+SECONDS_OF_OTHERS = 30
+"""How long a cluster that exists already may take to publish its ports."""
 
 DEFAULT_CLASS = "ingressclass.kubernetes.io/is-default-class"
 
@@ -25,14 +29,26 @@ KNOWN_MANAGERS = (MANAGER, "taskfile-dev-cluster-config")
 
 
 def configure(shell: Shell, cluster: Cluster) -> None:
-    """Traefik with an access log: that of k3s, or our own where there is none."""
+    """Traefik with an access log: that of k3s, or our own where there is none. One of somebody else is left alone."""
+    if limit := limits.find_traefik_limit(shell, cluster):
+        with shell.step(cluster.name, "Traefik") as this:
+            this.warn(f"not installed: {describe(limit)}. It is left alone; everything else is installed.")
+        return
     k3s = flavour.is_k3s(shell, cluster)
-    if k3s:
+    brought = k3s and is_brought_by_k3s(shell, cluster)
+    if brought:
         configure_k3s(shell, cluster)
     else:
         install(shell, cluster)
-    if not (providers.of(cluster).MANAGES_LIFE or (k3s and cluster.number in cluster.settings.context_ports)):
+    if not (providers.of(cluster).MANAGES_LIFE or (brought and cluster.number in cluster.settings.context_ports)):
         publish(shell, cluster, k3s)
+
+
+def is_brought_by_k3s(shell: Shell, cluster: Cluster) -> bool:
+    """Whether k3s installs its Traefik. Colima creates its clusters without."""
+    if providers.of(cluster).MANAGES_LIFE:
+        return providers.of(cluster).MAKES_K3S
+    return bool(get_object(shell, cluster, "helmcharts.helm.cattle.io", "traefik", KUBE_SYSTEM)["metadata"])
 
 
 def configure_k3s(shell: Shell, cluster: Cluster) -> None:
@@ -88,15 +104,20 @@ def publish(shell: Shell, cluster: Cluster, k3s: bool) -> None:
 def wait_for_pages(shell: Shell, cluster: Cluster) -> None:
     """Wait for the HTTPS port. Conditions do not show it: after a restart they are at first those of before it."""
     with shell.step(cluster.name, f"HTTPS on port {cluster.https_port}") as this:
+        if limit := limits.find_traefik_limit(shell, cluster):
+            this.skip(f"not waited for: {describe(limit)}")
+            return
         managed = providers.of(cluster).MANAGES_LIFE
         try:
-            shell.until(f"port {cluster.https_port} to answer", cluster.settings.timeout_ready if managed else 30,
+            shell.until(f"port {cluster.https_port} to answer",
+                        cluster.settings.timeout_ready if managed else SECONDS_OF_OTHERS,
                         lambda: tls.is_answering(cluster), pause=1,
                         hint=f"If {cluster.name} was never configured: inv k3d-cluster-setup --n {cluster.number}")
         except Exit:
             if managed:
                 raise
-            this.warn(f"does not answer on this machine. If {cluster.context} publishes its ports elsewhere, set "
-                      f"CONTEXT_PORTS={cluster.number}=HTTP/HTTPS in .env. Pods use the names anyway.")
+            this.warn(f"does not answer at {cluster.address}. If {cluster.context} publishes its ports elsewhere, set "
+                      f"CONTEXT_PORTS={cluster.number}=HTTP/HTTPS or CLUSTER_ADDRESS={cluster.number}=ADDRESS in .env. "
+                      "Pods use the names anyway.")
         else:
             this.outcome = "answers"

@@ -14,7 +14,8 @@ from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlencode, urljoin
 
-from tasks.core.settings import Cluster
+from tasks.core.addresses import address_of
+from tasks.core.settings import Cluster, Settings
 from tasks.probe.requests import SECONDS, tls_trusting_issuers
 
 
@@ -44,13 +45,13 @@ class Page:
 
 
 class Browser:
-    """Names lead to 127.0.0.1 and our root alone is trusted, whatever this machine's DNS and trust stores say.
+    """Names resolve to the clusters' addresses and our root alone is trusted, whatever DNS and trust stores say.
 
     Nothing but HTTPS is requested, and no proxy is used.
     """
 
     def __init__(self, cluster: Cluster) -> None:
-        self.opener, self.https = urllib.request.OpenerDirector(), LocalHttps(tls_trusting_issuers(cluster))
+        self.opener, self.https = urllib.request.OpenerDirector(), LocalHttps(cluster)
         for handler in (self.https, urllib.request.HTTPCookieProcessor(CookieJar()),
                         urllib.request.HTTPRedirectHandler(), urllib.request.HTTPErrorProcessor(),
                         urllib.request.HTTPDefaultErrorHandler(), urllib.request.UnknownHandler()):
@@ -76,25 +77,26 @@ def read_page(response: Any) -> Page:
 
 
 class LocalConnection(http.client.HTTPSConnection):
-    """HTTPS to this machine, whatever the name of the host."""
+    """HTTPS to the address that the settings give the host."""
 
-    def __init__(self, host: str, *, tls: ssl.SSLContext, **options: Any) -> None:
+    def __init__(self, host: str, *, tls: ssl.SSLContext, settings: Settings, **options: Any) -> None:
         super().__init__(host, context=tls, **options)
-        self.tls = tls
+        self.tls, self.settings = tls, settings
 
     def connect(self) -> None:
-        plain = socket.create_connection(("127.0.0.1", self.port), self.timeout)
+        plain = socket.create_connection((address_of(self.settings, self.host), self.port), self.timeout)
         self.sock = self.tls.wrap_socket(plain, server_hostname=self.host)
 
 
 class LocalHttps(urllib.request.AbstractHTTPHandler):
-    def __init__(self, tls: ssl.SSLContext) -> None:
+    def __init__(self, cluster: Cluster) -> None:
         super().__init__()
-        self.tls, self.url = tls, ""
+        self.tls, self.settings, self.url = tls_trusting_issuers(cluster), cluster.settings, ""
 
     def https_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
         self.url = request.full_url  # one redirect after another
-        return self.do_open(LocalConnection, request, tls=self.tls)  # type: ignore[arg-type]
+        return self.do_open(LocalConnection, request, tls=self.tls,  # type: ignore[arg-type]
+                            settings=self.settings)
 
     https_request = urllib.request.AbstractHTTPHandler.do_request_
 

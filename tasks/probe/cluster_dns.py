@@ -14,9 +14,11 @@ from tasks.core.shell import Shell
 def expected_answers(cluster: Cluster, service: str, host: str) -> dict[str, str]:
     """What CoreDNS must answer for a name of this cluster, one of another cluster, and a name of this host."""
     answers = {f"proof.{cluster.domain}": service}
-    other = next((number for number in cluster.settings.numbers if number != cluster.number), None)
-    if host and other is not None:
-        answers[f"proof.{cluster.settings.cluster_domain(other)}"] = host
+    others = [cluster.settings.cluster(number) for number in cluster.settings.numbers if number != cluster.number]
+    other = next((other for other in others if not other.is_elsewhere), None)
+    if host and other:
+        answers[f"proof.{other.domain}"] = host
+    answers |= {f"proof.{other.domain}": other.address for other in others if other.is_elsewhere}
     return {**answers, "host.k3d.internal": host} if host else answers
 
 

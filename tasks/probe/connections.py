@@ -9,14 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
-from tasks import providers
-from tasks.acme.certificate import find_usable
-from tasks.acme.client import load_client
 from tasks.core.problems import Problem, Reason, describe, problem
 from tasks.core.settings import Cluster
 from tasks.core.shell import Shell
 from tasks.core.table import Row
-from tasks.probe.example_page import example_url, is_page_of
+from tasks.probe.example_page import example_url, is_behind_front_door, is_page_of
+from tasks.probe.limits import find_limit
 from tasks.probe.requests import (
     CERTIFICATE_REFUSED,
     CONNECTION_REFUSED,
@@ -36,15 +34,10 @@ class ConnectionReason(Reason):
     """Why a request did not return the expected page."""
 
     EXAMPLES_MISSING = "the examples are not installed in {cluster}: {command}"
-    NO_ROUTE_TO_HOST = "pods of {source} do not reach this machine, so names of other clusters do not resolve in them"
-    NOT_PUBLISHED_FOR_PODS = "{target} does not publish its ports where pods of other clusters reach this machine"
-    NOT_BEHIND_FRONT_DOOR = "the front door does not reach {target} from the engine's network"
     NAME_NOT_RESOLVED = "CoreDNS in {source} does not resolve the name"
     CONNECTION_REFUSED = "{route}: connection refused"
     TIMED_OUT = "{route}: timed out; is a firewall blocking it?"
     CERTIFICATE_NOT_TRUSTED = "the pod's trust bundle does not verify the certificate ({error})"
-    STAGING = ("{target} serves a certificate of a staging server, which no program trusts. To get one that all trust: "
-               "ACME_SERVER in .env, and inv k3d-cluster-configure --n {n}")
     REQUEST_FAILED = "{route}: {error}"
     EXEC_FAILED = "kubectl cannot run curl in the pod: {error}"
     HOST_REQUEST_FAILED = "{error}"
@@ -84,13 +77,14 @@ Connections = dict[Connection, Row]
 def all_connections(clusters: list[Cluster], front_door: bool = False) -> list[Connection]:
     """`front_door`: also those through it."""
     return [Connection(source, target, scheme, through) for source in (None, *clusters) for target in clusters
-            for through in ([False, True] if front_door else [False]) for scheme in SCHEMES]
+            for through in ([False, True] if front_door and is_behind_front_door(target) else [False])
+            for scheme in SCHEMES]
 
 
 def probe(shell: Shell, connections: list[Connection]) -> Connections:
     """Test these connections side by side, with one `kubectl exec` for each source."""
     jobs: list[Callable[[], Connections]] = [
-        partial(probe_from_host, connection) for connection in connections if connection.source is None]
+        partial(probe_from_host, shell, connection) for connection in connections if connection.source is None]
     by_source: dict[str, list[Connection]] = {}
     for connection in connections:
         if connection.source:
@@ -100,9 +94,9 @@ def probe(shell: Shell, connections: list[Connection]) -> Connections:
     return {connection: compare(rows, connection) for connection in connections}
 
 
-def probe_from_host(connection: Connection) -> Connections:
+def probe_from_host(shell: Shell, connection: Connection) -> Connections:
     answer = request_from_host(connection.target, connection.scheme, front_door=connection.front_door)
-    return {connection: judge(connection, answer)}
+    return {connection: judge(shell, connection, answer)}
 
 
 def probe_from_pod(shell: Shell, connections: list[Connection]) -> Connections:
@@ -113,40 +107,29 @@ def probe_from_pod(shell: Shell, connections: list[Connection]) -> Connections:
         answers = request_from_pod(shell, source, *(connection.url for connection in connections))
     except ExamplesMissing:
         return {connection: skip_without_examples(connection, source) for connection in connections}
-    return {connection: judge(connection, answer) for connection, answer in zip(connections, answers, strict=True)}
+    return {connection: judge(shell, connection, answer)
+            for connection, answer in zip(connections, answers, strict=True)}
 
 
-def judge(connection: Connection, answer: Answer) -> Row:
+def judge(shell: Shell, connection: Connection, answer: Answer) -> Row:
     """A row for the answer, which must be the page of exactly that cluster."""
     target = connection.target
     if not answer.error and is_page_of(target, answer.body):
         verified = ", certificate verified" if connection.scheme == "https" else ""
-        return connection.row("green", f"page of {target.name}{verified}")
-    if limit := find_limit(connection.source, target, answer, connection.front_door):
+        place = f" at {target.address}" if target.is_elsewhere and connection.source != target else ""
+        return connection.row("green", f"page of {target.name}{place}{verified}")
+    if limit := find_limit(shell, connection.source, target, answer, connection.front_door):
         return connection.row("grey", describe(limit), code=limit.code)
     why, command = ((problem(ConnectionReason.WRONG_PAGE, target=target.name, body=answer.body[:60]), "")
                     if not answer.error else explain_failure(connection.source, target, answer, connection.front_door))
     return connection.row("red", describe(why), command, why.code)
 
 
-def find_limit(source: Cluster | None, target: Cluster, answer: Answer, front_door: bool) -> Problem | None:
-    """What cannot be expected: of a staging certificate, or of a cluster that these tasks did not create."""
-    if answer.code in CERTIFICATE_REFUSED and serves_staging(target):
-        return problem(ConnectionReason.STAGING, target=target.name, n=target.number)
-    if front_door and source != target and not providers.of(target).MANAGES_LIFE:
-        return problem(ConnectionReason.NOT_BEHIND_FRONT_DOOR, target=target.context)
-    if source is None or source == target:
-        return None
-    if not providers.of(source).MANAGES_LIFE and answer.code in NAME_NOT_FOUND:
-        return problem(ConnectionReason.NO_ROUTE_TO_HOST, source=source.context)
-    if not providers.of(target).MANAGES_LIFE and answer.code in (*CONNECTION_REFUSED, *REQUEST_TIMED_OUT):
-        return problem(ConnectionReason.NOT_PUBLISHED_FOR_PODS, target=target.context)
-    return None
-
-
-def serves_staging(cluster: Cluster) -> bool:
-    found = find_usable(cluster, load_client(cluster)) if cluster.settings.acme else None
-    return bool(found and found.is_staging)
+def describe_route(source: Cluster, target: Cluster, front_door: bool) -> str:
+    """How a pod of one cluster reaches another one, or its own."""
+    if source == target:
+        return "traefik-internal"
+    return f"{'the front door of ' if front_door else ''}{target.address if target.is_elsewhere else 'this host'}"
 
 
 def explain_failure(
@@ -156,8 +139,8 @@ def explain_failure(
     if source is None:
         return problem(ConnectionReason.HOST_REQUEST_FAILED, error=answer.error), ""
     configure = f"inv k3d-cluster-configure --n {source.number}"
-    route = f"traefik-internal of {target.name}" if source == target else (
-        f"{target.name} through {'the front door of ' if front_door else ''}this host")
+    through = describe_route(source, target, front_door)
+    route = f"{through} of {target.name}" if source == target else f"{target.name} through {through}"
     if answer.code in NAME_NOT_FOUND:
         return problem(ConnectionReason.NAME_NOT_RESOLVED, source=source.name), configure
     if answer.code in CONNECTION_REFUSED:

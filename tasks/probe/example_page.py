@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tasks.core.addresses import base_address
 from tasks.core.settings import Cluster
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -12,6 +13,11 @@ def port(cluster: Cluster, scheme: str, front_door: bool = False) -> int:
     if front_door:
         return cluster.settings.front_door_port(scheme)
     return cluster.https_port if scheme == "https" else cluster.http_port
+
+
+def is_behind_front_door(cluster: Cluster) -> bool:
+    """Whether its names resolve to the machine of the front door, if there is one."""
+    return cluster.address == base_address(cluster.settings)
 
 
 def url_of(cluster: Cluster, scheme: str, host: str, path: str = "/", front_door: bool = False) -> str:

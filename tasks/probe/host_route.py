@@ -35,8 +35,11 @@ def find(shell: Shell, cluster: Cluster) -> tuple[str, bool]:
 
 def candidates(shell: Shell, cluster: Cluster) -> list[str]:
     """The addresses and names of this machine that its pods may know."""
-    own = [cluster.settings.k3d_bind_address, network.gateway_to_publish_on(shell, cluster.settings)]
-    return [name for name in (*own, *HOST_NAMES) if name and name != "0.0.0.0"]
+    if cluster.is_elsewhere:  # there, the other names are those of that machine
+        names: tuple[str, ...] = (cluster.settings.k3d_bind_address,)
+    else:
+        names = (cluster.settings.k3d_bind_address, network.gateway_to_publish_on(shell, cluster.settings), *HOST_NAMES)
+    return [name for name in names if name and name != "0.0.0.0"]
 
 
 def find_from_pod(shell: Shell, cluster: Cluster) -> str:
@@ -47,7 +50,9 @@ def find_from_pod(shell: Shell, cluster: Cluster) -> str:
     existing = providers.list_clusters(shell, cluster.settings)
     running = [other for other in own_clusters(cluster.settings, existing) if existing[other.name].running]
     targets = [f"{name}:{port}" for name in candidates(shell, cluster)
-               for port in dict.fromkeys([cluster.http_port, *(other.http_port for other in running)])]
+               for port in dict.fromkeys(one.http_port for one in (cluster, *running) if not one.is_elsewhere)]
+    if not targets:
+        return ""
     name = f"dev-cluster-tasks-host-{cluster.number}"
     result = shell.look(*cluster.kubectl, "-n", "default", "run", name, f"--image={cluster.settings.image_curl}",
                         "--restart=Never", "--rm", "--attach", "--quiet", "--command", "--",

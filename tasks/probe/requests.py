@@ -55,7 +55,7 @@ class ExamplesMissing(Exception):
 def request_from_host(
     cluster: Cluster, scheme: str, host: str = "", path: str = "/", front_door: bool = False
 ) -> Answer:
-    """Request a page from 127.0.0.1, whatever this machine's DNS and trust stores say. Default: the example page."""
+    """Request a page from the cluster's address, whatever DNS and trust stores say. Default: the example page."""
     import ssl
 
     try:
@@ -72,16 +72,16 @@ def http_get(
 ) -> Answer:
     """One GET; OSError when there is no HTTP response."""
     tls = trust(cluster) if scheme == "https" else None
-    return http_get_from(port(cluster, scheme, front_door), host, path, tls)
+    return http_get_from(cluster.address, port(cluster, scheme, front_door), host, path, tls)
 
 
-def http_get_from(port: int, host: str, path: str, tls: ssl.SSLContext | None = None) -> Answer:
-    """One GET from a port of 127.0.0.1; OSError when there is no HTTP response."""
+def http_get_from(address: str, port: int, host: str, path: str, tls: ssl.SSLContext | None = None) -> Answer:
+    """One GET from a port of this address; OSError when there is no HTTP response."""
     import http.client
 
     connection = http.client.HTTPConnection(host, port)
     connection.default_port = DEFAULT_PORTS["https" if tls else "http"]  # like a browser, without it in `Host`
-    with socket.create_connection(("127.0.0.1", port), timeout=SECONDS) as connection.sock:
+    with socket.create_connection((address, port), timeout=SECONDS) as connection.sock:
         if tls:
             connection.sock = tls.wrap_socket(connection.sock, server_hostname=host)
         connection.request("GET", path)

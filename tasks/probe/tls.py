@@ -39,28 +39,28 @@ class ServedCertificate:
 
 
 def fetch_certificate(cluster: Cluster, host: str, front_door: bool = False) -> ServedCertificate:
-    """Fetch it from 127.0.0.1, without verification and with it; OSError when there is no TLS."""
+    """Fetch it from the cluster's address, without verification and with it; OSError when there is no TLS."""
     import ssl
 
     leaf, code, error = fetch_leaf(cluster, host, front_door), 0, ""
     try:
-        handshake(port(cluster, "https", front_door), host, tls_trusting_issuers(cluster))
+        handshake(cluster.address, port(cluster, "https", front_door), host, tls_trusting_issuers(cluster))
     except ssl.SSLCertVerificationError as refused:
         code, error = refused.verify_code, refused.verify_message
     return ServedCertificate(leaf, code, error)
 
 
 def fetch_leaf(cluster: Cluster, host: str, front_door: bool = False) -> Certificate:
-    """Fetch it from 127.0.0.1, without verification; OSError when there is no TLS."""
+    """Fetch it from the cluster's address, without verification; OSError when there is no TLS."""
     from cryptography import x509
 
     return x509.load_der_x509_certificate(
-        handshake(port(cluster, "https", front_door), host, tls_trusting_all(cluster)))
+        handshake(cluster.address, port(cluster, "https", front_door), host, tls_trusting_all(cluster)))
 
 
-def handshake(port: int, host: str, context: ssl.SSLContext) -> bytes:
+def handshake(address: str, port: int, host: str, context: ssl.SSLContext) -> bytes:
     """The leaf, as DER."""
-    with (socket.create_connection(("127.0.0.1", port), timeout=SECONDS) as plain,
+    with (socket.create_connection((address, port), timeout=SECONDS) as plain,
           context.wrap_socket(plain, server_hostname=host) as secure):
         return secure.getpeercert(binary_form=True) or b""
 
@@ -68,7 +68,7 @@ def handshake(port: int, host: str, context: ssl.SSLContext) -> bytes:
 def is_answering(cluster: Cluster) -> bool:
     """Whether the HTTPS port completes a handshake, with whichever certificate."""
     try:
-        handshake(cluster.https_port, f"proof.{cluster.domain}", tls_trusting_all(cluster))
+        handshake(cluster.address, cluster.https_port, f"proof.{cluster.domain}", tls_trusting_all(cluster))
     except OSError:
         return False
     return True

@@ -78,7 +78,7 @@ def read_cluster(cluster: Cluster, running: bool) -> ExistingCluster:
         name=cluster.name, provider=cluster.provider, stop_command=stop_command(cluster.context), nodes=1,
         nodes_running=int(running), network="", networks=set(), subnet="", containers=[], servers=[],
         balancer=cluster.context, balancer_running=running, workers=[],
-        ports={"80/tcp": {str(cluster.http_port)}, "443/tcp": {str(cluster.https_port)}}, addresses={"127.0.0.1"},
+        ports={"80/tcp": {str(cluster.http_port)}, "443/tcp": {str(cluster.https_port)}}, addresses={cluster.address},
         inner_networks=[], company_ca=[], environment=[], registries=None, obstacle=None)
 
 

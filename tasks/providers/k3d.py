@@ -108,7 +108,7 @@ def create_command(cluster: Cluster, publish: list[str], api_arguments: list[str
                    registries: Path | None) -> list[str]:
     settings = cluster.settings
     words = ["k3d", "cluster", "create", cluster.name, "--image", settings.k3s_image,
-             "--network", settings.k3d_network, "--api-port", "127.0.0.1:random"]
+             "--network", settings.k3d_network, "--api-port", f"{cluster.address}:random"]
     for address in publish:
         words += ["-p", f"{address}:{cluster.http_port}:80@loadbalancer"]
         words += ["-p", f"{address}:{cluster.https_port}:443@loadbalancer"]

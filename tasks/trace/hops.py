@@ -18,7 +18,8 @@ from tasks.core.shell import Shell
 from tasks.core.table import Row
 from tasks.engine.clusters import own_clusters
 from tasks.front_door.container import is_in_use
-from tasks.probe.connections import explain_failure, explain_missing_examples, find_limit
+from tasks.probe.connections import describe_route, explain_failure, explain_missing_examples
+from tasks.probe.limits import find_limit
 from tasks.probe.requests import ExamplesMissing, request_from_pod
 from tasks.trace.answer import check_answer, explain_proxy_answer
 from tasks.trace.certificate import check_certificate, check_name_constraints
@@ -83,7 +84,7 @@ def trace_login(context: TraceContext, login: str) -> list[Row]:
 def trace_url(context: TraceContext, hops: dict[str, Callable[[TraceContext], HopResult]]) -> list[Row]:
     """A row for each hop from this machine, and one for each running cluster. After a broken hop the rest is skipped.
 
-    No hop depends on the resolver: requests go to 127.0.0.1, and pods use CoreDNS.
+    No hop depends on the resolver: requests go to the cluster's address, and pods use CoreDNS.
     """
     url, rows, skip = context.url, [], False
     for name, hop in hops.items():
@@ -113,14 +114,13 @@ def skip_row(name: str) -> Row:
 def trace_from_pod(context: TraceContext, source: Cluster) -> Row:
     """Request the same URL from a pod of this cluster."""
     where, url = f"pod in {source.name}", context.url
-    route = "through " + (
-        "traefik-internal" if source == url.cluster else f"{'the front door of ' if url.front_door else ''}this host")
+    route = f"through {describe_route(source, url.cluster, url.front_door)}"
     try:
         answer, = request_from_pod(context.shell, source, url.url)
     except ExamplesMissing:
         missing = explain_missing_examples(source)
         return Row(where, route, "grey", describe(missing), code=missing.code)
-    if answer.error and (limit := find_limit(source, url.cluster, answer, url.front_door)):
+    if answer.error and (limit := find_limit(context.shell, source, url.cluster, answer, url.front_door)):
         return Row(where, route, "grey", describe(limit), code=limit.code)
     if answer.error:
         why, command = explain_failure(source, url.cluster, answer, url.front_door)

@@ -10,7 +10,9 @@ from tasks.core.problems import Reason
 from tasks.dns import hosts_file
 from tasks.dns.resolver import addresses
 from tasks.engine.ports import holder
+from tasks.probe.example_page import is_behind_front_door
 from tasks.probe.host_names import host_names
+from tasks.probe.limits import Limit, find_traefik_limit
 from tasks.probe.requests import SECONDS
 from tasks.trace.context import HopFailure, HopResult, TraceContext
 
@@ -21,7 +23,7 @@ class MachineReason(Reason):
     NOT_IN_HOSTS_FILE = "{file}, from which this machine resolves the names, does not have this one yet"
     NOT_ROUTED = ("this machine resolves the names from {file}, which has no wildcard; it gets the hosts of Ingresses, "
                   "IngressRoutes and HTTPRoutes, and none in {cluster} has this host")
-    NAME_POINTS_ELSEWHERE = "resolves to {addresses} instead of this machine"
+    NAME_POINTS_ELSEWHERE = "resolves to {addresses} instead of {place}"
     FRONT_DOOR_CLOSED = "{error}, although the front door should listen there"
     PORT_CLOSED = "{error}, although {cluster} is running"
     CLUSTER_NOT_RUNNING = "{error}; {cluster} is {state}"
@@ -41,13 +43,14 @@ def check_host_name(trace: TraceContext) -> HopResult:
 
 
 def check_resolver(trace: TraceContext) -> HopResult:
-    """The resolver of this machine resolves the name to this machine."""
-    host, resolved = trace.url.host, addresses(trace.url.host)
+    """The resolver of this machine resolves the name to the address of the cluster."""
+    host, resolved, cluster = trace.url.host, addresses(trace.url.host), trace.cluster
     if not resolved:
         raise explain_missing_name(trace)
-    if resolved != {"127.0.0.1"}:
-        raise HopFailure(host, "inv dns", MachineReason.NAME_POINTS_ELSEWHERE, addresses=", ".join(sorted(resolved)))
-    return HopResult(host, "127.0.0.1")
+    if resolved != {cluster.address}:
+        raise HopFailure(host, "inv dns", MachineReason.NAME_POINTS_ELSEWHERE, addresses=", ".join(sorted(resolved)),
+                         place=cluster.address if cluster.is_elsewhere else "this machine")
+    return HopResult(host, cluster.address)
 
 
 def explain_missing_name(trace: TraceContext) -> HopFailure:
@@ -61,20 +64,25 @@ def explain_missing_name(trace: TraceContext) -> HopFailure:
 
 
 def check_port(trace: TraceContext) -> HopResult:
-    """Something listens on the port of this machine."""
-    at = f"127.0.0.1:{trace.url.port}"
+    """Something listens on the port."""
+    address = trace.cluster.address
+    at = f"{address}:{trace.url.port}"
     try:
-        socket.create_connection(("127.0.0.1", trace.url.port), timeout=SECONDS).close()
+        socket.create_connection((address, trace.url.port), timeout=SECONDS).close()
     except OSError as error:
         raise explain_closed_port(trace, at, error.strerror or str(error)) from None
-    return HopResult(at, "open")
+    return HopResult(at, "open on another machine" if trace.cluster.is_elsewhere else "open")
 
 
 def explain_closed_port(trace: TraceContext, at: str, error: str) -> HopFailure:
     cluster, name = trace.existing, trace.cluster.name
+    if trace.url.front_door and not is_behind_front_door(trace.cluster):
+        return HopFailure(at, "", Limit.NOT_AT_FRONT_DOOR, target=name, address=trace.cluster.address)
     if trace.url.front_door:
         return HopFailure(at, "inv front-door", MachineReason.FRONT_DOOR_CLOSED, error=error)
     if cluster.running:
+        if limit := find_traefik_limit(trace.shell, trace.cluster):
+            return HopFailure(at, "", limit)
         command = trace.inv_command("restart") if providers.of(trace.cluster).MANAGES_LIFE else ""
         return HopFailure(at, command, MachineReason.PORT_CLOSED, error=error, cluster=name)
     reason = (MachineReason.CLUSTER_NOT_RUNNING if cluster.balancer_running

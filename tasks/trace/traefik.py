@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from tasks.cluster.changed_settings import recreate_command
-from tasks.core.problems import Reason
+from tasks.core.problems import Reason, describe
 from tasks.core.settings import Cluster
+from tasks.probe.limits import find_traefik_limit
 from tasks.probe.requests import TRAEFIK_NOT_FOUND, Answer, http_get, tls_trusting_all
 from tasks.probe.services import explain_unready_pods
 from tasks.probe.snapshot import read_condition
@@ -36,6 +37,8 @@ def check_traefik(trace: TraceContext) -> HopResult:
         raise HopFailure(at, trace.inv_command("restart"), TraefikReason.API_NOT_ANSWERING, cluster=trace.cluster.name,
                          error=snapshot.error)
     deployment = snapshot.one("Deployment", "traefik", "kube-system")
+    if deployment is None and (limit := find_traefik_limit(trace.shell, trace.cluster)):
+        return HopResult(at, describe(limit), "grey", limit.code)
     if deployment is None:
         raise HopFailure(at, recreate_command(trace.cluster), TraefikReason.TRAEFIK_MISSING)
     if deployment["spec"].get("replicas") == 0:

@@ -45,8 +45,10 @@ def test_the_list_shows_our_clusters_alone_and_what_their_names_and_ports_are(wo
         ["cl2", "stopped", "cl2.k3d.internal", str(world.http(2)), str(world.https(2)), "k3d-cl2"],
     ]
     told = json.loads(world.inv("k3d-cluster-list", "--json").stdout)
-    assert [[str(value) for key, value in cluster.items() if key != "url"] for cluster in told] == rows
+    assert [[str(value) for key, value in cluster.items() if key not in ("url", "address")]
+            for cluster in told] == rows
     assert told[0]["url"] == f"https://<name>.cl1.k3d.internal:{world.https(1)}/"
+    assert told[0]["address"] == "127.0.0.1"
     assert world.changes() == []
 
 

@@ -66,6 +66,18 @@ def test_ports_are_published_on_localhost_on_a_gateway_that_is_here_and_where_th
     assert created(world) == [create(world, *published)]
 
 
+def test_a_cluster_elsewhere_is_published_and_has_its_api_at_its_address_and_its_ports_are_looked_at_there(
+    world: World
+) -> None:
+    world.env(CLUSTER_ADDRESS="1=127.0.0.6")
+    words, = created(world)
+    here = create(world, "127.0.0.6", GATEWAY)
+    assert words == [word.replace("127.0.0.1:random", "127.0.0.6:random") for word in here]
+    with socket.create_server(("127.0.0.6", world.http(1))):
+        done = world.inv("k3d-cluster-setup", "--n", "1")
+    assert done.returncode == 1 and f"127.0.0.6:{world.http(1)} is taken" in done.stderr
+
+
 def test_files_and_words_with_spaces_quotes_and_dollars_reach_k3d_as_they_are_and_the_words_come_last(
     world: World,
 ) -> None:

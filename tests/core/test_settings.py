@@ -123,6 +123,7 @@ def test_the_defaults_are_those_of_the_original_and_pinned_versions(bare: Path) 
         https_redirect=False,
         provider={None: "k3d"},
         context_ports={},
+        cluster_address={None: "127.0.0.1"},
         k3d_network="dev-clusters",
         k3d_network_subnet="",
         k3d_kubeconfig_target_dir=None,
@@ -909,7 +910,8 @@ def lines_of(settings: Settings) -> dict[str, list[str]]:
     """The first words of every line of the templates that are no YAML."""
     texts = {
         "ca.ini": ca_config(settings, settings.cert_cn, 1, settings.owned_domains[:1]),
-        "dns/names.conf": render("dns/names.conf", domain=settings.owned_domains[0], used_by=["# used by"]),
+        "dns/names.conf": render("dns/names.conf", domain=settings.owned_domains[0], used_by=["# used by"],
+                                 address="127.0.0.1", place="this machine", elsewhere={}),
         "resolver": render("dns/resolver", used_by=["# used by"]),
         "override": render_rules(settings.cluster(0), "192.0.2.1"),
     }

@@ -85,6 +85,18 @@ def test_it_is_chosen_where_nothing_else_works_and_leaves_the_file_byte_for_byte
     assert machine.good("dns-remove").changes == []
 
 
+def test_names_of_a_cluster_elsewhere_have_its_address_and_follow_it(machine: Machine) -> None:
+    for address in ("198.51.100.7", "198.51.100.8"):
+        machine.good("dns", CLUSTER_ADDRESS=f"1={address}")
+        lines = [line.split() for block in find_blocks(hosts(machine).read_bytes()) for line in block.body.splitlines()]
+        assert {name for at, name in lines if at == address} == {
+            "example-nginx.cl1.k3d.internal", "proof.cl1.k3d.internal"}
+        assert {at for at, _ in lines} == {"127.0.0.1", address}
+        assert machine.good("dns", CLUSTER_ADDRESS=f"1={address}").changes == []
+        verified = machine.good("dns-verify", CLUSTER_ADDRESS=f"1={address}").stdout
+        assert f"proof.cl1.k3d.internal {address}" in " ".join(verified.split())
+
+
 def test_uninstall_shows_it_and_removes_it(machine: Machine) -> None:
     machine.good("dns")
     run = machine.good("uninstall", "--yes")

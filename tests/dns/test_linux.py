@@ -29,7 +29,9 @@ from tasks.core.configuration import load
 from tasks.core.settings import Settings
 from tasks.core.shell import Shell
 from tasks.core.templates import render
+from tasks.dns import resolver as resolver_of_tasks
 from tasks.dns import systemd_resolved
+from tasks.dns.domain_files import text_of_names
 from tasks.dns.resolver import ask, other_names
 
 
@@ -105,13 +107,13 @@ class Daemons:
                 found.append(internet[name])
             return found
 
-        def ask(name: str, port: int) -> bool:
+        def ask(name: str, port: int, address: str) -> bool:
             return [str(port)] == self.lines("dnsmasq", "port=") and bool(self.dnsmasq("dnsmasq", name))
 
         def is_free(port: int) -> bool:
             return str(port) not in busy.split() + self.lines("dnsmasq", "port=")
 
-        return [resolver(known), (shell, "time", Clock()), (systemd_resolved, "ask", ask),
+        return [resolver(known), (shell, "time", Clock()), (resolver_of_tasks, "ask", ask),
                 (systemd_resolved, "is_free", is_free)]
 
 
@@ -610,7 +612,8 @@ def test_dnsmasq_accepts_each_file_that_is_written_for_it(
     tmp_path: Path, settings: Settings, dnsmasq: str, template: str
 ) -> None:
     file = tmp_path / "dnsmasq.conf"
-    values = {"domain": "k3d.internal", "used_by": ["# used by the copy in /srv"], "folder": tmp_path / "d"}
+    values = {"domain": "k3d.internal", "used_by": ["# used by the copy in /srv"], "folder": tmp_path / "d",
+              "address": "127.0.0.1", "elsewhere": {"cl3.k3d.internal": "192.0.2.10"}, "place": "this machine"}
     file.write_text(system_files.seal(render(f"dns/{template}", **values, port=5399)))
     (tmp_path / "d").mkdir()
     subprocess.run([dnsmasq, "--test", f"--conf-file={file}"], check=True, capture_output=True)
@@ -628,7 +631,7 @@ def own_dnsmasq(tmp_path: Path, settings: Settings, dnsmasq: str, port: int) -> 
     file = tmp_path / "dnsmasq.conf"
     (tmp_path / "names").mkdir()
     for domain in settings.owned_domains:
-        (tmp_path / "names" / f"{domain}.conf").write_text(render("dns/names.conf", domain=domain, used_by=[]))
+        (tmp_path / "names" / f"{domain}.conf").write_text(text_of_names(settings, domain))
     file.write_text(text.replace("/run/dev-cluster-tasks-dns/pid", str(tmp_path / "pid")))
     with subprocess.Popen([dnsmasq, "--keep-in-foreground", f"--conf-file={file}"], stderr=subprocess.PIPE) as process:
         try:
@@ -655,10 +658,25 @@ def test_our_dnsmasq_answers_for_our_names_only_and_on_this_machine_only(own_dns
             other.bind(("127.0.0.2", own_dnsmasq))
 
 
+@pytest.mark.parametrize("elsewhere", ["3=192.0.2.10"])
+def test_names_of_a_cluster_elsewhere_have_its_address(own_dnsmasq: int) -> None:
+    for name in ("cl3.k3d.internal", "a.b.cl3.k3d.internal"):
+        assert ask(name, own_dnsmasq, address="192.0.2.10")
+        other_type = dns.query.udp(dns.message.make_query(name, "AAAA"), "127.0.0.1", timeout=5, port=own_dnsmasq)
+        assert (other_type.rcode(), other_type.answer) == (dns.rcode.NOERROR, [])
+    for name in ("k3d.internal", "cl0.k3d.internal", "acl3.k3d.internal"):
+        assert ask(name, own_dnsmasq)
+
+
 def test_nobody_on_a_port_is_no_answer(port: int) -> None:
     assert not ask("proof.k3d.internal", port)
 
 
 @pytest.fixture
-def settings(project: Project) -> Settings:
-    return load(project.folder, {})
+def elsewhere() -> str:
+    return "127.0.0.1"
+
+
+@pytest.fixture
+def settings(project: Project, elsewhere: str) -> Settings:
+    return load(project.folder, {"CLUSTER_ADDRESS": elsewhere})

@@ -97,8 +97,9 @@ class Machine:
         internet = known_internet(environment)
 
         def known(name: str) -> list[str]:
-            if f"127.0.0.1 {name}" in hosts_lines(self.root):
-                return ["127.0.0.1"]
+            listed = [line.split()[0] for line in hosts_lines(self.root) if line.split()[1:] == [name]]
+            if listed:
+                return listed
             led = [file for file in (self.root / "etc/resolver").glob("*") if f".{name}".endswith(f".{file.name}")]
             here = any("nameserver 127.0.0.1" in file.read_text() for file in led)
             return ["127.0.0.1"] if here else [internet[name]] if name in internet else []

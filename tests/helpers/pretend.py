@@ -160,6 +160,8 @@ class World:
         self.fakes.answer(f"{kubectl}config current-context", exit=1)
         self.fakes.answer(f"{kubectl}diff ", exit=1)
         self.fakes.answer(f"{kubectl}get configmap coredns ", '{"data":{"Corefile":"","NodeHosts":""}}')
+        self.fakes.answer(f"{kubectl}get deployment.apps/coredns", "deployment.apps/coredns\nconfigmap/coredns\n")
+        self.fakes.answer(f"{kubectl}get helmcharts.helm.cattle.io traefik", '{"metadata":{"name":"traefik"}}')
         self.fakes.answer(f"{kubectl}get deployment traefik", '["--accesslog=true"]')
         self.fakes.answer(f"{kubectl}get service traefik-internal", TRAEFIK)
         self.policies("v1", "v1")
@@ -357,7 +359,8 @@ def world_of(project: Project) -> Iterator[World]:
 
 @contextmanager
 def pages_of(
-    world: World, number: int, chain: bytes = b"", page: type[http.server.BaseHTTPRequestHandler] = Page
+    world: World, number: int, chain: bytes = b"", page: type[http.server.BaseHTTPRequestHandler] = Page,
+    address: str = "127.0.0.1",
 ) -> Iterator[None]:
     """The cluster's published ports: its page by HTTP, and by HTTPS.
 
@@ -368,7 +371,7 @@ def pages_of(
     both.write_bytes(chain or leaf.key_pem() + leaf.pem)
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(both)
-    plain, secure = (http.server.ThreadingHTTPServer(("127.0.0.1", port), page)
+    plain, secure = (http.server.ThreadingHTTPServer((address, port), page)
                      for port in (world.http(number), world.https(number)))
     secure.socket = tls.wrap_socket(secure.socket, server_side=True)
     with serving(plain), serving(secure):

@@ -31,6 +31,8 @@ TRAEFIK = "10.43.0.99"
 """What `traefik-internal` has in the cluster."""
 HOST = "172.31.0.1"
 """This host, as the rules are told."""
+ELSEWHERE = "192.0.2.10"
+"""The CLUSTER_ADDRESS of a cluster on another machine."""
 K3D = "172.18.0.1"
 """This host, as k3d has written it to NodeHosts."""
 OUTSIDE = "192.0.2.53"
@@ -226,6 +228,17 @@ def test_other_types_have_an_empty_answer_and_no_error(server: Server, name: str
         pytest.param(1, HOST, {"K3D_CLUSTER_NAME_PREFIX": "1"}, {
             "app.11.k3d.internal": TRAEFIK, "app.10.k3d.internal": HOST, "app.1.k3d.internal": OUTSIDE,
         }, id="a prefix that is a digit"),
+        pytest.param(1, HOST, {"CLUSTER_ADDRESS": f"1={ELSEWHERE},3={ELSEWHERE}"}, {
+            "app.cl1.k3d.internal": TRAEFIK, "app.cl3.k3d.internal": ELSEWHERE, "cl3.k3d.internal": ELSEWHERE,
+            "app.cl0.k3d.internal": HOST, "k3d.internal": HOST, "host.k3d.internal": HOST,
+        }, id="a cluster elsewhere"),
+        pytest.param(1, "", {"CLUSTER_ADDRESS": f"3={ELSEWHERE}"}, {
+            "app.cl3.k3d.internal": ELSEWHERE, "app.cl0.k3d.internal": OUTSIDE, "k3d.internal": OUTSIDE,
+        }, id="a cluster elsewhere, and no way to this machine"),
+        pytest.param(1, ELSEWHERE, {"CLUSTER_ADDRESS": ELSEWHERE}, {
+            "app.cl1.k3d.internal": TRAEFIK, "app.cl3.k3d.internal": ELSEWHERE, "k3d.internal": ELSEWHERE,
+            "host.k3d.internal": ELSEWHERE,
+        }, id="all clusters elsewhere"),
     ],
 )
 def test_other_settings_lead_to(
