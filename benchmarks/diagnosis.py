@@ -16,7 +16,7 @@ import sys
 import tempfile
 
 from benchmarks.setup import PROJECT, SETTINGS, measure, run_inv
-from tasks.core import settings as configuration
+from tasks.core import configuration
 
 NUMBERS = "0-2"
 

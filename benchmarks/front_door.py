@@ -22,7 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tasks.ca.root import RootFiles
-from tasks.core import settings as configuration
+from tasks.core import configuration
 from tasks.core.settings import Cluster
 from tasks.front_door.container import name_of
 from tasks.probe.example_page import example_host, is_page_of, port

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from benchmarks import setup
 from benchmarks.original import ByHand
-from tasks.core import settings as configuration
+from tasks.core import configuration
 from tasks.core.settings import Cluster
 from tasks.core.templates import regex_value
 from tasks.providers import kind_config

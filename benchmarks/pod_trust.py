@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from benchmarks.setup import SETTINGS, measure, run_inv
-from tasks.core import settings as configuration
+from tasks.core import configuration
 
 PORT = 25088
 """Where kubectl passes requests on to the API meanwhile."""

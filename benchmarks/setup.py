@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks import original
-from tasks.core import settings as configuration
+from tasks.core import configuration
 
 PROJECT = Path(__file__).resolve().parent.parent
 

@@ -7,7 +7,7 @@ from invoke import Context, task
 from tasks import trust
 from tasks.ca.create import ensure_root
 from tasks.ca.load import load_root
-from tasks.core import settings as configuration
+from tasks.core import configuration
 from tasks.core.invoke_patches import PlainTask
 from tasks.core.shell import Shell
 from tasks.core.sudo import PRINT_SUDO, with_sudo_plan

@@ -16,8 +16,8 @@ from tasks.cluster.adopt import (
 from tasks.cluster.examples import install_and_check
 from tasks.cluster.lifecycle import delete, start_all, stop
 from tasks.cluster.selection import ALL_HELP, N_HELP, TO_CONFIGURE, open_clusters, require_existing
-from tasks.cluster.setup import configure, setup
-from tasks.core import settings as configuration
+from tasks.cluster.setup import configure, keep_for_offline, setup
+from tasks.core import configuration
 from tasks.core.browser_ports import describe_blocked
 from tasks.core.invoke_patches import ClusterTask, PlainTask
 from tasks.core.progress import per_cluster, say
@@ -100,6 +100,7 @@ def k3d_cluster_setup(context: Context, n: str = "") -> None:
     shell, clusters = open_clusters(context, n, *TO_CONFIGURE)
     roots = load_roots(clusters[0].settings)
     setup(shell, clusters, roots, words_after_dashes())
+    keep_for_offline(shell, clusters[0].settings)
     overlap.finish(shell, clusters[0].settings)
     follow_clusters(shell, clusters[0].settings)
 

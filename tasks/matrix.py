@@ -5,7 +5,7 @@ from __future__ import annotations
 from invoke import Context, Exit, task
 
 from tasks import providers
-from tasks.core import settings as configuration
+from tasks.core import configuration
 from tasks.core.invoke_patches import PlainTask
 from tasks.core.progress import say
 from tasks.core.settings import Cluster

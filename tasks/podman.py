@@ -7,7 +7,7 @@ import re
 
 from invoke import Context, Exit, task
 
-from tasks.core import settings as configuration
+from tasks.core import configuration
 from tasks.core.invoke_patches import PlainTask
 from tasks.core.shell import Shell, words_after_dashes
 from tasks.tools.required import require

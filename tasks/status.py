@@ -15,7 +15,7 @@ from tasks.acme.order import describe_certificate
 from tasks.ca.intermediate import RENEW_DAYS
 from tasks.ca.load import load_root
 from tasks.ca.root import ROOT_EXPIRES_SOON, RootCA
-from tasks.core import settings as configuration
+from tasks.core import configuration
 from tasks.core.browser_ports import describe_blocked
 from tasks.core.by_number import THIS_MACHINE
 from tasks.core.invoke_patches import PlainTask

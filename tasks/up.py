@@ -9,12 +9,12 @@ from tasks.ca.create import ensure_root
 from tasks.ca.load import load_roots
 from tasks.cluster.examples import install_and_check
 from tasks.cluster.open_page import print_pages
-from tasks.cluster.selection import N_HELP, TO_CONFIGURE, open_clusters
+from tasks.cluster.selection import N_HELP, TO_CONFIGURE, cluster_numbers, open_clusters
 from tasks.cluster.setup import setup
-from tasks.core import settings as configuration
+from tasks.core import configuration
 from tasks.core.invoke_patches import ClusterTask
 from tasks.core.progress import say
-from tasks.core.settings import Settings, cluster_numbers
+from tasks.core.settings import Settings
 from tasks.core.shell import Shell, words_after_dashes
 from tasks.core.sudo import with_sudo_plan
 from tasks.dns import follow

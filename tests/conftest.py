@@ -27,6 +27,7 @@ from inside import Patch, inv  # noqa: E402
 from recording import Fakes, own_folder  # noqa: E402
 
 SOURCE = Path(__file__).resolve().parent.parent
+ENGINE_LOCK = Path(tempfile.gettempdir(), "dev-cluster-tasks-engine.lock")
 PARTS = ("tasks.py", "tasks", "templates", ".default.env")
 
 
@@ -144,7 +145,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     """Files with real tests run beside each other, but a test that kills the engine runs alone."""
     if not is_real(item):
         return (yield)
-    with Path(tempfile.gettempdir(), "dev-cluster-tasks-engine.lock").open("w") as lock:
+    with ENGINE_LOCK.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX if item.get_closest_marker("kills_engine") else fcntl.LOCK_SH)
         return (yield)
 

@@ -125,6 +125,7 @@ def newcomer(tmp_path: Path) -> Iterator[Laptop]:
     machine.run(f"cat > {PROJECT}/.env <<'END'\n" + "".join(f"{key}={value}\n" for key, value in settings.items())
                 + "END")
     yield machine
+    machine.inv("uninstall --yes", check=False)  # what a failed test has left
     machine.remove()
     subprocess.run(["k3d", "cluster", "delete", f"{PREFIX}0"], capture_output=True)
     subprocess.run(["docker", "network", "rm", PREFIX], capture_output=True)
@@ -138,7 +139,7 @@ def test_without_root_then_with_it_and_as_ingresses_come(newcomer: Laptop) -> No
     curl = next(line for line in said.splitlines() if line.startswith("  curl "))
     assert f"Hello from {PREFIX}0.k3d.internal" in newcomer.dev(curl), curl
 
-    left = said.partition("prints them as a script):\n")[2].partition("\n\n")[0].splitlines()
+    left = said.partition("then run this task again:\n")[2].partition("\n\n")[0].splitlines()
     for line in left:
         newcomer.run(shlex.join(shlex.split(line, comments=True)))
     again = newcomer.inv("up --no-root")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,9 @@ from invoke import Config, Context, Exit
 from invoke.runners import Result
 
 from tasks import dns, trust
-from tasks.core import setting_types, system_files
-from tasks.core.settings import Settings, load
+from tasks.core import locks, setting_types, system_files
+from tasks.core.configuration import load
+from tasks.core.settings import Settings
 from tasks.core.shell import Shell
 from tasks.dns import brew_dnsmasq, domain_files, resolver, systemd_resolved
 from tasks.dns.domain_files import Leaving
@@ -232,6 +234,25 @@ def test_a_copy_that_was_moved_goes_on_with_its_names(computer: ComputerFactory,
     assert {*dns.list_other_copies(machine.shell)} == set()
     machine.remove("it's moved\n now")
     assert machine.files() == before
+
+
+@ways
+def test_a_copy_waits_while_another_one_changes_dns(
+    computer: ComputerFactory, method: str, version: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = computer(method, version)
+    for change in (machine.install, machine.remove):
+        other, before = ExitStack(), len(machine.shell.commands)
+        waited: list[int] = []
+
+        def wait(_: float, other: ExitStack = other, waited: list[int] = waited) -> None:
+            waited.append(len(machine.shell.commands))
+            other.close()
+
+        monkeypatch.setattr(machine.shell, "pause", wait)
+        other.enter_context(locks.hold("DNS", "configuration", "inv dns", wait))
+        change("a")
+        assert waited[:1] == [before] and len(machine.shell.commands) > before
 
 
 def test_a_port_that_was_taken_meanwhile_is_changed_for_all_copies(

@@ -75,12 +75,12 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.hazmat.primitives.asymmetric import ec
 from tasks.ca import probe_leaves as proof
 from tasks.ca.load import load_root
-from tasks.core import settings
+from tasks.core import configuration
 made = []
 generate = ec.generate_private_key
 ec.generate_private_key = lambda curve: made.append(generate(curve)) or made[-1]
 name, port = sys.argv[1], int(sys.argv[2])
-pem = proof.sign(load_root(settings.load()), name) + made[0].private_bytes(
+pem = proof.sign(load_root(configuration.load()), name) + made[0].private_bytes(
     Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 Path(f"/tmp/{port}.pem").write_bytes(pem)
 context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -14,6 +14,7 @@ from conftest import Project
 from inside import resolver
 from machine import become, hosts_lines
 from pretend import World, pages_of, world_of, written_out
+from pretended_registries import registries_of
 from recording import Answer, Call
 
 USER = 1000
@@ -139,7 +140,7 @@ def container(world: World) -> World:
     return world
 
 
-LEFT = "(--print-sudo prints them as a script):\n"
+LEFT = "then run this task again:\n"
 
 
 @pytest.mark.parametrize("how", ["by a flag", "by sudo", "no sudo"])
@@ -168,6 +169,16 @@ def test_root_itself_may_do_without_root(container: World) -> None:
     container.project.patches.append((os, "geteuid", lambda: 0))
     said = proved(container, "--no-root", resolved=False)
     assert not container.fakes.calls("install") and "Ask an administrator to run these commands" in said
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_what_the_caches_keep_is_told_once_and_only_if_they_keep_something(container: World, kept: bool) -> None:
+    container.env(REGISTRY_CACHES="docker.io", LOCAL_REGISTRY_PORT="")
+    with registries_of(container) as registries:
+        if kept:
+            registries.server.add_image("library/nginx", b"config", b"layer", kept=True)
+        said = proved(container, "--no-root", resolved=False)
+    assert said.count("images for work offline") == int(kept)
 
 
 def test_public_dns_is_offered_where_it_answers(container: World) -> None:
@@ -221,7 +232,7 @@ def test_without_admin_rights_the_commands_that_are_left_are_told_and_the_cluste
     mac.fakes.answer("^sudo", stderr="dev is not in the sudoers file.\n", exit=1)
     mac.fakes.answer("^k3d cluster create", exit=1)
     said = mac.inv("up").stdout
-    left = said.partition("(--print-sudo prints them as a script):\n")[2].partition("\n\n")[0].splitlines()
+    left = said.partition("then run this task again:\n")[2].partition("\n\n")[0].splitlines()
     assert [line.split()[0] for line in left] == ["security", "brew", "brew", "mkdir", "install"]
     assert len(mac.fakes.calls("sudo")) == 1, "nothing is asked again"
     assert mac.fakes.calls("k3d", "cluster", "create", "cl0")

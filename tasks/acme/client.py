@@ -43,7 +43,8 @@ def load_client(cluster: Cluster) -> Client:
     try:
         read = yaml.safe_load(text)
         command, environment = read["command"], read.get("environment") or {}
-        if not command or not all(isinstance(word, str) for word in (*command, *environment.values())):
+        if not isinstance(command, list) or not command or not all(
+                isinstance(word, str) for word in (*command, *environment.values())):
             raise TypeError("`command` must be a list of words, and `environment` have words as its values")
         return Client(tuple(command), Path(read["certificate"]), Path(read["key"]), str(read["install"]), environment)
     except KeyError as missing:

@@ -14,8 +14,9 @@ from invoke import Exit
 from tasks import providers
 from tasks.ca.root import NEW_KEY, Roots
 from tasks.cluster import changed_settings, lifecycle, selection, setup
+from tasks.cluster.selection import cluster_numbers
 from tasks.core.progress import say
-from tasks.core.settings import Cluster, Settings, cluster_numbers
+from tasks.core.settings import Cluster, Settings
 from tasks.core.shell import Shell
 from tasks.core.well_known import MANAGER
 from tasks.engine import network

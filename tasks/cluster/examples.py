@@ -8,8 +8,9 @@ from functools import partial
 
 from invoke import Exit
 
-from tasks import front_door, providers, registries, trust
+from tasks import front_door, providers, trust
 from tasks.ca.load import load_root, load_roots
+from tasks.cluster.setup import keep_for_offline
 from tasks.core.problems import describe
 from tasks.core.progress import per_cluster
 from tasks.core.settings import Cluster
@@ -38,7 +39,7 @@ def install_and_check(shell: Shell, clusters: list[Cluster]) -> bool:
     Returns whether they were also checked through the front door.
     """
     per_cluster(clusters, lambda cluster: install(shell, cluster), at_once=not shell.dry)
-    registries.complete(shell, clusters[0].settings)
+    keep_for_offline(shell, clusters[0].settings)
     through_front_door = front_door.refresh(shell, clusters[0].settings)
     if shell.dry:
         return through_front_door

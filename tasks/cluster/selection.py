@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 from invoke import Context, Exit
 
 from tasks import providers
-from tasks.core import settings as configuration
-from tasks.core.settings import Cluster, cluster_numbers
+from tasks.core import configuration
+from tasks.core.settings import Cluster
 from tasks.core.shell import Shell
 from tasks.engine.clusters import ExistingCluster, own_clusters
 from tasks.providers import other_makers
@@ -46,3 +48,18 @@ def require_existing(shell: Shell, cluster: Cluster, found: dict[str, ExistingCl
         raise Exit(other_makers.find(shell, cluster)
                    or f"There is no cluster {cluster.name}. Create it with: inv k3d-cluster-setup --n {cluster.number}")
     return found[cluster.name]
+
+
+def cluster_numbers(text: str) -> list[int]:
+    """The numbers in `1`, `1,2` or `1-3`, each once and in the order given.
+
+    :raises Exit: when the text is empty or anything else.
+    """
+    numbers: dict[int, None] = {}
+    for part in text.split(","):
+        bounds = re.fullmatch(r"([0-9]{1,4})(?:-([0-9]{1,4}))?", part.strip())
+        first, last = (int(bounds[1]), int(bounds[2] or bounds[1])) if bounds else (1, 0)
+        if last < first:
+            raise Exit(f"Specify the cluster: --n 1, --n 1,2 or --n 1-3 (got {text!r}).")
+        numbers |= dict.fromkeys(range(first, last + 1))
+    return list(numbers)

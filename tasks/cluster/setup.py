@@ -46,7 +46,6 @@ def setup(shell: Shell, clusters: list[Cluster], roots: Roots, extra: list[str])
                 in_cluster.configure(shell, cluster, roots)
 
     per_cluster(clusters, setup_one, at_once=not shell.dry)
-    keep_for_offline(shell, settings)
 
 
 def keep_for_offline(shell: Shell, settings: Settings) -> None:

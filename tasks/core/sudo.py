@@ -90,8 +90,8 @@ def with_sudo_plan(shell: Shell, job: Callable[[Shell], T], print_sudo: bool = F
         return None
     if plan.reasons and os.geteuid() != 0 and not shell.dry and not shell.root_refused:
         say(f"The following commands need root; sudo may prompt for your password:\n{plan.lines('sudo ')}\n")
-    left = ("The remaining steps need root. Ask an administrator to run these commands, then run this task again "
-            f"(--print-sudo prints them as a script):\n{plan.lines()}")
+    left = ("The remaining steps need root. Ask an administrator to run these commands, then run this task again:\n"
+            f"{plan.lines()}")
     shell.announce_sudo(plan.reasons)
     try:
         result = job(shell)

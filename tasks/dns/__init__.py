@@ -7,7 +7,7 @@ from typing import Protocol
 
 from invoke import Context, Exit, task
 
-from tasks.core import settings as configuration
+from tasks.core import configuration
 from tasks.core.addresses import list_proofs
 from tasks.core.by_number import THIS_MACHINE
 from tasks.core.invoke_patches import PlainTask
@@ -17,7 +17,7 @@ from tasks.core.shell import Shell
 from tasks.core.sudo import PRINT_SUDO, with_sudo_plan
 from tasks.core.table import Row, show
 from tasks.dns import brew_dnsmasq, follow, hosts_file, network_manager, systemd_resolved, windows_hosts
-from tasks.dns.domain_files import DomainFile, Leaving, describe
+from tasks.dns.domain_files import DomainFile, Leaving, describe, one_copy_at_a_time
 from tasks.dns.resolver import addresses, other_names, resolves, resolves_all
 
 
@@ -113,10 +113,11 @@ def open_shell(context: Context) -> tuple[Shell, Settings]:
 
 def install(shell: Shell, settings: Settings) -> None:
     """Make this machine resolve the names, and Windows beside it if this is WSL. Exit if no method works here."""
-    try:
-        install_here(shell, settings)
-    finally:
-        windows_hosts.install(shell, settings)
+    with one_copy_at_a_time(shell):
+        try:
+            install_here(shell, settings)
+        finally:
+            windows_hosts.install(shell, settings)
 
 
 def install_here(shell: Shell, settings: Settings) -> None:
@@ -198,7 +199,7 @@ def remove(shell: Shell, leaving: Leaving) -> None:
     failures = []
     for method in METHODS.values():
         try:
-            method.remove(shell, leaving)
+            remove_method(shell, leaving, method)
         except Exit as error:
             failures.append(str(error.message))
     try:
@@ -207,6 +208,12 @@ def remove(shell: Shell, leaving: Leaving) -> None:
         failures.append(str(error.message))
     if failures:
         raise Exit("\n\n".join(failures))
+
+
+def remove_method(shell: Shell, leaving: Leaving, method: Method) -> None:
+    """Remove the files of one method. Exit if that fails."""
+    with one_copy_at_a_time(shell):
+        method.remove(shell, leaving)
 
 
 def verify(shell: Shell, settings: Settings) -> list[Row]:

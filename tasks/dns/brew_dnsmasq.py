@@ -6,8 +6,7 @@ from pathlib import Path
 
 from invoke import Context, Exit, task
 
-from tasks.core import settings as configuration
-from tasks.core import system_files
+from tasks.core import configuration, system_files
 from tasks.core.invoke_patches import PlainTask
 from tasks.core.operating_system import is_macos
 from tasks.core.settings import Settings
@@ -29,21 +28,24 @@ def resolvers() -> Path:
 def dnsmasq_brew_install(context: Context) -> None:
     """macOS: install dnsmasq with Homebrew and start it"""
     shell, _ = open_shell(context)
-    with_sudo_plan(shell, start)
+    with domain_files.one_copy_at_a_time(shell):
+        with_sudo_plan(shell, start)
 
 
 @task(klass=PlainTask)
 def dnsmasq_brew_configure(context: Context) -> None:
     """macOS: make dnsmasq resolve the cluster names"""
     shell, settings = open_shell(context)
-    with_sudo_plan(shell, lambda shell: configure(shell, settings))
+    with domain_files.one_copy_at_a_time(shell):
+        with_sudo_plan(shell, lambda shell: configure(shell, settings))
 
 
 @task(klass=PlainTask)
 def dnsmasq_brew(context: Context) -> None:
     """macOS: install and configure dnsmasq"""
     shell, settings = open_shell(context)
-    with_sudo_plan(shell, lambda shell: install(shell, settings))
+    with domain_files.one_copy_at_a_time(shell):
+        with_sudo_plan(shell, lambda shell: install(shell, settings))
 
 
 def check_available(shell: Shell) -> str:

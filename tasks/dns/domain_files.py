@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -93,6 +94,11 @@ class Leaving:
             else:
                 result.kept.append(file)
         return result
+
+
+def one_copy_at_a_time(shell: Shell) -> AbstractContextManager[None]:
+    """Copies share the files of a domain and the resolver, which each of them changes, restarts and then queries."""
+    return shell.one_at_a_time("DNS", "configuration")
 
 
 def former_domains(settings: Settings, files: Iterable[DomainFile]) -> Sorted:

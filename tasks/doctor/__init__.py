@@ -10,7 +10,7 @@ from contextlib import nullcontext, redirect_stdout
 
 from invoke import Context, Exit, task
 
-from tasks.core import settings as configuration
+from tasks.core import configuration
 from tasks.core.invoke_patches import PlainTask
 from tasks.core.shell import Shell
 from tasks.core.table import JSON_HELP, print_json

@@ -7,7 +7,7 @@ import sys
 from invoke import Context, Exit, task
 
 from tasks import providers
-from tasks.core import settings as configuration
+from tasks.core import configuration
 from tasks.core.addresses import base_address
 from tasks.core.invoke_patches import PlainTask
 from tasks.core.problems import Problem, describe, problem

@@ -8,7 +8,7 @@ from invoke import Context, Exit, task
 
 from tasks import providers, registries
 from tasks.cluster.setup import keep_for_offline
-from tasks.core import settings as configuration
+from tasks.core import configuration
 from tasks.core.invoke_patches import PlainTask
 from tasks.core.shell import Shell
 from tasks.core.table import JSON_HELP, print_json

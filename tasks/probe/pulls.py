@@ -58,5 +58,6 @@ def describe(events: list[Object]) -> str:
     waiting = [image for image in pulling if image not in pulled]
     if not waiting:
         return ""
-    before = f" ({len(pulled)} pulled before, {sum(pulled.values()) / 1_000_000:.0f} MB)" if pulled else ""
+    size = f", {sum(pulled.values()) / 1_000_000:.0f} MB" if any(pulled.values()) else ""
+    before = f" ({len(pulled)} pulled before{size})" if pulled else ""
     return f"pulling {', '.join(waiting)}{before}"

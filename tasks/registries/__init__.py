@@ -70,10 +70,11 @@ def complete(shell: Shell, settings: Settings) -> None:
     caches = [registry for registry in mirrors.list_registries(settings) if registry.upstream]
     existing = containers.find(shell, settings)
     running = [existing[cache.name] for cache in caches if cache.name in existing]
-    if not running or shell.dry:
+    used = [container for container in running if contents.read(shell, container).manifests]
+    if not used or shell.dry:
         return
     with shell.one_at_a_time("registries", settings.k3d_network), shell.step("", "images for work offline") as this:
-        results = shell.side_by_side([partial(contents.complete, shell, container) for container in running])
+        results = shell.side_by_side([partial(contents.complete, shell, container) for container in used])
         images = sum(result.images for result in results)
         this.outcome = f"{images} kept by the caches, {contents.format_size(sum(result.bytes for result in results))}"
         if errors := [result.error for result in results if result.error]:

@@ -21,7 +21,7 @@ from tasks.ca.openssl import make_key
 from tasks.ca.root import RENEW, RootCA, RootFiles, Roots
 from tasks.cluster import setup
 from tasks.cluster.selection import TO_CONFIGURE
-from tasks.core import settings as configuration
+from tasks.core import configuration
 from tasks.core.invoke_patches import PlainTask
 from tasks.core.progress import per_cluster, say
 from tasks.core.settings import Cluster, Settings

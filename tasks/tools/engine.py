@@ -15,7 +15,7 @@ from tasks.core.progress import confirm, say
 from tasks.core.shell import Shell
 from tasks.core.sudo import with_sudo_plan
 from tasks.core.well_known import DOCKER_GROUP
-from tasks.tools import packages
+from tasks.tools import colima, packages
 from tasks.tools.engine_state import EngineReason, as_root, service_command, start_command
 from tasks.tools.required import ToolReason, find_problem
 
@@ -24,10 +24,6 @@ SECONDS = 60
 
 BASICS = ("openssl", "curl")
 """Programs whose package has the same name in every family. curl downloads the other tools."""
-
-COLIMA = ("colima", "start", "--cpu", "2", "--memory", "4")
-"""Enough for one cluster. https://github.com/abiosoft/colima#customizing-the-vm"""
-
 
 class Plan(NamedTuple):
     """What is missing until an engine answers."""
@@ -59,6 +55,12 @@ def offer_engine(shell: Shell, yes: bool) -> None:
         with_sudo_plan(shell, lambda shell: carry_out(shell, plan))
     if (plan.join or plan.run_again) and not shell.dry:
         run_again_as_member()
+
+
+def offer_colima(shell: Shell, yes: bool) -> None:
+    needed = f"This machine needs:\n  {' and '.join(colima.FORMULAS)}, installed with Homebrew\n  {colima.SIZE}"
+    if shell.find("brew") and agrees(needed, yes):
+        colima.install(shell)
 
 
 def agrees(needed: str, yes: bool) -> bool:
@@ -142,19 +144,3 @@ def run_again_as_member() -> None:
         f"newgrp {DOCKER_GROUP}")
     sys.stdout.flush()
     os.execvp("sg", ["sg", DOCKER_GROUP, "-c", command])
-
-
-# --- macOS ------------------------------------------------------------------------------------------------------------
-
-
-def offer_colima(shell: Shell, yes: bool) -> None:
-    if not shell.find("brew"):
-        return
-    needed = ("This machine needs:\n  colima and docker, installed with Homebrew\n"
-                "  a virtual machine with 2 processors and 4 GiB of memory, which is enough for one cluster")
-    if not agrees(needed, yes):
-        return
-    with shell.step("", "Colima") as this:
-        shell.change("brew", "install", "colima", "docker")
-        shell.change(*COLIMA)
-        this.outcome = "installed and started. For more clusters: colima stop; colima start --cpu 4 --memory 8"

@@ -52,19 +52,23 @@ def record_file() -> Path:
     return system_files.ROOT / "etc" / MANAGER / "packages"
 
 
-def read_record() -> Record:
-    if not system_files.own_files(record_file()):
+def read_record(file: Path) -> Record:
+    if not system_files.own_files(file):
         return Record()
-    lines = [line.split() for line in record_file().read_text(encoding="utf-8").splitlines()]
+    lines = [line.split() for line in file.read_text(encoding="utf-8").splitlines()]
     return Record(tuple(words[1] for words in lines if words[:1] == ["package"]),
                   next((words[1] for words in lines if words[:1] == ["member"]), ""))
 
 
+def render_record(record: Record) -> str:
+    return render("tools/packages", packages=record.packages, user=record.user)
+
+
 def add_to_record(shell: Shell, new: Record) -> None:
     """List this before it is done, so that it can be undone even after an interruption."""
-    listed = read_record()
-    text = render("tools/packages", packages=dict.fromkeys([*listed.packages, *new.packages]),
-                  user=new.user or listed.user)
+    listed = read_record(record_file())
+    every = tuple(dict.fromkeys([*listed.packages, *new.packages]))
+    text = render_record(Record(every, new.user or listed.user))
     system_files.install(shell, record_file(), text, why="list what is installed, to remove it later")
 
 
@@ -81,7 +85,7 @@ def install(shell: Shell, names: tuple[str, ...]) -> None:
 
 def remove(shell: Shell) -> None:
     """Remove what these tasks installed; Docker's images and volumes stay."""
-    record, family = read_record(), find_family(shell)
+    record, family = read_record(record_file()), find_family(shell)
     with shell.step("", "packages") as this:
         if record.user:
             shell.sudo("gpasswd", "--delete", record.user, DOCKER_GROUP, why="end the membership")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from invoke import Context, Exit, task
 
 from tasks import providers
-from tasks.core import settings as configuration
+from tasks.core import configuration
 from tasks.core.browser_ports import BLOCKED_PORTS, describe_blocked
 from tasks.core.invoke_patches import PlainTask
 from tasks.core.progress import say

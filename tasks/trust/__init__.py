@@ -12,7 +12,7 @@ from invoke import Context, Exit, task
 from tasks.ca.load import load_known_roots, load_retiring, load_root, load_roots_to_trust
 from tasks.ca.probe_leaves import Leaf, ProbeLeaves, issue_probe_leaves
 from tasks.ca.root import RootCA, RootFiles
-from tasks.core import settings as configuration
+from tasks.core import configuration
 from tasks.core.invoke_patches import PlainTask
 from tasks.core.progress import say
 from tasks.core.settings import Settings

@@ -10,7 +10,7 @@ from invoke import Context, Exit, task
 
 from tasks.ca.load import load_roots_to_trust
 from tasks.ca.root import RootCA
-from tasks.core import settings as configuration
+from tasks.core import configuration
 from tasks.core.invoke_patches import PlainTask
 from tasks.core.settings import Settings
 from tasks.core.work_files import work_file

@@ -30,8 +30,9 @@ from tasks.ca.intermediate import Intermediate, find_reason_to_replace, make_int
 from tasks.ca.load import load_root
 from tasks.ca.root import NEW_KEY, RootFiles
 from tasks.core import setting_types
+from tasks.core.configuration import load
 from tasks.core.problems import describe
-from tasks.core.settings import Settings, load
+from tasks.core.settings import Settings
 from tasks.core.shell import Shell
 from tasks.core.templates import render
 

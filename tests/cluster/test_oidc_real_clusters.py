@@ -24,11 +24,11 @@ CHECK = """
 import dataclasses, json, sys
 from invoke import Context
 from tasks.cluster import examples, oidc, oidc_checks
-from tasks.core import settings
+from tasks.core import configuration
 from tasks.core.shell import Shell
 examples.PATIENCE_SECONDS = 0
 exec(sys.argv[1])
-loaded = settings.load()
+loaded = configuration.load()
 rows = oidc_checks.check(Shell(Context(), loaded.environment), [loaded.cluster(0), loaded.cluster(1)])
 print(json.dumps([dataclasses.asdict(row) for row in rows]))
 """

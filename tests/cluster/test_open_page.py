@@ -8,7 +8,7 @@ from conftest import Project
 from invoke import Context
 
 from tasks.cluster.open_page import commands_without_resolver
-from tasks.core.settings import load
+from tasks.core.configuration import load
 from tasks.core.shell import Shell
 
 

@@ -19,7 +19,8 @@ from tasks.core.browser_ports import (
     find_blocked_https,
     urls_to_open,
 )
-from tasks.core.settings import Cluster, load
+from tasks.core.configuration import load
+from tasks.core.settings import Cluster
 
 # The table of LINK, as a browser's source has it.
 OF_THE_STANDARD = (

@@ -8,7 +8,8 @@ import pytest
 from conftest import SOURCE
 from invoke import Exit
 
-from tasks.core.settings import Cluster, load
+from tasks.core.configuration import load
+from tasks.core.settings import Cluster
 
 
 def cluster(number: int, **settings: str) -> Cluster:

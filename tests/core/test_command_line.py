@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from invoke import Exit
 from recording import Fakes
 
-from tasks.core.settings import cluster_numbers
+from tasks.cluster.selection import cluster_numbers
 
 
 def listed(project: Project) -> set[str]:

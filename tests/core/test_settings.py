@@ -28,8 +28,9 @@ from tasks.ca.intermediate import Intermediate
 from tasks.ca.openssl import ca_config
 from tasks.cluster import oidc
 from tasks.core import setting_types
+from tasks.core.configuration import load
 from tasks.core.setting_types import PROJECT
-from tasks.core.settings import READERS, Settings, load
+from tasks.core.settings import READERS, Settings
 from tasks.core.templates import render, short_hash
 from tasks.in_cluster import https_redirect, pod_trust
 from tasks.in_cluster.apply import render_manifest
@@ -101,6 +102,13 @@ def test_the_defaults_are_those_of_the_original_and_pinned_versions(bare: Path) 
         cert_o="LocalDev",
         cert_c="NL",
         additional_ca_bundle_file=None,
+        certificates="own-ca",
+        acme_server="https://acme-staging-v02.api.letsencrypt.org/directory",
+        acme_ca_file=None,
+        acme_email="",
+        acme_client="lego",
+        acme_dns="",
+        acme_dns_resolvers=("1.1.1.1:53", "9.9.9.9:53"),
         k3d_port_start=10,
         k3d_port_end=19,
         k3d_port_prefix_http="",
@@ -862,6 +870,7 @@ def documents(settings: Settings, digest: str) -> dict[str, list[Any]]:
               "pod_trust": False, **oidc.template_values(cluster, cluster), **https_redirect.front_door_urls(cluster),
               **pod_trust.policy_values(settings, "v1"),
               "corefile": "", "adds_volume": True, "is_default": True, "node_ports": (30080, 30443),
+              "name": "acme-certificate", "certificate": Intermediate(pem, pem), "folder": Path("/acme"),
               "publish": ["127.0.0.1"], "company_ca": "/ca.crt", "feature_gates": {}, "runtime_config": {}}
     return {
         template: list(yaml.load_all(render_manifest(cluster, template, **values).text,

@@ -9,7 +9,7 @@ import yaml
 
 from tasks.ca.intermediate import Intermediate
 from tasks.cluster import oidc
-from tasks.core.settings import load
+from tasks.core.configuration import load
 from tasks.core.templates import render
 from tasks.in_cluster import https_redirect, pod_trust
 from tasks.registries.containers import Registry
@@ -20,14 +20,15 @@ VALUES = {
     "cluster": SETTINGS.cluster(1), "settings": SETTINGS, "host": "app.cl1.k3d.internal", "rules": "", "rules_hash": "",
     "root_pem": "root", "company_pem": "company", "sources_hash": "2", "intermediate": Intermediate("chain", "key"),
     "registry": Registry(SETTINGS, "localhost:5001"), "pod_trust": True, "node_ports": None,
+    "name": "acme-certificate", "certificate": Intermediate("chain", "key"),
     **oidc.template_values(SETTINGS.cluster(1), SETTINGS.cluster(0)),
     **https_redirect.front_door_urls(SETTINGS.cluster(1)), **pod_trust.policy_values(SETTINGS, "v1"),
 }
 MANIFESTS = [
     file for file in sorted(TEMPLATES.rglob("*.yaml"))
-    # Helm's values, files for nodes and for a program, patches of the cluster's own CoreDNS, and a ConfigMap that
-    # others share, of which we own one key.
-    if not file.name.endswith("-values.yaml") and file.name not in (
+    # Commands of ACME clients, Helm's values, files for nodes and for a program, patches of the cluster's own CoreDNS,
+    # and a ConfigMap that others share, of which we own one key.
+    if file.parent.name != "acme" and not file.name.endswith("-values.yaml") and file.name not in (
         "kind.yaml", "registries.yaml", "coredns-import.yaml", "coredns-remove.yaml",
         "coredns-restart.yaml", "coredns-custom.yaml")
 ]

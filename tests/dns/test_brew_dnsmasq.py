@@ -19,7 +19,7 @@ from conftest import Project
 from invoke import Context
 from machine import HOMEBREWS_OWN, ROOT, USER, Machine, as_root
 
-from tasks.core.settings import load
+from tasks.core.configuration import load
 from tasks.core.shell import Shell
 from tasks.core.system_files import seal
 from tasks.core.templates import render

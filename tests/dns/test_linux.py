@@ -25,7 +25,8 @@ from machine import Clock, become, hosts_lines, known_internet
 from recording import Answer, Call
 
 from tasks.core import shell, system_files
-from tasks.core.settings import Settings, load
+from tasks.core.configuration import load
+from tasks.core.settings import Settings
 from tasks.core.shell import Shell
 from tasks.core.templates import render
 from tasks.dns import resolver as resolver_of_tasks
@@ -537,7 +538,7 @@ def test_without_admin_rights_nothing_changes_and_the_commands_are_left_to_someo
     machine.fakes.answer("^sudo", stderr="dev is not in the sudoers file.\n", exit=1)
     run = machine.inv("dns")
     assert (run.exit, len(run.changes), machine.files()) == (1, 1, before)
-    told = run.stderr.split("--print-sudo prints them as a script):\n")[1].splitlines()
+    told = run.stderr.split("then run this task again:\n")[1].splitlines()
     announced = [line.removeprefix("  sudo ") for line in run.stdout.splitlines() if line.startswith("  sudo ")]
     assert [line.strip() for line in told] == announced
     commands = [line.split("  #")[0].strip() for line in announced]

@@ -81,6 +81,7 @@ def test_windows_gets_the_names_after_consent_and_its_file_back_byte_for_byte(
     settled = windows.hosts.read_bytes()
     again = machine.good("dns")
     assert again.changes == [] and windows.hosts.read_bytes() == settled
+    assert len(machine.fakes.calls("powershell.exe")) == 1, "Windows asks for consent each time"
     machine.good("dns-remove")
     assert windows.hosts.read_bytes() == BEFORE
     assert machine.good("dns-remove").changes == []

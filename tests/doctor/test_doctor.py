@@ -24,8 +24,7 @@ from pretend import GATEWAY, ROOT, admit, is_free, pages_of, world_of, written_o
 from pretend_front_door import FrontDoor, front_door_of
 from recording import Answer, Call
 
-from tasks.core import copies
-from tasks.core import settings as configuration
+from tasks.core import configuration, copies
 from tasks.dns.edit_hosts import blocks
 from tasks.dns.resolver import ask
 from tasks.doctor import dns, keycloak, machine
@@ -1102,6 +1101,7 @@ def test_routes_are_not_tried_where_the_examples_are_not_installed(patient: Pati
 
 # What cannot be broken in this way is broken in a test of its own below.
 BY_ITSELF = {"ports-answer", "names-lan", "names-proxy"}
+BY_ITSELF |= {"acme-credentials", "acme-certificates", "acme-staging", "acme-served"}  # in tests/acme/test_acme.py
 BY_ITSELF |= {"registries", "registry-upstreams", "node-registries"}  # in tests/doctor/test_doctor_registries.py
 
 ALSO: dict[str, set[str]] = {

@@ -12,7 +12,8 @@ from conftest import SOURCE
 from invoke import Config, Context, Exit
 from invoke.runners import Result
 
-from tasks.core.settings import Settings, load
+from tasks.core.configuration import load
+from tasks.core.settings import Settings
 from tasks.core.shell import Shell
 from tasks.engine import ports
 from tasks.engine.clusters import ExistingCluster

@@ -16,7 +16,7 @@ from pretend import GATEWAY, World, pages_of, world_of, written_out
 from pretend_front_door import ID, NAME, FrontDoor, front_door_of
 
 from tasks import front_door
-from tasks.core import settings as configuration
+from tasks.core import configuration
 from tasks.front_door.files import render_configuration
 
 

@@ -31,7 +31,7 @@ import websockets.sync.server
 import yaml
 from real_clusters import Clusters, several_clusters, why_not
 
-from tasks.core import settings as configuration
+from tasks.core import configuration
 
 IMAGE = os.environ.get("IMAGE_FRONT_DOOR", configuration.load(environment={}).image_front_door)
 RUNTIMES = os.environ.get("RUNTIMES_IMAGE", "")

@@ -85,10 +85,12 @@ def root_of_the_original(tld: str) -> Signed:
     return authority(f".{tld}", pathlen=None, excluded=[], identifier=False)
 
 
-def leaf(issuer: Signed, *names: str, ends: datetime = NOW + 90 * DAY) -> Signed:
+def leaf(
+    issuer: Signed, *names: str, starts: datetime = NOW - 2 * DAY, ends: datetime = NOW + 90 * DAY
+) -> Signed:
     """A leaf as cert-manager makes it for an Ingress: no subject, all names (or addresses) in the critical SAN."""
     key = ec.generate_private_key(ec.SECP256R1())
-    builder = _begin(key, x509.Name([]), issuer, NOW - 2 * DAY, ends)
+    builder = _begin(key, x509.Name([]), issuer, starts, ends)
     for extension, critical in (
         (x509.SubjectAlternativeName([general_name(name) for name in names]), True),
         (x509.BasicConstraints(False, None), True),

@@ -15,7 +15,7 @@ from kubernetes_objects import Object, certificate, condition, config_map, deplo
 from pretend import GATEWAY, ROOT, World
 from pretend_front_door import FrontDoor
 
-from tasks.core import settings as configuration
+from tasks.core import configuration
 from tasks.in_cluster import pod_trust
 from tasks.in_cluster.coredns import render_rules
 

@@ -16,7 +16,7 @@ from invoke import Context
 from pretend import Page, World, serving
 from recording import Answer, Call
 
-from tasks.core.settings import load
+from tasks.core.configuration import load
 from tasks.core.shell import Shell
 from tasks.registries.mirrors import list_registries
 

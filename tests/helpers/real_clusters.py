@@ -16,7 +16,7 @@ from pathlib import Path
 from conftest import ProcessProject
 from recording import Fakes
 
-from tasks.core import settings as configuration
+from tasks.core import configuration
 from tasks.core.settings import Cluster, Settings
 
 TOOLS = ("docker", "k3d", "helm", "kubectl", "openssl")
@@ -121,6 +121,7 @@ def several_clusters(
     """The same for clusters with these numbers, such as `0,1`."""
     made = Clusters(folder, prefix, start)
     made.remove()
+    (made.folder / ".env").chmod(0o600)  # as a user's with credentials
     with (made.folder / ".env").open("a") as env:
         env.write(f"TRUST_STORES=\n{settings}")
     try:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from real_clusters import Clusters, several_clusters
 
-from tasks.core import settings as configuration
+from tasks.core import configuration
 
 INSTALL = ("k3d-cluster-examples", "--n", "0,1", "--with", "oidc")
 

@@ -21,7 +21,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from invoke import Exit
 
-from tasks.core.settings import Cluster, Settings, load
+from tasks.core.configuration import load
+from tasks.core.settings import Cluster, Settings
 from tasks.in_cluster.coredns import render_rules
 
 pytestmark = pytest.mark.skipif(not shutil.which("coredns"), reason="coredns is not on the PATH")

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 from collections.abc import Iterator
 from datetime import datetime, timezone
@@ -20,6 +21,8 @@ from typing import Any
 
 import pytest
 from real_clusters import Clusters, why_not
+
+from tasks.core.settings import Cluster
 
 UPSTREAM = os.environ.get("UPSTREAM_CONTAINER", "")
 EMPTY_NODE = shlex.split(os.environ.get("EMPTY_NODE_WORDS", ""))
@@ -121,10 +124,11 @@ def kept(clusters: Clusters) -> dict[str, int]:
     return {registry["registry"]: registry["images"] for registry in found["registries"]}
 
 
-def start_pod(clusters: Clusters, name: str, image: str) -> None:
+def start_pod(clusters: Clusters, name: str, image: str, number: int = 0) -> None:
     """Run it with a pull, and wait until it has started."""
-    clusters.kubectl(0, "run", name, f"--image={image}", "--image-pull-policy=Always", "--command", "--", "sleep", "99")
-    clusters.kubectl(0, "wait", f"pod/{name}", "--for=condition=Ready", "--timeout=60s")
+    clusters.kubectl(number, "run", name, f"--image={image}", "--image-pull-policy=Always", "--command", "--",
+                     "sleep", "99")
+    clusters.kubectl(number, "wait", f"pod/{name}", "--for=condition=Ready", "--timeout=60s")
 
 
 # --- once -------------------------------------------------------------------------------------------------------------
@@ -154,6 +158,37 @@ def test_a_pushed_image_runs_under_the_same_name(clusters: Clusters) -> None:
     start_pod(clusters, "app", APP)
     hosting = clusters.kubectl(0, "-n", "kube-public", "get", "configmap", "local-registry-hosting", "-o", "yaml")
     assert f'host: "localhost:{PORT}"' in hosting
+
+
+@pytest.fixture
+def of_kind(clusters: Clusters) -> Iterator[Cluster]:
+    """One of kind beside them."""
+    number, env = 2, clusters.folder / ".env"
+    before = env.read_text()
+    env.write_text(f"{before}PROVIDER={number}=kind\n")
+    inv(clusters, "k3d-cluster-setup", "--n", str(number))
+    yield clusters.cluster(number)
+    inv(clusters, "k3d-cluster-delete", "--n", str(number))
+    env.write_text(before)
+
+
+@pytest.mark.skipif(not shutil.which("kind"), reason="kind is not installed")
+def test_a_node_of_kind_pulls_through_the_same_caches(clusters: Clusters, of_kind: Cluster) -> None:
+    """A whole image, because the node's own copy of it is removed first."""
+    asked, image = Asked(), clusters.settings.image_curl
+    before = fetched(image)
+    subprocess.run(["docker", "exec", f"{of_kind.name}-control-plane", "crictl", "rmi", image], capture_output=True)
+    start_pod(clusters, "curl", image, of_kind.number)
+    start_pod(clusters, "app", APP, of_kind.number)
+    assert fetched(image) > before, "the cache was asked"
+    assert asked.blobs() == 0, "and had it from the other clusters"
+
+
+def fetched(image: str) -> int:
+    """How often the cache was asked for layers of an image."""
+    repository = image.partition("/")[2].partition(":")[0]
+    done = subprocess.run(["docker", "logs", "dcr-cache-docker.io"], capture_output=True, text=True)
+    return len(re.findall(rf'"GET /v2/{repository}/blobs/', done.stdout + done.stderr))
 
 
 def test_without_the_upstream_a_cluster_is_created_again_from_nothing_and_pushed_images_are_there(

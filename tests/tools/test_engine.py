@@ -62,7 +62,7 @@ class Bare:
         self.fakes.behave(manager, install)
         return self
 
-    def with_docker(self, started: str = "^sudo (systemctl|service) ") -> Bare:
+    def with_docker(self, started: str = "^(systemctl enable|service docker start)") -> Bare:
         """Its command, and a service that somebody has to start."""
         self.fakes.add("docker")
         self.fakes.answer("^docker version", stderr=NOT_RUNNING, exit=1)
@@ -174,7 +174,7 @@ def test_on_a_terminal_it_asks_and_without_one_it_only_says_what_is_missing(
 def test_without_root_the_commands_are_for_an_administrator(bare: Bare) -> None:
     run = bare.with_manager("apt-get").up("--yes", "--no-root")
     assert bare.changes() == [] and run.returncode == 1
-    left = run.stderr.partition("(--print-sudo prints them as a script):\n")[2]
+    left = run.stderr.partition("then run this task again:\n")[2]
     assert [shlex.split(line, comments=True)[0] for line in left.splitlines()] == [
         "mkdir", "install", "apt-get", "apt-get", "service", "usermod"]
 
@@ -194,16 +194,54 @@ def test_a_linux_with_another_package_manager_is_told_where_to_get_docker(bare: 
 # --- macOS ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("brew", [True, False])
-def test_a_mac_gets_colima_with_its_size_told(bare: Bare, brew: bool) -> None:
+START = ["colima", "start", "--cpu", "2", "--memory", "4"]
+
+
+@pytest.fixture
+def mac(bare: Bare) -> Bare:
+    """With Homebrew, and none of its packages."""
     bare.fakes.answer("^uname", "Darwin\n")
-    if brew:
-        bare.fakes.add("brew", "colima")
-    run = bare.up("--yes")
-    ran = [words for words in bare.fakes.calls() if words[0] in ("brew", "colima")]
-    assert ran[:2] == ([["brew", "install", "colima", "docker"], ["colima", "start", "--cpu", "2", "--memory", "4"]]
-                       if brew else [])
-    assert ("2 processors and 4 GiB of memory, which is enough for one cluster" in run.stdout) == brew
+    bare.fakes.add("brew", "colima")
+    bare.fakes.answer("^brew --prefix", f"{bare.root / 'homebrew'}\n")
+    for name in ("colima", "docker"):
+        bare.fakes.answer(f"^brew list --versions {name}", exit=1, before=f"^brew install .*{name}")
+    return bare
+
+
+def changes_of_colima(mac: Bare) -> list[list[str]]:
+    looks = (["brew", "list"], ["brew", "--prefix"], ["colima", "status"])
+    return [words for words in mac.fakes.calls() if words[0] in ("brew", "colima") and words[:2] not in looks]
+
+
+def test_a_mac_gets_colima_with_its_size_told_and_gives_it_back_when_asked(mac: Bare) -> None:
+    run = mac.up("--yes")
+    assert changes_of_colima(mac) == [["brew", "install", "colima", "docker"], START]
+    assert "2 processors and 4 GiB of memory, which is enough for one cluster" in run.stdout
+
+    kept = mac.project.inv("uninstall", "--yes", user=USER)
+    assert "installed by inv up: colima, docker: other programs may use it." in kept.stdout
+    mac.fakes.answer("^brew list")
+    gone = mac.project.inv("uninstall", "--yes", "--tools", user=USER)
+    assert gone.returncode == 0, gone.stderr
+    assert changes_of_colima(mac)[2:] == [["colima", "stop"], ["brew", "uninstall", "colima", "docker"]]
+    assert "Docker's images and volumes stay in ~/.colima" in gone.stdout
+    assert [*(mac.root / "homebrew/etc").iterdir()] == []
+    assert "installed by inv up" not in mac.project.inv("uninstall", "--yes", "--tools", user=USER).stdout
+
+
+def test_a_colima_that_was_there_before_is_not_removed(mac: Bare) -> None:
+    mac.fakes.answer("^brew list --versions colima", "colima 0.8.1\n")
+    mac.up("--yes")
+    assert changes_of_colima(mac) == [["brew", "install", "docker"], START]
+    mac.fakes.answer("^brew list")
+    mac.project.inv("uninstall", "--yes", "--tools", user=USER)
+    assert changes_of_colima(mac)[2:] == [["brew", "uninstall", "docker"]]
+
+
+def test_a_mac_without_homebrew_is_told_where_to_get_docker(mac: Bare) -> None:
+    (mac.fakes.bin / "brew").unlink()
+    run = mac.up("--yes")
+    assert changes_of_colima(mac) == [] and "docker is not installed: https://docs.docker.com/" in run.stderr
 
 
 # --- an engine that is there ------------------------------------------------------------------------------------------

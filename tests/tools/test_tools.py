@@ -404,7 +404,7 @@ from pathlib import Path
 from invoke import Context
 from tasks.core import setting_types
 setting_types.PROJECT = Path(sys.argv[2])
-from tasks.core.settings import load
+from tasks.core.configuration import load
 from tasks.core.shell import Shell
 from tasks.tools.install import offer_install
 settings = load()

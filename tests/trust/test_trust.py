@@ -26,8 +26,7 @@ from tasks.trust.linux_system import FAMILIES, Family
 KEYCHAIN = "/Library/Keychains/System.keychain"
 
 REFUSED = "sudo: a password is required"
-LEFT = ("The remaining steps need root. Ask an administrator to run these commands, then run this task again "
-        "(--print-sudo prints them as a script):")
+LEFT = "The remaining steps need root. Ask an administrator to run these commands, then run this task again:"
 
 
 @pytest.fixture
