@@ -18,13 +18,14 @@ from tasks.core.sudo import PRINT_SUDO, with_sudo_plan
 from tasks.uninstall.authority import find_authority
 from tasks.uninstall.clusters import find_clusters
 from tasks.uninstall.machine import find_folders, find_names, find_packages, find_roots
+from tasks.uninstall.public_certificates import find_public_certificates
 from tasks.uninstall.removal import Removal
 
 
 @task(klass=PlainTask, help={
     **PRINT_SUDO,
     "yes": "do not ask",
-    "keep-ca": "keep the files of the certificate authority",
+    "keep-ca": "keep the files of the certificate authority, and the certificates of an ACME server",
     "tools": "also the packages that inv up installed, such as Docker's engine",
     "keep-clusters": "keep the clusters, their network, front door, registries and kubeconfig entries",
     "all-copies": "also names and roots that other copies of this folder use; never their clusters or CA files",
@@ -39,7 +40,7 @@ def uninstall(context: Context, yes: bool = False, keep_ca: bool = False, keep_c
     shell = Shell(context, settings.environment)
     clusters = [] if keep_clusters else [*find_clusters(shell, settings)]
     every = [*clusters, *find_names(shell, settings, all_copies), *find_roots(shell, settings, all_copies),
-             *([] if keep_ca else find_authority(settings)),
+             *([] if keep_ca else [*find_public_certificates(settings), *find_authority(settings)]),
              *find_packages(shell, tools), *find_folders(needed=any(item.why_kept for item in clusters))]
     plan = [item for item in every if not item.foreign]
     removals, kept = [item for item in plan if not item.why_kept], [item for item in plan if item.why_kept]

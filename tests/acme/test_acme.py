@@ -9,6 +9,7 @@ import base64
 import json
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -132,6 +133,12 @@ def test_certbot_gets_its_words_and_the_path_of_its_credentials(world: World) ->
         "--authenticator=dns-cloudflare", "--dns-cloudflare-credentials=/home/me/cloudflare.ini", "--key-type=ecdsa",
         f"--cert-name={DOMAIN}", f"--domain=*.{DOMAIN}", f"--domain={DOMAIN}"]]
     assert world.fakes.environments("certbot")[0]["REQUESTS_CA_BUNDLE"] == str(company(world))
+
+    chosen(world, ACME_CLIENT="certbot", ACME_DNS="route53")  # whose plug-in reads variables
+    world.fakes.forget()
+    shutil.rmtree(folder(world))
+    assert world.inv("k3d-cluster-configure", "--n", "1").returncode == 0
+    assert "--authenticator=dns-route53" in orders(world)[0] and "credentials" not in str(orders(world))
 
 
 def company(world: World) -> Path:

@@ -16,6 +16,7 @@ import shutil
 import ssl
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -73,21 +74,21 @@ def clusters(tmp_path_factory: pytest.TempPathFactory, servers: None) -> Iterato
         authorities.write_bytes(Path(GIVEN["ACME_CA_FILE"]).read_bytes() + answer.read())
     settings = {"TLD": "example.test", "K3D_SUBDOMAIN": "dev", "CERTIFICATES": "acme", "ACME_CA_FILE": authorities,
                 "ACME_SERVER": GIVEN["ACME_SERVER"], "ACME_DNS": "rfc2136",
-                "ACME_DNS_RESOLVERS": GIVEN["ACME_DNS_RESOLVERS"], **client_settings(folder)}
+                "ACME_DNS_RESOLVERS": GIVEN["ACME_DNS_RESOLVERS"], **client_settings(Path(GIVEN["ACME_TSIG_FILE"]))}
     lines = "".join(f"{key}={value}\n" for key, value in settings.items())
     with several_clusters(folder, PREFIX, START, "0,1", "k3d-cluster-examples", settings=lines) as made:
         yield made
 
 
-def client_settings(folder: Path) -> dict[str, str]:
+def client_settings(tsig: Path) -> dict[str, str]:
     """The client with its credentials, which are its own variables."""
-    server, tsig = GIVEN["ACME_DNS_RESOLVERS"].partition(":")[0], Path(GIVEN["ACME_TSIG_FILE"])
+    server = GIVEN["ACME_DNS_RESOLVERS"].partition(":")[0]
     if shutil.which("lego"):
         return {"ACME_CLIENT": "lego", "DNSUPDATE_NAMESERVER": server, "DNSUPDATE_TSIG_FILE": str(tsig),
                 "DNSUPDATE_SEQUENCE_INTERVAL": "1", "LEGO_DNS_PROPAGATION_DISABLE_ANS": "true"}
     name, secret = (re.search(pattern, tsig.read_text()) for pattern in ('key "(.+?)"', 'secret "(.+?)"'))
     assert name and secret
-    credentials = folder / "rfc2136.ini"
+    credentials = Path(tempfile.mkdtemp(), "rfc2136.ini")
     credentials.touch(mode=0o600)
     credentials.write_text(f"dns_rfc2136_server = {server}\ndns_rfc2136_name = {name[1]}\n"
                            f"dns_rfc2136_secret = {secret[1]}\ndns_rfc2136_algorithm = HMAC-SHA256\n")
@@ -196,6 +197,37 @@ def test_two_commands_at_once_order_once(clusters: Clusters) -> None:
         done = [*pool.map(lambda _: clusters.inv("cert-renew"), range(2))]
     assert [one.returncode for one in done] == [0, 0]
     assert orders() == before + 2
+
+
+def test_a_run_that_is_killed_while_its_client_orders_leaves_that_to_the_next_one(clusters: Clusters) -> None:
+    before = orders()
+    make_due(clusters, 0)
+    with clusters.start("cert-renew") as running:
+        deadline = time.monotonic() + 60
+        while orders() == before:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        running.kill()
+    inv(clusters, "cert-renew")
+    assert orders() == before + 1
+    assert read(load_client(clusters.cluster(0))).leaf.serial_number == served(clusters, 0)
+
+
+def test_wrong_credentials_are_told_and_nothing_is_changed(clusters: Clusters, tmp_path: Path) -> None:
+    tsig = tmp_path / "tsig.key"
+    tsig.write_text(re.sub('secret ".+?"', 'secret "d3Jvbmc="', Path(GIVEN["ACME_TSIG_FILE"]).read_text()))
+    serial, env = served(clusters, 0), (clusters.folder / ".env").read_text()
+    make_due(clusters, 0)
+    (clusters.folder / ".env").write_text(
+        env + "".join(f"{key}={value}\n" for key, value in client_settings(tsig).items()))
+    try:
+        said = inv(clusters, "cert-renew")
+        assert "not renewed" in said and "The DNS provider may refuse the credentials" in said, said
+        assert "d3Jvbmc" not in said
+    finally:
+        (clusters.folder / ".env").write_text(env)
+    inv(clusters, "cert-renew")
+    assert served(clusters, 0) != serial
 
 
 def test_a_server_that_is_down_is_a_warning_while_the_certificate_is_valid(clusters: Clusters) -> None:

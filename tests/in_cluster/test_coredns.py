@@ -178,6 +178,11 @@ TWELVE_CLUSTERS = {"K3D_PORT_END": "21"}
         ("cl1.k3d.internal.k3d.internal", OUTSIDE),
         ("cl0.k3d.internal.k3d.internal", OUTSIDE),
         ("host.docker.internal", OUTSIDE),
+        # records about a name, such as for an ACME server, which only the domain's own servers know
+        ("_acme-challenge.cl1.k3d.internal", OUTSIDE),
+        ("_acme-challenge.app.cl1.k3d.internal", OUTSIDE),
+        ("_acme-challenge.cl0.k3d.internal", OUTSIDE),
+        ("app._tcp.cl1.k3d.internal", TRAEFIK),
         ("example.com", OUTSIDE),
         # k3d's name for this host, which must not depend on what k3d has written
         ("host.k3d.internal", HOST),
