@@ -51,7 +51,7 @@ class AcmeCertificate:
 
     @property
     def is_due(self) -> bool:
-        """Whether less than a third of its life is left, as clients reckon: 30 of 90 days, 15 of 45.
+        """Whether less than a third of its life is left, as ACME clients calculate it: 30 of 90 days, 15 of 45.
 
         https://letsencrypt.org/docs/integration-guide/#when-to-renew
         """
@@ -60,8 +60,10 @@ class AcmeCertificate:
 
 
 def wanted_names(cluster: Cluster) -> set[str]:
-    """A certificate of its own for each cluster: with one for all, a browser would reuse the connection to one of them
-    for the names of the others (RFC 9113, 9.1.1).
+    """The names that a cluster's certificate must have.
+
+    Each cluster has a certificate of its own: with one for all, a browser would reuse the connection to one of them for
+    the names of the others (RFC 9113, 9.1.1).
     """
     return {cluster.domain, f"*.{cluster.domain}"}
 
@@ -80,13 +82,19 @@ def read(client: Client) -> AcmeCertificate:
 
 def find_usable(cluster: Cluster, client: Client) -> AcmeCertificate | None:
     """The certificate, if a cluster can serve it, even if it is due."""
-    why = find_reason_to_order(cluster, client)
-    return read(client) if why is None or why.reason == OrderReason.CERTIFICATE_DUE else None
+    return None if find_defect(cluster, client) else read(client)
 
 
 def find_reason_to_order(cluster: Cluster, client: Client) -> Problem | None:
-    """Why a certificate must be ordered for this cluster; None while the one on this machine is neither wrong nor due.
-    """
+    """Why a certificate must be ordered for this cluster: it has a defect, or is due."""
+    if defect := find_defect(cluster, client):
+        return defect
+    found = read(client)
+    return problem(OrderReason.CERTIFICATE_DUE, date=f"{found.expires:%Y-%m-%d}") if found.is_due else None
+
+
+def find_defect(cluster: Cluster, client: Client) -> Problem | None:
+    """Why the cluster cannot serve what is on this machine."""
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
@@ -104,5 +112,4 @@ def find_reason_to_order(cluster: Cluster, client: Client) -> Problem | None:
         return problem(OrderReason.CERTIFICATE_FOR_OTHER_NAMES, names=", ".join(names) or "no name")
     if found.expires < datetime.now(timezone.utc):
         return problem(OrderReason.CERTIFICATE_EXPIRED, date=f"{found.expires:%Y-%m-%d}")
-    return problem(OrderReason.CERTIFICATE_DUE, date=f"{found.expires:%Y-%m-%d}") if found.is_due else None
-
+    return None

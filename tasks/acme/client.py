@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -39,7 +40,8 @@ def load_client(cluster: Cluster) -> Client:
 
     settings = cluster.settings
     template = f"acme/{settings.acme_client}.yaml"
-    text = render(template, cluster=cluster, settings=settings, folder=folder_of(settings))
+    text = render(template, cluster=cluster, settings=settings, folder=folder_of(settings),
+                  environment={**settings.environment, **os.environ})
     try:
         read = yaml.safe_load(text)
         command, environment = read["command"], read.get("environment") or {}

@@ -6,10 +6,9 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from invoke import Exit
 from invoke.runners import Result
 
-from tasks.acme.certificate import OrderReason, find_reason_to_order, find_usable, read
+from tasks.acme.certificate import AcmeCertificate, find_defect, find_reason_to_order, find_usable, read
 from tasks.acme.client import Client, folder_of, load_client
 from tasks.core import setting_types
 from tasks.core.problems import Problem, ProblemExit, Reason, describe, problem
@@ -22,24 +21,25 @@ class AcmeReason(Reason):
 
     CLIENT_MISSING = "{program} is not installed"
     ENV_READABLE = "other users can read {file} (mode {mode}), which may hold the credentials of your DNS provider"
-    NOT_ISSUED = "{program} ended without an error, but this machine has {found}"
+    NOT_ISSUED = "{program} exited without an error, but this machine has {found}"
+    NOT_ORDERED = "{cluster}: there is no certificate for *.{domain}: this machine has {found}"
 
 
 REFUSALS = {
     "rateLimited|too many (certificates|failed authorizations|registrations)":
-        "The ACME server's rate limit is reached. Its message shows when to try again; until then nothing helps but to "
-        "wait. While you try things out, use a staging server (ACME_SERVER).",
+        "The ACME server's rate limit is reached. Its message shows when to try again; until then you can only wait. "
+        "While you try things out, use a staging server (ACME_SERVER).",
     "certificate has expired|certificate is not yet valid|expired or is not yet valid":
         "Is this machine's clock correct? Compare with: date -u",
     "rejectedIdentifier|urn:ietf:params:acme:error:caa":
         "The ACME server issues no certificates for this name. Check TLD and K3D_SUBDOMAIN, and the CAA records of the "
         "domain.",
+    "propagation|time limit exceeded|No TXT record|[Ii]ncorrect (validation|TXT)|During secondary validation":
+        "The record was not seen in time. Check the servers in ACME_DNS_RESOLVERS, and that your credentials are for "
+        "the zone of this domain.",
     "(?i:credential|unauthorized|access ?denied|InvalidClientTokenId)|NOTAUTH|BADKEY|BADSIG|REFUSED":
         "The DNS provider may refuse the credentials. Check the variables in .env that the client documents for "
         "ACME_DNS.",
-    "propagation|time limit exceeded|No TXT record|[Ii]ncorrect (validation|TXT)":
-        "The record was not seen in time. Check the servers in ACME_DNS_RESOLVERS, and that your credentials are for "
-        "the zone of this domain.",
     "connection refused|no such host|i/o timeout|no route to host|NewConnectionError|Max retries exceeded":
         "The ACME server or the DNS provider does not answer, or is not reached from here. Check ACME_SERVER and the "
         "proxy.",
@@ -72,8 +72,8 @@ def ensure_one(shell: Shell, cluster: Cluster) -> None:
         except (CommandFailed, ProblemExit) as error:
             if find_usable(cluster, client) is None:
                 raise
-            return this.warn(f"not renewed, {describe_certificate(client)}. It will be tried again by every run, and "
-                             f"by: inv cert-renew\n{error.message}")
+            return this.warn(f"not renewed, {describe_certificate(client)}. Every run tries again, and so does: "
+                             f"inv cert-renew\n{error.message}")
         if not shell.dry:
             require_issued(cluster, client)
             this.outcome = describe_certificate(client)
@@ -107,8 +107,7 @@ def explain_refusal(result: Result) -> str:
 
 def require_issued(cluster: Cluster, client: Client) -> None:
     """Exit if the client's files are not what it was told to order."""
-    found = find_reason_to_order(cluster, client)
-    if found and found.reason != OrderReason.CERTIFICATE_DUE:  # the client decides for itself when it renews
+    if found := find_defect(cluster, client):  # not if it is only due: the client decides for itself when it renews
         raise ProblemExit(problem(AcmeReason.NOT_ISSUED, program=client.program, found=describe(found)),
                           f"The command is in templates/acme/{cluster.settings.acme_client}.yaml, and so are the paths "
                           "of what it writes.")
@@ -127,15 +126,10 @@ def find_readable_env(settings: Settings) -> Problem | None:
     return problem(AcmeReason.ENV_READABLE, file=file, mode=f"{mode:o}") if mode & 0o077 else None
 
 
-def has_usable(cluster: Cluster) -> bool:
-    return find_usable(cluster, load_client(cluster)) is not None
-
-
-def require_usable(cluster: Cluster) -> Client:
-    """The client, whose files the cluster can serve. Exit if there are none."""
+def require_usable(cluster: Cluster) -> AcmeCertificate:
+    """The certificate. Exit if there is none that the cluster can serve."""
     client = load_client(cluster)
-    why = find_reason_to_order(cluster, client)
-    if why and why.reason != OrderReason.CERTIFICATE_DUE:
-        raise Exit(f"{cluster.name}: there is no certificate for *.{cluster.domain}: this machine has {describe(why)}. "
-                   "Order it with: inv cert-renew")
-    return client
+    if why := find_defect(cluster, client):
+        raise ProblemExit(problem(AcmeReason.NOT_ORDERED, cluster=cluster.name, domain=cluster.domain,
+                                  found=describe(why)), "Order it with: inv cert-renew")
+    return read(client)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 
 from tasks.ca.root import RootFiles
-from tasks.core.addresses import base_address, list_elsewhere
+from tasks.core.addresses import base_address, list_own_addresses
 from tasks.core.progress import say
 from tasks.core.settings import Cluster, Settings
 from tasks.core.shell import Shell
@@ -49,7 +49,7 @@ def browser_command(shell: Shell, settings: Settings) -> str:
     """
     program = next(filter(shell.find, BROWSERS), "chromium")
     # The first rule that matches counts.
-    addresses = {**list_elsewhere(settings), settings.base_domain: base_address(settings)}
+    addresses = {**list_own_addresses(settings), settings.base_domain: base_address(settings)}
     rules = shlex.quote("--host-resolver-rules=" + ",".join(
         f"MAP *.{domain} {address}" for domain, address in addresses.items()))
     return f'{program} --user-data-dir="$(mktemp -d)" {rules}'

@@ -68,14 +68,14 @@ def ports(value: str) -> dict[int, tuple[int, int]]:
 def addresses(value: str) -> dict[int | None, str]:
     """Where this machine reaches the ports of each cluster. The key None is for the numbers that are not named."""
     expected = "an IPv4 address, or addresses by number, such as 3=192.0.2.10"
-    found: dict[int | None, str] = {None: THIS_MACHINE}
+    found: dict[int | None, str] = {}
     for part in value.split(",") if value.strip() else ():
         number, address = split(part, expected) if "=" in part else (None, part.strip())
         try:
             unspecified = ipaddress.IPv4Address(address).is_unspecified
         except ValueError:
             raise ValueError(expected) from None
-        if unspecified or (number in found and number is not None):
+        if unspecified or number in found:
             raise ValueError(expected)
         found[number] = address
-    return found
+    return {None: THIS_MACHINE, **found}

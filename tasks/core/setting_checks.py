@@ -24,6 +24,7 @@ def check_together(settings: Settings, places: Mapping[str, str], invalid: Colle
     yield from long_names(settings, places)
     yield from wrong_numbers(settings, places)
     yield from ports_without_context(settings, places)
+    yield from unused_front_door(settings, places)
     if settings.acme:
         yield from incomplete_acme(settings, places)
     if not any(key in invalid for key in PORT_KEYS):
@@ -77,6 +78,13 @@ def incomplete_acme(settings: Settings, places: Mapping[str, str]) -> Iterator[s
                "for it. Set TLD to a domain of yours, such as example.com")
 
 
+def unused_front_door(settings: Settings, places: Mapping[str, str]) -> Iterator[str]:
+    address, listens = settings.cluster_address[None], settings.front_door_addresses
+    if listens and address not in listens and "0.0.0.0" not in listens:
+        yield (f"{places['FRONT_DOOR_ADDRESSES']}: FRONT_DOOR_ADDRESSES={','.join(listens)!r} is invalid: expected "
+               f"{address} or 0.0.0.0 among the addresses, because the names resolve to {address}")
+
+
 def clashing_ports(settings: Settings, places: Mapping[str, str]) -> Iterator[str]:
     """For HTTP and for HTTPS only the first port that cannot be: a wide range would have thousands."""
     where = chosen_in(places, PORT_KEYS)
@@ -88,7 +96,7 @@ def clashing_ports(settings: Settings, places: Mapping[str, str]) -> Iterator[st
     for number in settings.numbers:
         for scheme in tuple(schemes):
             port, user = settings.port(number, scheme.lower()), f"{scheme} of cluster {number}"
-            place = (address_of(settings, number), port)
+            place = (settings.address_of(number), port)
             if 1 <= port <= 65535 and place not in used:
                 used[place] = user
                 continue
@@ -101,7 +109,7 @@ def clashing_ports(settings: Settings, places: Mapping[str, str]) -> Iterator[st
 def clashing_registry(settings: Settings, places: Mapping[str, str]) -> Iterator[str]:
     where, port = chosen_in(places, ("LOCAL_REGISTRY_PORT", *PORT_KEYS)), settings.local_registry_port
     for number in settings.numbers:
-        for scheme in ("http", "https") if address_of(settings, number) == THIS_MACHINE else ():
+        for scheme in ("http", "https") if settings.address_of(number) == THIS_MACHINE else ():
             if port == settings.port(number, scheme):
                 yield (f"{where}: LOCAL_REGISTRY_PORT={port}, but {scheme.upper()} of cluster {number} already has "
                        "that port")
@@ -112,16 +120,12 @@ def clashing_front_door(settings: Settings, places: Mapping[str, str]) -> Iterat
     where = chosen_in(places, ("FRONT_DOOR", *FRONT_DOOR_KEYS, *PORT_KEYS))
     used = {settings.port(number, scheme): f"{scheme.upper()} of cluster {number}"
             for number in settings.numbers for scheme in ("http", "https")
-            if address_of(settings, number) == address_of(settings, None)}
+            if settings.address_of(number) == settings.cluster_address[None]}
     for key in FRONT_DOOR_KEYS:
         port = getattr(settings, key.lower())
         if port in used:
             yield f"{where}: {key}={port}, but {used[port]} already has that port"
         used[port] = f"FRONT_DOOR_HTTP_PORT={port}"
-
-
-def address_of(settings: Settings, number: int | None) -> str:
-    return settings.cluster_address.get(number, settings.cluster_address[None])
 
 
 def made_of(settings: Settings, keys: Iterable[str]) -> str:

@@ -181,10 +181,7 @@ def ipv4_or_empty(value: str) -> str:
 
 
 def ipv4_addresses(value: str) -> tuple[str, ...]:
-    """None, or some with one that reaches 127.0.0.1, because that is what the names resolve to."""
-    addresses = tuple(ipv4_or_empty(entry.strip()) for entry in value.split(",") if entry.strip())
-    if addresses and not {"127.0.0.1", "0.0.0.0"} & {*addresses}:
-        raise ValueError("127.0.0.1 or 0.0.0.0 among the addresses, because the names resolve to 127.0.0.1")
+    addresses = [ipv4_or_empty(entry.strip()) for entry in value.split(",") if entry.strip()]
     return tuple(dict.fromkeys(addresses))
 
 

@@ -202,11 +202,13 @@ class Settings:
         """The host's port of the front door for `http` or `https`."""
         return self.front_door_https_port if scheme == "https" else self.front_door_http_port
 
+    def address_of(self, number: int) -> str:
+        """Where this machine reaches the ports of a cluster, and what its names resolve to."""
+        return self.cluster_address.get(number, self.cluster_address[None])
+
     def kubeconfig_with(self, context: str) -> Path:
         """The entry of $KUBECONFIG that has this context, else the first."""
-        listed = os.environ.get("KUBECONFIG", self.environment.get("KUBECONFIG", ""))
-        for entry in filter(None, listed.split(os.pathsep)):
-            file = Path(entry).expanduser().absolute()
+        for file in self.kubeconfig_files:
             if file.is_file() and re.search(rf"^[- ]*name: [\"']?{re.escape(context)}[\"']?\s*$",
                                             file.read_text(encoding="utf-8", errors="replace"), re.MULTILINE):
                 return file
@@ -215,9 +217,13 @@ class Settings:
     @property
     def kubeconfig_file(self) -> Path:
         """kubectl's default file: the first entry of $KUBECONFIG, else ~/.kube/config."""
+        return next(iter(self.kubeconfig_files), Path.home() / ".kube" / "config")
+
+    @property
+    def kubeconfig_files(self) -> list[Path]:
+        """The entries of $KUBECONFIG."""
         listed = os.environ.get("KUBECONFIG", self.environment.get("KUBECONFIG", ""))
-        entries = [entry for entry in listed.split(os.pathsep) if entry]
-        return Path(entries[0]).expanduser().absolute() if entries else Path.home() / ".kube" / "config"
+        return [Path(entry).expanduser().absolute() for entry in listed.split(os.pathsep) if entry]
 
     @property
     def last_cluster(self) -> Cluster:
@@ -261,7 +267,7 @@ class Cluster:
     @property
     def address(self) -> str:
         """Where this machine reaches its ports."""
-        return self.settings.cluster_address.get(self.number, self.settings.cluster_address[None])
+        return self.settings.address_of(self.number)
 
     @property
     def is_elsewhere(self) -> bool:
@@ -299,6 +305,6 @@ class Cluster:
 
 
 READERS: dict[str, Callable[[str], Any]] = {
-    setting.name.upper(): setting.metadata["reader"] for setting in fields(Settings) if "reader" in setting.metadata}
+    entry.name.upper(): entry.metadata["reader"] for entry in fields(Settings) if "reader" in entry.metadata}
 
-LATER = {setting.name.upper() for setting in fields(Settings) if setting.metadata.get("later")}
+LATER = {entry.name.upper() for entry in fields(Settings) if entry.metadata.get("later")}

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tasks.core import copies, system_files
-from tasks.core.addresses import address_of, list_elsewhere
+from tasks.core.addresses import address_of_name, list_own_addresses
 from tasks.core.by_number import THIS_MACHINE
 from tasks.core.settings import Settings
 from tasks.core.shell import Shell
@@ -142,10 +142,10 @@ def text_for_unknown_copy(template: str, domain: str, **values: object) -> str:
 
 def text_of_names(settings: Settings, domain: str, *files: Path) -> str:
     """dnsmasq's file for a domain, in which a cluster elsewhere has lines of its own."""
-    address = address_of(settings, domain)
+    address = address_of_name(settings, domain)
     return text_for_this_copy(
         NAMES, domain, *files, address=address, place="this machine" if address == THIS_MACHINE else address,
-        elsewhere={name: other for name, other in list_elsewhere(settings).items() if name.endswith(f".{domain}")})
+        elsewhere={name: other for name, other in list_own_addresses(settings).items() if name.endswith(f".{domain}")})
 
 
 def text_of_unknown_names(domain: str) -> str:

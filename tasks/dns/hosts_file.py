@@ -14,7 +14,7 @@ from invoke import Exit
 
 from tasks import providers
 from tasks.core import copies, system_files
-from tasks.core.addresses import address_of, list_proofs
+from tasks.core.addresses import address_of_name, list_proofs
 from tasks.core.copies import path_to_text, text_to_path
 from tasks.core.settings import Settings
 from tasks.core.shell import Shell
@@ -73,7 +73,7 @@ def names_in(block: blocks.Block) -> list[str]:
 
 
 def text_of(settings: Settings, names: list[str]) -> str:
-    return "".join(f"{address_of(settings, name)} {name}\n" for name in names)
+    return "".join(f"{address_of_name(settings, name)} {name}\n" for name in names)
 
 
 def own_block(file: Path) -> HostsBlock | None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from invoke import Exit
+
+from tasks import providers
 from tasks.acme import certificate
 from tasks.acme.order import require_usable
 from tasks.core.problems import Problem, Reason, describe, problem
@@ -11,8 +14,10 @@ from tasks.core.templates import render
 from tasks.core.well_known import KUBE_SYSTEM, MANAGER
 from tasks.core.work_files import work_folder
 from tasks.in_cluster.apply import apply, apply_private, render_manifest
+from tasks.in_cluster.traefik import SECONDS_OF_OTHERS
+from tasks.probe import tls
+from tasks.probe.limits import find_traefik_limit
 from tasks.probe.objects import list_objects
-from tasks.probe.tls import fetch_leaf
 
 SECRET = "acme-certificate"
 STORES = "tlsstores.traefik.io"
@@ -32,7 +37,9 @@ def configure(shell: Shell, cluster: Cluster) -> None:
         if shell.dry:
             return shell.note(f"apply the certificate of *.{cluster.domain} as the Secret {KUBE_SYSTEM}/{SECRET}, and "
                               "the TLSStore default that names it")
-        wanted = certificate.read(require_usable(cluster))
+        wanted = require_usable(cluster)
+        if limit := find_traefik_limit(shell, cluster):
+            return this.warn(f"not applied: {describe(limit)}")
         # k3s registers Traefik's types a moment after its API answers.
         shell.until("Traefik's TLSStores", cluster.settings.timeout_ready, lambda: shell.look(
             *cluster.kubectl, "-n", KUBE_SYSTEM, "get", STORES).ok, pause=1)
@@ -40,8 +47,22 @@ def configure(shell: Shell, cluster: Cluster) -> None:
         if other := find_other_store(shell, cluster):
             return this.warn(describe(other))
         changed |= apply(shell, cluster, render_manifest(cluster, "in_cluster/tls-store.yaml", name=SECRET))
-        shell.until("Traefik to serve it", cluster.settings.timeout_ready, lambda: is_served(cluster, wanted))
-        this.outcome = f"{'served' if changed else 'already served'}, valid until {wanted.expires:%Y-%m-%d}"
+        served = wait_until_served(shell, cluster, wanted)
+        this.outcome = (f"{'served' if changed else 'already served'}, valid until {wanted.expires:%Y-%m-%d}" if served
+                        else "applied; the cluster does not answer on this machine, so it was not verified")
+
+
+def wait_until_served(shell: Shell, cluster: Cluster, wanted: certificate.AcmeCertificate) -> bool:
+    """Exit if Traefik does not serve it in time. False for a cluster of somebody else that does not answer here."""
+    managed = providers.of(cluster).MANAGES_LIFE
+    try:
+        shell.until("Traefik to serve it", cluster.settings.timeout_ready if managed else SECONDS_OF_OTHERS,
+                    lambda: is_served(cluster, wanted))
+    except Exit:
+        if managed or tls.is_answering(cluster):
+            raise
+        return False
+    return True
 
 
 def apply_secret(shell: Shell, cluster: Cluster, wanted: certificate.AcmeCertificate) -> bool:
@@ -75,7 +96,7 @@ def find_other_store(shell: Shell, cluster: Cluster) -> Problem | None:
 def is_served(cluster: Cluster, wanted: certificate.AcmeCertificate) -> bool:
     """Whether the cluster's HTTPS port serves it for a name that nobody uses."""
     try:
-        return fetch_leaf(cluster, f"proof.{cluster.domain}") == wanted.leaf
+        return tls.fetch_leaf(cluster, f"proof.{cluster.domain}") == wanted.leaf
     except OSError:
         return False
 

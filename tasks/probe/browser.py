@@ -14,7 +14,7 @@ from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlencode, urljoin
 
-from tasks.core.addresses import address_of
+from tasks.core.addresses import address_of_name
 from tasks.core.settings import Cluster, Settings
 from tasks.probe.requests import SECONDS, tls_trusting_issuers
 
@@ -84,7 +84,7 @@ class LocalConnection(http.client.HTTPSConnection):
         self.tls, self.settings = tls, settings
 
     def connect(self) -> None:
-        plain = socket.create_connection((address_of(self.settings, self.host), self.port), self.timeout)
+        plain = socket.create_connection((address_of_name(self.settings, self.host), self.port), self.timeout)
         self.sock = self.tls.wrap_socket(plain, server_hostname=self.host)
 
 

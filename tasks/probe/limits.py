@@ -1,4 +1,4 @@
-"""What a cluster that somebody else has set up does not offer, and these tasks do not change."""
+"""Known reasons why a route does not work that these tasks do not change: most of clusters that others have set up."""
 
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ class Limit(Reason):
     TRAEFIK_ELSEWHERE = ("{cluster} has a Traefik in the namespace {namespace}, which these tasks did not install, and "
                          "their names need one in kube-system")
     NO_ROUTE_TO_HOST = "pods of {source} do not reach this machine, so names of other clusters do not resolve in them"
+    NOT_AT_ADDRESS = "{target} does not answer pods of other clusters at {address}"
     NOT_PUBLISHED_FOR_PODS = "{target} does not publish its ports where pods of other clusters reach this machine"
     STAGING = ("{target} serves a certificate of a staging server, which no program trusts. To get one that all trust: "
                "ACME_SERVER in .env, and inv k3d-cluster-configure --n {n}")
@@ -79,11 +80,11 @@ def find_limit(
     shell: Shell, source: Cluster | None, target: Cluster, answer: Answer, front_door: bool = False
 ) -> Problem | None:
     """Which limit explains that a request to `target` failed; `source` is None for this machine."""
-    if answer.code in CERTIFICATE_REFUSED and serves_staging(target):
+    if answer.code in CERTIFICATE_REFUSED and has_staging_certificate(target):
         return problem(Limit.STAGING, target=target.name, n=target.number)
     if source and answer.code in NAME_NOT_FOUND and (why := find_coredns_limit(shell, source)):
         return why
-    if why := find_traefik_limit(shell, target):
+    if answer.code not in NAME_NOT_FOUND and (why := find_traefik_limit(shell, target)):
         return why
     if front_door and source != target and not providers.of(target).MANAGES_LIFE:
         return problem(Limit.NOT_BEHIND_FRONT_DOOR, target=target.context)
@@ -92,10 +93,12 @@ def find_limit(
     if not providers.of(source).MANAGES_LIFE and answer.code in NAME_NOT_FOUND:
         return problem(Limit.NO_ROUTE_TO_HOST, source=source.context)
     if not providers.of(target).MANAGES_LIFE and answer.code in (*CONNECTION_REFUSED, *REQUEST_TIMED_OUT):
+        if target.is_elsewhere:
+            return problem(Limit.NOT_AT_ADDRESS, target=target.context, address=target.address)
         return problem(Limit.NOT_PUBLISHED_FOR_PODS, target=target.context)
     return None
 
 
-def serves_staging(cluster: Cluster) -> bool:
+def has_staging_certificate(cluster: Cluster) -> bool:
     found = find_usable(cluster, load_client(cluster)) if cluster.settings.acme else None
     return bool(found and found.is_staging)

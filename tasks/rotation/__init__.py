@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import secrets
 import shutil
+from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from tasks import providers, trust
 from tasks.ca.create import ROOT_DAYS, make_temporary_folder, move_into_place, sign_root
 from tasks.ca.load import load_key, load_retiring, load_root, load_roots, read_root
 from tasks.ca.openssl import make_key
-from tasks.ca.root import RENEW, RootCA, RootFiles, Roots
+from tasks.ca.root import RENEW, ROOT_EXPIRES_SOON, RootCA, RootFiles, Roots
 from tasks.cluster import setup
 from tasks.cluster.selection import TO_CONFIGURE
 from tasks.core import configuration
@@ -41,15 +42,16 @@ def cert_renew(context: Context, new_key: bool = False, print_sudo: bool = False
     """Renew the root CA; --new-key replaces its key too
 
     Both roots are trusted until no cluster needs the former one. Run it again to resume an interrupted renewal.
-    With CERTIFICATES=acme and without --new-key: renew the certificates of the ACME server that are due.
+    With CERTIFICATES=acme: renew the certificates of the ACME server that are due, and the root if it expires soon.
     """
     settings = configuration.load()
     shell = Shell(context, settings.environment)
     require(shell, "openssl")
-    if settings.acme and not (new_key or print_sudo):
+    if settings.acme and not print_sudo:
         require(shell, *providers.needed_tools(settings, *TO_CONFIGURE))
         acme.renew(shell, settings)
-        return
+        if not (new_key or needs_renewal(settings)):
+            return
     if any(running for _, running in overlap.clusters_on_this_machine(shell, settings)):
         require(shell, *providers.needed_tools(settings, *TO_CONFIGURE))
     if print_sudo:
@@ -66,6 +68,13 @@ def cert_renew(context: Context, new_key: bool = False, print_sudo: bool = False
     overlap.finish(shell, settings)
     if not shell.dry:
         say("\nRestart browsers, Java and other programs that read their roots only at startup.")
+
+
+def needs_renewal(settings: Settings) -> bool:
+    """Whether a renewal of the root is in progress, or the root expires soon."""
+    files = RootFiles.of(settings)
+    return load_retiring(settings) is not None or (
+        files.certificate.exists() and read_root(files).expires < datetime.now(timezone.utc) + ROOT_EXPIRES_SOON)
 
 
 def update_trust_stores(shell: Shell, settings: Settings) -> None:

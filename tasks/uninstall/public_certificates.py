@@ -12,6 +12,9 @@ from tasks.core.settings import Settings
 from tasks.core.shell import Shell
 from tasks.uninstall.removal import Removal, do_nothing
 
+CERTIFICATES = (".crt", ".pem", ".cer", ".cert", ".p12", ".pfx")
+"""The endings of certificates, which no account has."""
+
 
 def find_public_certificates(settings: Settings) -> Iterator[Removal]:
     """Those of the clusters of these settings; with the last ones also the clients' accounts."""
@@ -19,9 +22,9 @@ def find_public_certificates(settings: Settings) -> Iterator[Removal]:
     if not folder.exists():
         return
     domains = [settings.cluster_domain(number) for number in settings.numbers]
-    files = [file for file in sorted(folder.rglob("*")) if file.suffix in (".key", ".crt", ".pem", ".json", ".conf")]
+    files = [file for file in sorted(folder.rglob("*")) if file.is_file() or file.is_symlink()]
     own = [file for file in files if is_named_after(file, domains)]
-    others = [file for file in files if file.suffix in (".crt", ".pem") and file not in own]
+    others = [file for file in files if file.suffix in CERTIFICATES and file not in own]
     if others:
         yield Removal(f"certificates of an ACME server: {', '.join(map(str, others))}", do_nothing, foreign=True)
     if own or not others:

@@ -22,7 +22,9 @@ from pretend import World, pages_of, world_of
 from recording import Answer, Call
 
 from tasks.acme import client
+from tasks.core.problems import Problem
 from tasks.in_cluster import default_certificate
+from tasks.probe.limits import Limit
 
 PUBLIC = ca.authority(excluded=[])
 """The CA that the pretended server issues under."""
@@ -211,6 +213,22 @@ def test_every_task_that_runs_renews_and_setup_comes_first(world: World) -> None
         assert len(orders(world)) == 1 and applied(world), (words, done.stdout + done.stderr)
 
 
+def test_a_root_that_expires_soon_is_renewed_too(world: World) -> None:
+    have(world)
+    folder_of_root = world.project.home / ".local-ca-certs"
+    soon = ca.authority("k3d.internal", ends=ca.NOW + timedelta(days=20))
+    ca.put(folder_of_root, soon.pem, soon.key_pem())
+    world.fakes.add_spies("openssl")
+    world.cluster_list()
+    done = world.inv("cert-renew")
+    assert done.returncode == 0, done.stderr
+    assert (folder_of_root / "internal-ca.crt").read_bytes() != soon.pem
+
+    before = (folder_of_root / "internal-ca.crt").read_bytes()
+    assert world.inv("cert-renew").returncode == 0
+    assert (folder_of_root / "internal-ca.crt").read_bytes() == before
+
+
 def test_staging_and_production_are_kept_apart(world: World) -> None:
     have(world)
     chosen(world, ACME_SERVER="https://staging.example.com/directory")
@@ -246,6 +264,7 @@ def test_the_folder_and_what_others_may_read(world: World) -> None:
     ("cloudflare: [status code 403] 9109: Unauthorized to access requested resource",
      "The DNS provider may refuse the credentials."),
     ("dnsupdate: DNS update failed: server replied: REFUSED", "The DNS provider may refuse the credentials."),
+    ("urn:ietf:params:acme:error:unauthorized :: Incorrect TXT record \"x\" found", "The record was not seen in time."),
     ("dns01: time limit exceeded: last error: NS ns1. did not return the expected TXT record",
      "The record was not seen in time."),
     ("dial tcp 192.0.2.1:443: connect: connection refused", "The ACME server or the DNS provider does not answer"),
@@ -275,7 +294,7 @@ def test_a_renewal_that_fails_is_a_warning_while_the_certificate_is_valid(world:
 def test_a_client_that_is_missing_and_one_that_writes_elsewhere_are_named(world: World) -> None:
     world.fakes.answer("^lego run")
     said = world.inv("k3d-cluster-configure", "--n", "1").stderr
-    assert "lego ended without an error, but this machine has none" in said and "templates/acme/lego.yaml" in said
+    assert "lego exited without an error, but this machine has none" in said and "templates/acme/lego.yaml" in said
     (world.fakes.bin / "lego").unlink()
     said = world.inv("k3d-cluster-configure", "--n", "1").stderr
     assert "lego is not installed\nInstall it: brew install lego" in said
@@ -316,6 +335,15 @@ def test_another_default_store_is_left_alone_and_said(world: World) -> None:
     world.fakes.answer("^kubectl .*get tlsstores.traefik.io -A", json.dumps({"items": stores}))
     done = world.inv("k3d-cluster-configure", "--n", "1")
     assert done.returncode == 0 and "the TLSStore team/default, which these tasks did not create" in done.stdout
+    assert not applied(world)
+
+
+def test_a_traefik_of_somebody_else_is_left_alone_and_the_rest_is_installed(world: World) -> None:
+    have(world)
+    world.project.patches.append((default_certificate, "find_traefik_limit", lambda shell, cluster: Problem(
+        Limit.TRAEFIK_ELSEWHERE, {"cluster": "cl1", "namespace": "team"})))
+    done = world.inv("k3d-cluster-configure", "--n", "1")
+    assert done.returncode == 0 and "not applied: cl1 has a Traefik in the namespace team" in done.stdout
     assert not applied(world)
 
 

@@ -871,6 +871,7 @@ def documents(settings: Settings, digest: str) -> dict[str, list[Any]]:
               **pod_trust.policy_values(settings, "v1"),
               "corefile": "", "adds_volume": True, "is_default": True, "node_ports": (30080, 30443),
               "name": "acme-certificate", "certificate": Intermediate(pem, pem), "folder": Path("/acme"),
+              "environment": {},
               "publish": ["127.0.0.1"], "company_ca": "/ca.crt", "feature_gates": {}, "runtime_config": {}}
     return {
         template: list(yaml.load_all(render_manifest(cluster, template, **values).text,
