@@ -25,6 +25,7 @@ class OrderReason(Reason):
     CERTIFICATE_UNREADABLE = "files that cannot be read ({error})"
     CERTIFICATE_OF_OTHER_KEY = "a certificate that does not belong to the key {key}"
     CERTIFICATE_FOR_OTHER_NAMES = "one for {names}"
+    CERTIFICATE_NOT_YET_VALID = "one that is not valid until {date} UTC. Is this machine's clock correct?"
     CERTIFICATE_EXPIRED = "one that expired on {date}"
     CERTIFICATE_DUE = "one that expires on {date}"
 
@@ -103,13 +104,15 @@ def find_defect(cluster: Cluster, client: Client) -> Problem | None:
     try:
         found = read(client)
         key = load_pem_private_key(found.key.encode(), password=None)
-    except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
+        belongs, names = key.public_key() == found.leaf.public_key(), dns_names(found.leaf)
+    except (OSError, ValueError, TypeError, IndexError, UnsupportedAlgorithm) as error:
         return problem(OrderReason.CERTIFICATE_UNREADABLE, error=error)
-    if key.public_key() != found.leaf.public_key():
+    if not belongs:
         return problem(OrderReason.CERTIFICATE_OF_OTHER_KEY, key=client.key)
-    names = dns_names(found.leaf)
     if not wanted_names(cluster) <= {*names}:
         return problem(OrderReason.CERTIFICATE_FOR_OTHER_NAMES, names=", ".join(names) or "no name")
+    if found.leaf.not_valid_before_utc > datetime.now(timezone.utc):
+        return problem(OrderReason.CERTIFICATE_NOT_YET_VALID, date=f"{found.leaf.not_valid_before_utc:%Y-%m-%d %H:%M}")
     if found.expires < datetime.now(timezone.utc):
         return problem(OrderReason.CERTIFICATE_EXPIRED, date=f"{found.expires:%Y-%m-%d}")
     return None

@@ -44,15 +44,31 @@ def load_client(cluster: Cluster) -> Client:
                   environment={**settings.environment, **os.environ})
     try:
         read = yaml.safe_load(text)
-        command, environment = read["command"], read.get("environment") or {}
-        if not isinstance(command, list) or not command or not all(
-                isinstance(word, str) for word in (*command, *environment.values())):
-            raise TypeError("`command` must be a list of words, and `environment` have words as its values")
-        return Client(tuple(command), Path(read["certificate"]), Path(read["key"]), str(read["install"]), environment)
-    except KeyError as missing:
-        raise Exit(f"templates/{template}: the key {missing} is missing") from None
-    except (yaml.YAMLError, TypeError, AttributeError) as error:
+    except yaml.YAMLError as error:
         raise Exit(f"templates/{template}: {' '.join(str(error).split())}") from None
+    if wrong := find_form_error(read):
+        raise Exit(f"templates/{template}: {wrong}")
+    return Client(tuple(read["command"]), Path(read["certificate"]), Path(read["key"]), read["install"],
+                  read.get("environment") or {})
+
+
+def find_form_error(read: object) -> str:
+    """What is wrong with the content of a template; empty if nothing."""
+    if not isinstance(read, dict):
+        return "expected the keys command, certificate, key and install"
+    if missing := [key for key in ("command", "certificate", "key", "install") if key not in read]:
+        return f"the key {' and '.join(missing)} is missing"
+    command, environment = read["command"], read.get("environment") or {}
+    if not isinstance(command, list) or not command or not all(isinstance(word, str) for word in command):
+        return "`command` must be a list of words"
+    if not isinstance(environment, dict) or not all(
+            isinstance(text, str) and "=" not in text for text in environment) or not all(
+            isinstance(text, str) for text in environment.values()):
+        return "`environment` must have names of variables, with words as their values"
+    for key in ("certificate", "key", "install"):
+        if not isinstance(read[key], str) or (key != "install" and not Path(read[key]).is_absolute()):
+            return f"`{key}` must be {'a sentence' if key == 'install' else 'an absolute path'}"
+    return ""
 
 
 def folder_of(settings: Settings) -> Path:

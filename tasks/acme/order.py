@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 
+from invoke import Exit
 from invoke.runners import Result
 
-from tasks.acme.certificate import AcmeCertificate, find_defect, find_reason_to_order, find_usable, read
+from tasks.acme.certificate import (
+    AcmeCertificate,
+    OrderReason,
+    find_defect,
+    find_reason_to_order,
+    find_usable,
+    read,
+)
 from tasks.acme.client import Client, folder_of, load_client
 from tasks.core import setting_types
+from tasks.core.env_files import read_env_file
 from tasks.core.problems import Problem, ProblemExit, Reason, describe, problem
-from tasks.core.settings import Cluster, Settings
-from tasks.core.shell import AGAIN, CommandFailed, Shell
+from tasks.core.settings import READERS, Cluster, Settings
+from tasks.core.shell import AGAIN, Shell
+
+OWNER = ".dev-cluster-tasks"
+"""A file in each folder of a server, by which an uninstall knows that these tasks created it."""
+
+CLIENT_SECONDS = 900
 
 
 class AcmeReason(Reason):
@@ -22,7 +38,7 @@ class AcmeReason(Reason):
     CLIENT_MISSING = "{program} is not installed"
     ENV_READABLE = "other users can read {file} (mode {mode}), which may hold the credentials of your DNS provider"
     NOT_ISSUED = "{program} exited without an error, but this machine has {found}"
-    NOT_ORDERED = "{cluster}: there is no certificate for *.{domain}: this machine has {found}"
+    NOT_USABLE = "{cluster}: there is no valid certificate for *.{domain}: this machine has {found}"
 
 
 REFUSALS = {
@@ -62,14 +78,16 @@ def ensure_one(shell: Shell, cluster: Cluster) -> None:
     client, settings = load_client(cluster), cluster.settings
     with (shell.step(cluster.name, f"certificate for *.{cluster.domain}") as this,
           shell.one_at_a_time("ACME folder", folder_of(settings))):
-        if find_reason_to_order(cluster, client):
-            wait_for_earlier_client(shell, cluster, client)
-        why = find_reason_to_order(cluster, client)
-        if why is None:
-            return this.skip(describe_certificate(client))
         try:
+            if find_reason_to_order(cluster, client):
+                wait_for_earlier_client(shell, cluster, client)
+            why = find_reason_to_order(cluster, client)
+            if why is None:
+                return this.skip(describe_certificate(client))
+            if why.reason == OrderReason.CERTIFICATE_NOT_YET_VALID:  # another one would not be valid either
+                raise not_usable(cluster, why)
             order(shell, settings, client)
-        except (CommandFailed, ProblemExit) as error:
+        except Exit as error:
             if find_usable(cluster, client) is None:
                 raise
             return this.warn(f"not renewed, {describe_certificate(client)}. Every run tries again, and so does: "
@@ -83,26 +101,33 @@ def order(shell: Shell, settings: Settings, client: Client) -> None:
     if not shell.find(client.program):
         raise ProblemExit(problem(AcmeReason.CLIENT_MISSING, program=client.program), f"Install it: {client.install}")
     if why := find_readable_env(settings):
-        raise ProblemExit(why, f"Restrict it: chmod 600 {why.details['file']}")
+        raise ProblemExit(why, f"Restrict it: chmod 600 {shlex.quote(str(why.details['file']))}")
     folder = folder_of(settings)
     if not shell.dry:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         for place in (folder, folder.parent):
             place.chmod(0o700)
+        (folder / OWNER).touch()
     Shell(shell.context, {**settings.environment, **client.environment}).change(
         *client.command, hint=explain_refusal)
 
 
 def wait_for_earlier_client(shell: Shell, cluster: Cluster, client: Client) -> None:
     """A client that a killed run has left behind still completes its order; a second one would order twice."""
-    if not shell.dry:
-        shell.until_ended(rf"{re.escape(client.program)} .*{re.escape(cluster.domain)}")
+    begin = re.escape(" ".join(client.command[:2]))
+    pattern = rf"^(\S+ )?(\S*/)?{begin} .*{re.escape(cluster.domain)}"  # perhaps behind the path of Python
+    words = ("pgrep", "-u", str(os.geteuid()), "-f", "--", pattern)
+    if shell.find("pgrep"):
+        shell.until(f"the {client.program} of an earlier run to end", CLIENT_SECONDS,
+                    lambda: not shell.look(*words).ok, hint=f"To see it: {shlex.join(words)}")
 
 
 def explain_refusal(result: Result) -> str:
+    """What its output means. Some clients write the reason to stdout, which is not shown where there is stderr."""
     said = f"{result.stderr}\n{result.stdout}"
-    advice = next((text for pattern, text in REFUSALS.items() if re.search(pattern, said)), "")
-    return f"{advice}\n{AGAIN}".lstrip()
+    advice = [text for pattern, text in REFUSALS.items() if re.search(pattern, said)][:1]
+    quoted = [f"  | {line}" for line in result.stdout.splitlines()[-12:]] if result.stderr.strip() else []
+    return "\n".join([*quoted, *advice, AGAIN])
 
 
 def require_issued(cluster: Cluster, client: Client) -> None:
@@ -122,7 +147,7 @@ def describe_certificate(client: Client) -> str:
 def find_readable_env(settings: Settings) -> Problem | None:
     """Whether others can read .env although it has keys for other programs, such as a token."""
     file: Path = setting_types.PROJECT / ".env"
-    mode = file.stat().st_mode & 0o777 if settings.environment and file.is_file() else 0
+    mode = file.stat().st_mode & 0o777 if file.is_file() and read_env_file(file, [], os.environ).keys() - READERS else 0
     return problem(AcmeReason.ENV_READABLE, file=file, mode=f"{mode:o}") if mode & 0o077 else None
 
 
@@ -130,6 +155,11 @@ def require_usable(cluster: Cluster) -> AcmeCertificate:
     """The certificate. Exit if there is none that the cluster can serve."""
     client = load_client(cluster)
     if why := find_defect(cluster, client):
-        raise ProblemExit(problem(AcmeReason.NOT_ORDERED, cluster=cluster.name, domain=cluster.domain,
-                                  found=describe(why)), "Order it with: inv cert-renew")
+        raise not_usable(cluster, why)
     return read(client)
+
+
+def not_usable(cluster: Cluster, why: Problem) -> ProblemExit:
+    remedy = "" if why.reason == OrderReason.CERTIFICATE_NOT_YET_VALID else "Order it with: inv cert-renew"
+    return ProblemExit(problem(AcmeReason.NOT_USABLE, cluster=cluster.name, domain=cluster.domain,
+                               found=describe(why)), remedy)

@@ -72,10 +72,10 @@ def addresses(value: str) -> dict[int | None, str]:
     for part in value.split(",") if value.strip() else ():
         number, address = split(part, expected) if "=" in part else (None, part.strip())
         try:
-            unspecified = ipaddress.IPv4Address(address).is_unspecified
+            parsed = ipaddress.IPv4Address(address)
         except ValueError:
             raise ValueError(expected) from None
-        if unspecified or number in found:
+        if parsed.is_unspecified or parsed.is_multicast or parsed.is_reserved or number in found:
             raise ValueError(expected)
         found[number] = address
     return {None: THIS_MACHINE, **found}

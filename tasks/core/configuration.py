@@ -23,7 +23,8 @@ def load(project: Path | None = None, environment: Mapping[str, str] = os.enviro
     problems: list[str] = []
     names = {**os.environ, **environment}
     defaults = read_env_file(project / ".default.env", problems, names)
-    chosen = read_env_file(project / ".env", problems, names) if (project / ".env").exists() else {}
+    env = project / ".env"
+    chosen = read_env_file(env, problems, names) if env.exists() or env.is_symlink() else {}
     problems += unknown_keys(chosen, READERS)
     try:
         Path.home()

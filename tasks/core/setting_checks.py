@@ -55,10 +55,11 @@ def wrong_numbers(settings: Settings, places: Mapping[str, str]) -> Iterator[str
             if number is not None and number not in settings.numbers:
                 yield (f"{places[key]}: {key} names cluster {number}, but {made_of(settings, PORT_KEYS[:2])} leave "
                        f"room for clusters 0 to {len(settings.numbers) - 1}")
-    for number, name in settings.provider.items():
-        if number is not None and name not in MAKERS and contexts.setdefault(name, number) != number:
-            yield (f"{places['PROVIDER']}: PROVIDER gives the context {name} to the clusters {contexts[name]} and "
-                   f"{number}, but a cluster has one number")
+    for number in settings.numbers:
+        context = settings.cluster(number).context
+        if contexts.setdefault(context, number) != number:
+            yield (f"{places['PROVIDER']}: PROVIDER gives the context {context} to the clusters {contexts[context]} "
+                   f"and {number}, but a cluster has one number")
 
 
 def ports_without_context(settings: Settings, places: Mapping[str, str]) -> Iterator[str]:
@@ -73,7 +74,7 @@ def incomplete_acme(settings: Settings, places: Mapping[str, str]) -> Iterator[s
         yield (f"{places['CERTIFICATES']}: CERTIFICATES=acme needs ACME_DNS, the provider of the domain's DNS, such as "
                "cloudflare")
     last = settings.tld.rpartition(".")[2]
-    if last in RESERVED and ".letsencrypt.org/" in settings.acme_server:
+    if last in RESERVED and "letsencrypt.org/" in settings.acme_server:
         yield (f"{places['TLD']}: TLD={settings.tld!r} is not public, so {settings.acme_server} issues no certificate "
                "for it. Set TLD to a domain of yours, such as example.com")
 

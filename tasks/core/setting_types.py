@@ -241,6 +241,14 @@ def certificates(value: str) -> str:
     return value
 
 
+def acme_server(value: str) -> str:
+    """The URL of a directory (RFC 8555, 7.1.1). Its host and path also name a folder."""
+    url = https_address(value)
+    if not re.fullmatch(r"https://[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?(/[\w~-][\w.~-]*)+", url, re.IGNORECASE):
+        raise ValueError("the URL of a server's directory, such as https://acme-v02.api.letsencrypt.org/directory")
+    return url
+
+
 def email_or_empty(value: str) -> str:
     if value and not re.fullmatch(r"[^\s@,]+@[^\s@,]+\.[^\s@,]+", value):
         raise ValueError("an e-mail address, or nothing")
@@ -263,14 +271,17 @@ def dns_provider_or_empty(value: str) -> str:
 
 def resolvers(value: str) -> tuple[str, ...]:
     """DNS servers, each as ADDRESS:PORT."""
-    found = tuple(filter(None, map(str.strip, value.split(","))))
+    found = tuple(dict.fromkeys(filter(None, map(str.strip, value.split(",")))))
     for entry in found:
-        address, _, number = entry.rpartition(":")
+        parts = re.fullmatch(r"(?:([0-9.]+)|\[([0-9a-fA-F:.]+)\]):([0-9]+)", entry)
         try:
-            ipaddress.ip_address(address.strip("[]"))
-            port(number)
+            if not parts:
+                raise ValueError
+            _ = ipaddress.IPv4Address(parts[1]) if parts[1] else ipaddress.IPv6Address(parts[2])
+            port(parts[3])
         except ValueError:
-            raise ValueError("addresses of DNS servers with their port, such as 1.1.1.1:53, or nothing") from None
+            raise ValueError("addresses of DNS servers with their port, such as 1.1.1.1:53 or [2620:fe::fe]:53, or "
+                             "nothing") from None
     return found
 
 

@@ -50,7 +50,7 @@ class Settings:
     additional_ca_bundle_file: Path | None = setting(types.ca_bundle_or_none)
 
     certificates: str = setting(types.certificates)
-    acme_server: str = setting(types.https_address)
+    acme_server: str = setting(types.acme_server)
     acme_ca_file: Path | None = setting(types.ca_bundle_or_none)
     acme_email: str = setting(types.email_or_empty)
     acme_client: str = setting(types.acme_client)

@@ -24,6 +24,7 @@ from invoke.runners import Result
 
 from tasks.core import locks, setting_types
 from tasks.core.console import running_steps, say
+from tasks.core.env_files import SECRET
 from tasks.core.progress import Step, current_step, side_by_side, step, waiting_for
 from tasks.core.tool_environment import for_tools
 
@@ -94,6 +95,7 @@ class Shell:
         path = os.pathsep.join([str(own_tools()), users, *SBIN])
         self.environment = {**for_tools({**os.environ, **environment}), "PATH": path}
         """The whole environment of the programs."""
+        self._secrets = [value for key, value in environment.items() if SECRET.search(key) and len(value) >= 8]
         self.root_refused = False
         """Whether sudo, or the user with --no-root, has refused: then nothing more is asked as root."""
         self._announced: set[tuple[str, ...]] = set()
@@ -133,6 +135,8 @@ class Shell:
         """
         result: Result = self._run(words, warn=True, hide=not self.context.config.run.echo)
         if not result.ok:
+            for secret in self._secrets:  # some programs print a token that was refused
+                result.stdout, result.stderr = (text.replace(secret, "***") for text in (result.stdout, result.stderr))
             fail(words, result, hint if isinstance(hint, str) else hint(result))
         return result
 

@@ -44,7 +44,7 @@ def no_staging(machine: Machine) -> Iterator[str]:
 
 
 @RUNNING.check("acme-served", ERROR, "It was renewed while the cluster was stopped, or another TLSStore `default` "
-               "takes precedence.", CONFIGURE, needs=["traefik", "acme-certificates"])
+               "takes precedence.", CONFIGURE, needs=["traefik", "ports-answer"])
 def served(view: ClusterView) -> Iterator[str | Problem]:
     """Traefik serves the certificate of the ACME server for names without one of their own"""
     found = find_usable(view.cluster, load_client(view.cluster)) if view.settings.acme else None

@@ -9,6 +9,7 @@ import base64
 import json
 import os
 import re
+import shlex
 import shutil
 from collections.abc import Iterator
 from datetime import timedelta
@@ -150,10 +151,14 @@ def company(world: World) -> Path:
 
 
 @pytest.mark.parametrize(("text", "says"), [
-    ("install: by hand\ncommand: [lego]\nkey: /key\n", "the key 'certificate' is missing"),
+    ("install: by hand\ncommand: [lego]\nkey: /key\n", "the key certificate is missing"),
     ("command: lego\ncertificate: /c\nkey: /k\ninstall: by hand\n", "`command` must be a list of words"),
     ("command: [lego, 5]\ncertificate: /c\nkey: /k\ninstall: by hand\n", "`command` must be a list of words"),
-    ("- lego\n", "list indices must be integers"),
+    ("- lego\n", "expected the keys command, certificate, key and install"),
+    ("", "expected the keys command, certificate, key and install"),
+    ("command: [lego]\ncertificate: c.crt\nkey: /k\ninstall: by hand\n", "`certificate` must be an absolute path"),
+    ("command: [lego]\ncertificate: /c\nkey: /k\ninstall: by hand\nenvironment: [A]\n", "`environment` must have"),
+    ("command: [lego]\ncertificate: /c\nkey: /k\ninstall: by hand\nenvironment: {1: a}\n", "`environment` must have"),
     ("command: [lego\n", "while parsing a flow sequence"),
 ])
 def test_a_template_of_another_form_is_named_with_what_is_wrong(world: World, text: str, says: str) -> None:
@@ -189,7 +194,7 @@ def test_it_is_ordered_when_a_third_of_its_life_is_left_when_it_has_expired_or_l
     assert bool(orders(world)) == ordered
 
 
-@pytest.mark.parametrize("spoil", ["certificate", "key", "other key"])
+@pytest.mark.parametrize("spoil", ["certificate", "key", "other key", "extension"])
 def test_files_that_cannot_be_used_are_ordered_again(world: World, spoil: str) -> None:
     have(world)
     key = folder(world) / "certificates" / f"{DOMAIN}.key"
@@ -198,10 +203,23 @@ def test_files_that_cannot_be_used_are_ordered_again(world: World, spoil: str) -
             key.with_suffix(".crt").write_text("no certificate")
         case "key":
             key.write_text("no key")
+        case "extension":
+            store(key.parent, DOMAIN, with_broken_names())
         case _:
             key.write_bytes(ca.leaf(PUBLIC, *NAMES).key_pem())
     assert world.inv("cert-renew").returncode == 0
     assert len(orders(world)) == 1
+
+
+def with_broken_names() -> ca.Signed:
+    from cryptography import x509
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.hashes import SHA256
+
+    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([])
+    names = x509.UnrecognizedExtension(x509.SubjectAlternativeName.oid, b"junk")
+    return ca.Signed(x509.CertificateBuilder(name, name, key.public_key(), 1, ca.NOW, ca.NOW + timedelta(days=90))
+                     .add_extension(names, critical=False).sign(key, SHA256()), key)
 
 
 def test_every_task_that_runs_renews_and_setup_comes_first(world: World) -> None:
@@ -300,12 +318,27 @@ def test_a_client_that_is_missing_and_one_that_writes_elsewhere_are_named(world:
     assert "lego is not installed\nInstall it: brew install lego" in said
 
 
+def test_a_token_that_the_client_prints_and_its_reason_on_stdout(world: World) -> None:
+    world.fakes.answer("^lego run", f"Detail: Incorrect TXT record for {TOKEN}\n", stderr=f"{TOKEN} refused\n", exit=1)
+    said = world.inv("k3d-cluster-configure", "--n", "1").stderr
+    assert "  | *** refused" in said and "  | Detail: Incorrect TXT record for ***" in said and TOKEN not in said
+    assert "The record was not seen in time." in said
+
+
+def test_one_that_is_not_valid_yet_is_blamed_on_the_clock_and_not_ordered_again(world: World) -> None:
+    leaf = ca.leaf(PUBLIC, *NAMES, starts=ca.NOW + timedelta(days=1))
+    store(folder(world) / "certificates", DOMAIN, leaf)
+    done = world.inv("k3d-cluster-configure", "--n", "1")
+    assert done.returncode == 1 and orders(world) == [] and "Is this machine's clock correct?" in done.stderr
+
+
 def test_an_env_file_that_others_can_read_is_refused_before_the_client_runs(world: World) -> None:
     env = world.project.folder / ".env"
     env.chmod(0o644)
     done = world.inv("k3d-cluster-configure", "--n", "1")
     assert done.returncode == 1 and orders(world) == []
-    assert f"other users can read {env} (mode 644)" in done.stderr and f"chmod 600 {env}" in done.stderr
+    assert f"other users can read {env} (mode 644)" in done.stderr
+    assert f"Restrict it: chmod 600 {shlex.quote(str(env))}\n" in done.stderr
     assert TOKEN not in done.stderr + done.stdout
 
 
@@ -313,11 +346,14 @@ def test_an_env_file_that_others_can_read_is_refused_before_the_client_runs(worl
     ({"ACME_DNS": ""}, ".env: CERTIFICATES=acme needs ACME_DNS"),
     ({"ACME_SERVER": PRODUCTION}, f"TLD='internal' is not public, so {PRODUCTION} issues no certificate for it"),
     ({"CERTIFICATES": "both"}, "CERTIFICATES='both' is invalid: expected one of own-ca, acme"),
-    ({"ACME_SERVER": "http://acme.example"}, "ACME_SERVER='http://acme.example' is invalid: expected https://..."),
+    *(({"ACME_SERVER": url}, f"ACME_SERVER='{url}' is invalid: expected") for url in (
+        "http://acme.example", "https://[x", "https://../directory", "https://acme.example", "https://a.example/d?e=f",
+        "https://a.example/../x/")),
     ({"ACME_CLIENT": "acme.sh"}, "expected a client with a template in templates/acme/: certbot, lego"),
     ({"ACME_EMAIL": "me"}, "ACME_EMAIL='me' is invalid: expected an e-mail address"),
     ({"ACME_DNS": "cloud flare"}, "expected the name that the ACME client has for a DNS provider"),
-    ({"ACME_DNS_RESOLVERS": "1.1.1.1"}, "expected addresses of DNS servers with their port"),
+    *(({"ACME_DNS_RESOLVERS": value}, "expected addresses of DNS servers with their port") for value in (
+        "1.1.1.1", "2620:fe::fe:9", "[1.1.1.1:53", "[[::1]]:53", "dns.example:53", "1.1.1.1:0")),
     ({"ACME_CA_FILE": "/nowhere"}, "ACME_CA_FILE='/nowhere' is invalid"),
 ])
 def test_settings_that_cannot_work_are_refused(world: World, settings: dict[str, str], message: str) -> None:

@@ -19,7 +19,7 @@ def acme(project: Project) -> Path:
     project.fakes.answer("^docker", exit=1)
     project.fakes.answer("^pgrep", exit=1)
     folder = project.home / ".local-ca-certs" / "acme"
-    put(folder, "accounts/me/account.json", *files_of("cl1.k3d.internal"))
+    put(folder, ".dev-cluster-tasks", "accounts/me/account.json", *files_of("cl1.k3d.internal"))
     return folder
 
 
@@ -55,4 +55,18 @@ def test_those_of_another_copy_are_shown_and_kept_with_the_account(project: Proj
     put(acme, *theirs)
     run = project.inv("uninstall", "--yes", "--keep-clusters")
     assert run.returncode == 0 and "cl1.other.example.crt" in run.stdout
-    assert left(acme) == sorted([*theirs, "accounts/me/account.json"])
+    assert left(acme) == sorted([*theirs, "accounts/me/account.json", ".dev-cluster-tasks"])
+
+
+def test_a_folder_of_somebody_else_and_names_in_the_path_of_ours_are_left_alone(project: Project, acme: Path) -> None:
+    theirs = project.home / "cl0.k3d.internal-certs" / "acme"
+    put(theirs, ".dev-cluster-tasks", "certificates/cl0.other.example.crt", "certificates/cl0.other.example.key")
+    for folder in (acme, theirs):
+        (folder / "acme.sh").mkdir()
+        (folder / "acme.sh" / "www.key").touch()
+    project.env(CERT_FOLDER=str(theirs.parent))
+    assert project.inv("uninstall", "--yes", "--keep-clusters").returncode == 0
+    assert (theirs / SERVER / "certificates/cl0.other.example.key").exists() and (theirs / "acme.sh/www.key").exists()
+    project.env()
+    assert project.inv("uninstall", "--yes", "--keep-clusters").returncode == 0
+    assert [file.name for file in acme.rglob("*") if file.is_file()] == ["www.key"]
