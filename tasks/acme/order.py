@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from invoke import Exit
-from invoke.runners import Result
 
 from tasks.acme.certificate import (
     AcmeCertificate,
@@ -20,11 +19,12 @@ from tasks.acme.certificate import (
     read,
 )
 from tasks.acme.client import Client, folder_of, load_client
+from tasks.acme.refusals import explain_refusal
 from tasks.core import setting_types
 from tasks.core.env_files import read_env_file
 from tasks.core.problems import Problem, ProblemExit, Reason, describe, problem
 from tasks.core.settings import READERS, Cluster, Settings
-from tasks.core.shell import AGAIN, Shell
+from tasks.core.shell import Shell
 
 OWNER = ".dev-cluster-tasks"
 """A file in each folder of a server, by which an uninstall knows that these tasks created it."""
@@ -39,28 +39,6 @@ class AcmeReason(Reason):
     ENV_READABLE = "other users can read {file} (mode {mode}), which may hold the credentials of your DNS provider"
     NOT_ISSUED = "{program} exited without an error, but this machine has {found}"
     NOT_USABLE = "{cluster}: there is no valid certificate for *.{domain}: this machine has {found}"
-
-
-REFUSALS = {
-    "rateLimited|too many (certificates|failed authorizations|registrations)":
-        "The ACME server's rate limit is reached. Its message shows when to try again; until then you can only wait. "
-        "While you try things out, use a staging server (ACME_SERVER).",
-    "certificate has expired|certificate is not yet valid|expired or is not yet valid":
-        "Is this machine's clock correct? Compare with: date -u",
-    "rejectedIdentifier|urn:ietf:params:acme:error:caa":
-        "The ACME server issues no certificates for this name. Check TLD and K3D_SUBDOMAIN, and the CAA records of the "
-        "domain.",
-    "propagation|time limit exceeded|No TXT record|[Ii]ncorrect (validation|TXT)|During secondary validation":
-        "The record was not seen in time. Check the servers in ACME_DNS_RESOLVERS, and that your credentials are for "
-        "the zone of this domain.",
-    "(?i:credential|unauthorized|access ?denied|InvalidClientTokenId)|NOTAUTH|BADKEY|BADSIG|REFUSED":
-        "The DNS provider may refuse the credentials. Check the variables in .env that the client documents for "
-        "ACME_DNS.",
-    "connection refused|no such host|i/o timeout|no route to host|NewConnectionError|Max retries exceeded":
-        "The ACME server or the DNS provider does not answer, or is not reached from here. Check ACME_SERVER and the "
-        "proxy.",
-}
-"""What clients and servers report, and what it means. The first that matches counts."""
 
 
 def ensure(shell: Shell, clusters: Iterable[Cluster]) -> None:
@@ -120,14 +98,6 @@ def wait_for_earlier_client(shell: Shell, cluster: Cluster, client: Client) -> N
     if shell.find("pgrep"):
         shell.until(f"the {client.program} of an earlier run to end", CLIENT_SECONDS,
                     lambda: not shell.look(*words).ok, hint=f"To see it: {shlex.join(words)}")
-
-
-def explain_refusal(result: Result) -> str:
-    """What its output means. Some clients write the reason to stdout, which is not shown where there is stderr."""
-    said = f"{result.stderr}\n{result.stdout}"
-    advice = [text for pattern, text in REFUSALS.items() if re.search(pattern, said)][:1]
-    quoted = [f"  | {line}" for line in result.stdout.splitlines()[-12:]] if result.stderr.strip() else []
-    return "\n".join([*quoted, *advice, AGAIN])
 
 
 def require_issued(cluster: Cluster, client: Client) -> None:
