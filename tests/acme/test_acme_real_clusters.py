@@ -69,15 +69,26 @@ def servers() -> Iterator[None]:
 def clusters(tmp_path_factory: pytest.TempPathFactory, servers: None) -> Iterator[Clusters]:
     folder = tmp_path_factory.mktemp("clusters")
     authorities = folder / "acme-ca.pem"
-    trusting = ssl.create_default_context(cafile=GIVEN["ACME_CA_FILE"])
-    with urllib.request.urlopen(GIVEN["ACME_ROOT_URL"], context=trusting) as answer:
-        authorities.write_bytes(Path(GIVEN["ACME_CA_FILE"]).read_bytes() + answer.read())
+    authorities.write_bytes(Path(GIVEN["ACME_CA_FILE"]).read_bytes() + fetch_root())
     settings = {"TLD": "example.test", "K3D_SUBDOMAIN": "dev", "CERTIFICATES": "acme", "ACME_CA_FILE": authorities,
                 "ACME_SERVER": GIVEN["ACME_SERVER"], "ACME_DNS": "rfc2136",
                 "ACME_DNS_RESOLVERS": GIVEN["ACME_DNS_RESOLVERS"], **client_settings(Path(GIVEN["ACME_TSIG_FILE"]))}
     lines = "".join(f"{key}={value}\n" for key, value in settings.items())
     with several_clusters(folder, PREFIX, START, "0,1", "k3d-cluster-examples", settings=lines) as made:
         yield made
+
+
+def fetch_root() -> bytes:
+    """The root that the server issues under, once it answers: it may have been started just now."""
+    trusting, deadline = ssl.create_default_context(cafile=GIVEN["ACME_CA_FILE"]), time.monotonic() + 60
+    while True:
+        try:
+            with urllib.request.urlopen(GIVEN["ACME_ROOT_URL"], context=trusting) as answer:
+                return bytes(answer.read())
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.5)
 
 
 def client_settings(tsig: Path) -> dict[str, str]:
