@@ -92,7 +92,7 @@ def opened(home: Path, host: str) -> Iterator[Page]:
         browser = playwright.chromium.launch(executable_path=BROWSER, args=[*told, *root, "--disable-gpu"],
                                              env={**os.environ, "HOME": str(home)})
         page = browser.new_context(viewport={"width": WIDTH, "height": 500}).new_page()
-        page.set_default_timeout(60_000)
+        page.set_default_timeout(180_000)
         yield page
         browser.close()
 

@@ -20,7 +20,7 @@ REFUSALS = {
     "propagation|time limit exceeded|No TXT record|[Ii]ncorrect (validation|TXT)|During secondary validation":
         "The record was not seen in time. Check the servers in ACME_DNS_RESOLVERS, and that your credentials are for "
         "the zone of this domain.",
-    "(?i:credential|unauthorized|access ?denied|InvalidClientTokenId)|NOTAUTH|BADKEY|BADSIG|REFUSED":
+    "(?i:credential|unauthorized|access ?denied|InvalidClientTokenId)|NOTAUTH|BADKEY|BADSIG|REFUSED|peer didn't":
         "The DNS provider may refuse the credentials. Check the variables in .env that the client documents for "
         "ACME_DNS.",
     "connection refused|no such host|i/o timeout|no route to host|NewConnectionError|Max retries exceeded":

@@ -131,7 +131,7 @@ def test_certbot_gets_its_words_and_the_path_of_its_credentials(world: World) ->
     assert done.returncode == 0, done.stderr
     own = f"{folder(world)}/certbot"
     assert orders(world) == [[
-        "certbot", "certonly", "--non-interactive", "--agree-tos", "--keep-until-expiring", f"--server={SERVER}",
+        "certbot", "certonly", "--non-interactive", "--agree-tos", "--force-renewal", f"--server={SERVER}",
         "--register-unsafely-without-email", f"--config-dir={own}", f"--work-dir={own}/work", f"--logs-dir={own}/logs",
         "--authenticator=dns-cloudflare", "--dns-cloudflare-credentials=/home/me/cloudflare.ini", "--key-type=ecdsa",
         f"--cert-name={DOMAIN}", f"--domain=*.{DOMAIN}", f"--domain={DOMAIN}"]]
@@ -280,6 +280,8 @@ def test_the_folder_and_what_others_may_read(world: World) -> None:
     ("x509: certificate has expired or is not yet valid: current time 2031-01-01", "Is this machine's clock correct?"),
     ("urn:ietf:params:acme:error:rejectedIdentifier :: the server will not issue", "issues no certificates"),
     ("cloudflare: [status code 403] 9109: Unauthorized to access requested resource",
+     "The DNS provider may refuse the credentials."),
+    ("Encountered error adding TXT record: The peer didn't like the signature we sent",
      "The DNS provider may refuse the credentials."),
     ("dnsupdate: DNS update failed: server replied: REFUSED", "The DNS provider may refuse the credentials."),
     ("urn:ietf:params:acme:error:unauthorized :: Incorrect TXT record \"x\" found", "The record was not seen in time."),

@@ -25,7 +25,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from conftest import ENGINE_LOCK
+from conftest import ENGINE_LOCK, MACHINE
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -37,7 +37,8 @@ from tasks.acme.client import load_client
 from tasks.ca.names import issuer_name
 from tasks.probe.tls import fetch_leaf
 
-PREFIX, START = "dca", 50
+PREFIX, START = "dca", 29
+OTHER = 2  # with the ports of 31: no other test has those of 29 and 31
 NEEDED = ("ACME_SERVER", "ACME_CA_FILE", "ACME_ROOT_URL", "ACME_CONTAINERS", "ACME_DNS_RESOLVERS", "ACME_TSIG_FILE")
 GIVEN = {key: os.environ.get(key, "") for key in NEEDED}
 CERTBOT = Path(sys.executable).with_name("certbot")
@@ -62,7 +63,10 @@ def servers() -> Iterator[None]:
     with ENGINE_LOCK.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_SH)
         subprocess.run(["docker", "start", *GIVEN["ACME_CONTAINERS"].split()], check=True, capture_output=True)
+        path = MACHINE["PATH"]
+        MACHINE["PATH"] = f"{path}{os.pathsep}{CERTBOT.parent}"
         yield
+        MACHINE["PATH"] = path
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +78,7 @@ def clusters(tmp_path_factory: pytest.TempPathFactory, servers: None) -> Iterato
                 "ACME_SERVER": GIVEN["ACME_SERVER"], "ACME_DNS": "rfc2136",
                 "ACME_DNS_RESOLVERS": GIVEN["ACME_DNS_RESOLVERS"], **client_settings(Path(GIVEN["ACME_TSIG_FILE"]))}
     lines = "".join(f"{key}={value}\n" for key, value in settings.items())
-    with several_clusters(folder, PREFIX, START, "0,1", "k3d-cluster-examples", settings=lines) as made:
+    with several_clusters(folder, PREFIX, START, f"0,{OTHER}", "k3d-cluster-examples", settings=lines) as made:
         yield made
 
 
@@ -103,8 +107,7 @@ def client_settings(tsig: Path) -> dict[str, str]:
     credentials.touch(mode=0o600)
     credentials.write_text(f"dns_rfc2136_server = {server}\ndns_rfc2136_name = {name[1]}\n"
                            f"dns_rfc2136_secret = {secret[1]}\ndns_rfc2136_algorithm = HMAC-SHA256\n")
-    return {"ACME_CLIENT": "certbot", "CERTBOT_CREDENTIALS": str(credentials),
-            "PATH": f"{CERTBOT.parent}{os.pathsep}$PATH"}
+    return {"ACME_CLIENT": "certbot", "CERTBOT_CREDENTIALS": str(credentials)}
 
 
 def inv(clusters: Clusters, *words: str, code: int = 0) -> str:
@@ -143,15 +146,15 @@ def make_due(clusters: Clusters, number: int, days: float = 10) -> None:
 
 
 def test_each_cluster_serves_its_own_certificate_and_every_route_verifies_it(clusters: Clusters) -> None:
-    assert served(clusters, 0) != served(clusters, 1)
+    assert served(clusters, 0) != served(clusters, OTHER)
     inv(clusters, "matrix")
-    rows = inv(clusters, "k3d-cluster-examples", "--n", "0,1")
+    rows = inv(clusters, "k3d-cluster-examples", "--n", f"0,{OTHER}")
     assert rows.count("certificate verified") == 6 and "without bundle" not in rows
 
 
 def test_a_second_run_and_a_cluster_that_is_made_again_order_nothing(clusters: Clusters) -> None:
     before, serial = orders(), served(clusters, 0)
-    inv(clusters, "k3d-cluster-setup", "--n", "0,1")
+    inv(clusters, "k3d-cluster-setup", "--n", f"0,{OTHER}")
     inv(clusters, "k3d-cluster-delete", "--n", "0", "k3d-cluster-setup", "--n", "0", "k3d-cluster-examples", "--n", "0")
     assert (orders(), served(clusters, 0)) == (before, serial)
 
@@ -203,7 +206,7 @@ def test_what_the_cluster_serves_is_compared_with_what_this_machine_has(clusters
 def test_two_commands_at_once_order_once(clusters: Clusters) -> None:
     before = orders()
     make_due(clusters, 0)
-    make_due(clusters, 1)
+    make_due(clusters, OTHER)
     with ThreadPoolExecutor() as pool:
         done = [*pool.map(lambda _: clusters.inv("cert-renew"), range(2))]
     assert [one.returncode for one in done] == [0, 0]
@@ -263,10 +266,12 @@ def test_a_server_that_is_down_is_a_warning_while_the_certificate_is_valid(clust
 def test_the_kinds_of_certificates_change_by_configure_both_ways(clusters: Clusters) -> None:
     env, before = (clusters.folder / ".env").read_text(), orders()
     (clusters.folder / ".env").write_text(env.replace("CERTIFICATES=acme", "CERTIFICATES=own-ca"))
-    inv(clusters, "k3d-cluster-configure", "--all", "k3d-cluster-examples", "--n", "0,1")
-    assert "TRAEFIK DEFAULT CERT" in issuer_name(fetch_leaf(clusters.cluster(1), f"x.{clusters.cluster(1).domain}"))
-    assert "acme-certificate" not in clusters.kubectl(1, "-n", "kube-system", "get", "secrets,tlsstores", "-o", "name")
+    inv(clusters, "k3d-cluster-configure", "--all", "k3d-cluster-examples", "--n", f"0,{OTHER}")
+    other = clusters.cluster(OTHER)
+    assert "TRAEFIK DEFAULT CERT" in issuer_name(fetch_leaf(other, f"x.{other.domain}"))
+    left = clusters.kubectl(OTHER, "-n", "kube-system", "get", "secrets,tlsstores", "-o", "name")
+    assert "acme-certificate" not in left
     (clusters.folder / ".env").write_text(env)
-    inv(clusters, "k3d-cluster-configure", "--all", "k3d-cluster-examples", "--n", "0,1")
-    served(clusters, 1)
+    inv(clusters, "k3d-cluster-configure", "--all", "k3d-cluster-examples", "--n", f"0,{OTHER}")
+    served(clusters, OTHER)
     assert orders() == before

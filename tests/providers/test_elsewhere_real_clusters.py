@@ -23,14 +23,14 @@ REASON = why_not() or ("" if shutil.which("ip") and os.geteuid() == 0 else "root
 
 pytestmark = [pytest.mark.cluster, pytest.mark.skipif(bool(REASON), reason=REASON)]
 
-ELSEWHERE, HERE = 0, 1
+ELSEWHERE, HERE = 0, 2  # with the ports of 17 and 19, which no other test has
 
 
 @pytest.fixture(scope="module")
 def clusters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clusters]:
     subprocess.run(["ip", "address", "add", f"{ADDRESS}/32", "dev", "lo"], check=True)
     try:
-        with several_clusters(tmp_path_factory.mktemp("clusters"), "dcx", 40, f"{ELSEWHERE},{HERE}",
+        with several_clusters(tmp_path_factory.mktemp("clusters"), "dcx", 17, f"{ELSEWHERE},{HERE}",
                               "cluster-examples", settings=f"CLUSTER_ADDRESS={ELSEWHERE}={ADDRESS}\n") as made:
             yield made
     finally:

@@ -20,7 +20,7 @@ pytestmark = [
     pytest.mark.skipif(bool(why_not("kind")), reason=f"no clusters can be made: {why_not('kind')}"),
 ]
 
-PREFIX, START = "dcx", 40
+PREFIX, START = "dcc", 14
 NAME = f"{PREFIX}9"
 """Of the cluster by hand; for these tasks it is cluster 0."""
 

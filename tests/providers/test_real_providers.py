@@ -11,7 +11,6 @@ from collections.abc import Iterator
 
 import pytest
 from real_clusters import Clusters, why_not
-from real_oidc import bring
 
 pytestmark = [
     pytest.mark.cluster,
@@ -19,8 +18,6 @@ pytestmark = [
 ]
 
 KIND, K3D = 0, 1
-
-FRONT_DOOR_PORTS = (36780, 36743)
 
 WITH_WORKER = """\
 kind: Cluster
@@ -95,32 +92,6 @@ def test_a_trace_goes_through_every_hop(both: Clusters) -> None:
     done = both.inv("trace", f"https://example-nginx.{cluster.domain}:{cluster.https_port}/", "--json")
     hops = {row["source"]: row["state"] for row in json.loads(done.stdout)}
     assert {hop for hop, state in hops.items() if state != "green"} <= {"resolver"}, hops
-
-
-def test_one_issuer_serves_both_through_one_front_door(both: Clusters) -> None:
-    """Keycloak in the cluster of kind, an application in each; pods trust the issuer by pod trust."""
-    settings = both.settings
-    for image in (settings.image_keycloak, settings.image_oauth2_proxy):
-        bring(image)
-        subprocess.run(["kind", "load", "docker-image", image, "--name", both.cluster(KIND).name], check=True,
-                       capture_output=True)
-    both.import_images(K3D, settings.image_oauth2_proxy)
-    env = (both.folder / ".env").read_text()
-    (both.folder / ".env").write_text(f"{env}FRONT_DOOR=true\nFRONT_DOOR_HTTP_PORT={FRONT_DOOR_PORTS[0]}\n"
-                                      f"FRONT_DOOR_HTTPS_PORT={FRONT_DOOR_PORTS[1]}\nOIDC_ISSUER_PORT=false\n")
-    try:
-        done = both.inv("cluster-examples", "--n", f"{KIND},{K3D}", "--with", "oidc")
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert done.stdout.count("signed in as dev") == 2
-        states = routes(both)
-        assert len(states) == 24 and set(states.values()) == {"green"}, states
-        wrong = [found for found in json.loads(both.inv("doctor", "--json").stdout) if found["state"] == "red"]
-        assert wrong == []
-    finally:
-        both.inv("front-door-remove")
-        (both.folder / ".env").write_text(env)
-        for number in (KIND, K3D):
-            both.kubectl(number, "delete", "namespace", "oidc-example", "--wait=false")
 
 
 def test_everything_works_at_once_after_a_restart_with_other_addresses(both: Clusters) -> None:
