@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from tasks.acme.client import Client
+from tasks.acme.client import Client, load_client
 from tasks.ca.names import dns_names, issuer_name
 from tasks.core.problems import Problem, Reason, problem
 from tasks.core.settings import Cluster
@@ -81,8 +81,9 @@ def read(client: Client) -> AcmeCertificate:
     return AcmeCertificate(chain, client.key.read_text(), leaf)
 
 
-def find_usable(cluster: Cluster, client: Client) -> AcmeCertificate | None:
+def find_usable(cluster: Cluster) -> AcmeCertificate | None:
     """The certificate, if a cluster can serve it, even if it is due."""
+    client = load_client(cluster)
     return None if find_defect(cluster, client) else read(client)
 
 

@@ -66,7 +66,7 @@ def ensure_one(shell: Shell, cluster: Cluster) -> None:
                 raise not_usable(cluster, why)
             order(shell, settings, client)
         except Exit as error:
-            if find_usable(cluster, client) is None:
+            if find_usable(cluster) is None:
                 raise
             return this.warn(f"not renewed, {describe_certificate(client)}. Every run tries again, and so does: "
                              f"inv cert-renew\n{error.message}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from tasks.core.addresses import base_address
 from tasks.core.by_number import MAKERS, THIS_MACHINE
 from tasks.core.setting_types import is_label
 
@@ -80,7 +81,7 @@ def incomplete_acme(settings: Settings, places: Mapping[str, str]) -> Iterator[s
 
 
 def unused_front_door(settings: Settings, places: Mapping[str, str]) -> Iterator[str]:
-    address, listens = settings.cluster_address[None], settings.front_door_addresses
+    address, listens = base_address(settings), settings.front_door_addresses
     if listens and address not in listens and "0.0.0.0" not in listens:
         yield (f"{places['FRONT_DOOR_ADDRESSES']}: FRONT_DOOR_ADDRESSES={','.join(listens)!r} is invalid: expected "
                f"{address} or 0.0.0.0 among the addresses, because the names resolve to {address}")
@@ -121,7 +122,7 @@ def clashing_front_door(settings: Settings, places: Mapping[str, str]) -> Iterat
     where = chosen_in(places, ("FRONT_DOOR", *FRONT_DOOR_KEYS, *PORT_KEYS))
     used = {settings.port(number, scheme): f"{scheme.upper()} of cluster {number}"
             for number in settings.numbers for scheme in ("http", "https")
-            if settings.address_of(number) == settings.cluster_address[None]}
+            if settings.address_of(number) == base_address(settings)}
     for key in FRONT_DOOR_KEYS:
         port = getattr(settings, key.lower())
         if port in used:

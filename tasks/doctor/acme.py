@@ -38,7 +38,7 @@ def certificates(machine: Machine) -> Iterator[str]:
 def no_staging(machine: Machine) -> Iterator[str]:
     """No certificate is one of a staging server, which no program trusts"""
     for view in machine.views if machine.settings.acme else ():
-        found = find_usable(view.cluster, load_client(view.cluster))
+        found = find_usable(view.cluster)
         if found and found.is_staging:
             yield f"the one for *.{view.cluster.domain} was issued by {found.issuer}"
 
@@ -47,7 +47,7 @@ def no_staging(machine: Machine) -> Iterator[str]:
                "takes precedence.", CONFIGURE, needs=["traefik", "ports-answer"])
 def served(view: ClusterView) -> Iterator[str | Problem]:
     """Traefik serves the certificate of the ACME server for names without one of their own"""
-    found = find_usable(view.cluster, load_client(view.cluster)) if view.settings.acme else None
+    found = find_usable(view.cluster) if view.settings.acme else None
     if found is None:
         return
     if other := default_certificate.find_other_store(view.shell, view.cluster):

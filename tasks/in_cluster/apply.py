@@ -11,7 +11,7 @@ from invoke.runners import Result
 from tasks.core.settings import Cluster
 from tasks.core.shell import Shell
 from tasks.core.templates import render
-from tasks.core.well_known import CERT_MANAGER, MANAGER
+from tasks.core.well_known import CERT_MANAGER, KUBE_SYSTEM, MANAGER
 from tasks.core.work_files import work_folder, write_file
 
 
@@ -49,6 +49,12 @@ def dry_run(shell: Shell, cluster: Cluster, manifest: Manifest) -> Result:
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / manifest.file.name).write_text(manifest.text, encoding="utf-8")
         return shell.look(*cluster.kubectl, "create", "--dry-run=server", "-o", "json", "-f", folder)
+
+
+def wait_for_kind(shell: Shell, cluster: Cluster, kind: str, title: str) -> None:
+    """k3s registers its own types, and those of Traefik, a moment after its API answers."""
+    shell.until(title, cluster.settings.timeout_ready,
+                lambda: shell.look(*cluster.kubectl, "-n", KUBE_SYSTEM, "get", kind).ok, pause=1)
 
 
 def apply(shell: Shell, cluster: Cluster, *manifests: Manifest) -> bool:

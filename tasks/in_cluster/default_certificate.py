@@ -13,9 +13,10 @@ from tasks.core.shell import Shell
 from tasks.core.templates import render
 from tasks.core.well_known import KUBE_SYSTEM, MANAGER
 from tasks.core.work_files import work_folder
-from tasks.in_cluster.apply import apply, apply_private, render_manifest
+from tasks.in_cluster.apply import apply, apply_private, render_manifest, wait_for_kind
 from tasks.in_cluster.traefik import SECONDS_OF_OTHERS
 from tasks.probe import tls
+from tasks.probe.issued import read_secret_certificate
 from tasks.probe.limits import find_traefik_limit
 from tasks.probe.objects import list_objects
 
@@ -40,9 +41,7 @@ def configure(shell: Shell, cluster: Cluster) -> None:
         wanted = require_usable(cluster)
         if limit := find_traefik_limit(shell, cluster):
             return this.warn(f"not applied: {describe(limit)}")
-        # k3s registers Traefik's types a moment after its API answers.
-        shell.until("Traefik's TLSStores", cluster.settings.timeout_ready, lambda: shell.look(
-            *cluster.kubectl, "-n", KUBE_SYSTEM, "get", STORES).ok, pause=1)
+        wait_for_kind(shell, cluster, STORES, "Traefik's TLSStores")
         changed = apply_secret(shell, cluster, wanted)
         if other := find_other_store(shell, cluster):
             return this.warn(describe(other))
@@ -67,20 +66,11 @@ def wait_until_served(shell: Shell, cluster: Cluster, wanted: certificate.AcmeCe
 
 def apply_secret(shell: Shell, cluster: Cluster, wanted: certificate.AcmeCertificate) -> bool:
     """False if the cluster has this certificate."""
-    if read_applied(shell, cluster) == wanted.chain:
+    if read_secret_certificate(shell, cluster, KUBE_SYSTEM, SECRET) == wanted.chain.encode():
         return False
     apply_private(shell, cluster, work_folder(cluster) / f"{SECRET}.yaml",
                   render("in_cluster/acme-certificate.yaml", name=SECRET, certificate=wanted))
     return True
-
-
-def read_applied(shell: Shell, cluster: Cluster) -> str:
-    """The certificate that the cluster has, with its chain; empty if there is none. Its key is not fetched."""
-    import base64
-
-    encoded = shell.look(*cluster.kubectl, "-n", KUBE_SYSTEM, "get", "secret", SECRET, "--ignore-not-found",
-                         "-o", r"jsonpath={.data.tls\.crt}").stdout
-    return base64.b64decode(encoded).decode()
 
 
 def find_other_store(shell: Shell, cluster: Cluster) -> Problem | None:
@@ -95,10 +85,7 @@ def find_other_store(shell: Shell, cluster: Cluster) -> Problem | None:
 
 def is_served(cluster: Cluster, wanted: certificate.AcmeCertificate) -> bool:
     """Whether the cluster's HTTPS port serves it for a name that nobody uses."""
-    try:
-        return tls.fetch_leaf(cluster, f"proof.{cluster.domain}") == wanted.leaf
-    except OSError:
-        return False
+    return tls.is_served(cluster, f"proof.{cluster.domain}", wanted.leaf)
 
 
 def remove(shell: Shell, cluster: Cluster) -> None:

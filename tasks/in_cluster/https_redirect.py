@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from tasks.core.settings import Cluster
 from tasks.core.shell import Shell
-from tasks.core.well_known import KUBE_SYSTEM
-from tasks.in_cluster.apply import apply, render_manifest
+from tasks.in_cluster.apply import apply, render_manifest, wait_for_kind
 from tasks.probe.example_page import url_of
 from tasks.probe.limits import find_traefik_limit
 
@@ -15,9 +14,7 @@ def configure(shell: Shell, cluster: Cluster) -> None:
     if not cluster.settings.https_redirect or find_traefik_limit(shell, cluster):
         return
     with shell.step(cluster.name, "redirect from HTTP to HTTPS") as this:
-        # k3s registers Traefik's types a moment after its API answers.
-        shell.until("Traefik's Middlewares", cluster.settings.timeout_ready, lambda: shell.look(
-            *cluster.kubectl, "-n", KUBE_SYSTEM, "get", "middlewares.traefik.io").ok, pause=1)
+        wait_for_kind(shell, cluster, "middlewares.traefik.io", "Traefik's Middlewares")
         manifest = render_manifest(cluster, "in_cluster/https-redirect.yaml", **front_door_urls(cluster))
         this.outcome = "applied" if apply(shell, cluster, manifest) else "already there"
 

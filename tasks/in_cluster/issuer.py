@@ -9,8 +9,9 @@ from tasks.ca.intermediate import (
     intermediate_folder,
     make_intermediate,
 )
+from tasks.ca.names import dns_names
 from tasks.ca.root import RootFiles, Roots
-from tasks.ca.signatures import leaf_belongs_to
+from tasks.ca.signatures import leaf_belongs_to, load_chain
 from tasks.core.problems import describe, problem
 from tasks.core.settings import Cluster
 from tasks.core.shell import Shell
@@ -18,9 +19,8 @@ from tasks.core.templates import render
 from tasks.core.well_known import ISSUER
 from tasks.in_cluster import charts
 from tasks.in_cluster.apply import apply_admitted, apply_private, render_manifest
+from tasks.probe import tls
 from tasks.probe.issued import list_leaves, require_chain
-from tasks.probe.requests import tls_trusting_all
-from tasks.probe.tls import handshake
 
 
 def configure(shell: Shell, cluster: Cluster, roots: Roots) -> None:
@@ -79,17 +79,5 @@ def are_reissued(shell: Shell, cluster: Cluster, places: list[tuple[str, str]], 
 
 def is_served(cluster: Cluster, leaf_pem: bytes) -> bool:
     """Whether the cluster's HTTPS port serves this certificate for one of its names."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives.serialization import Encoding
-
-    leaf = x509.load_pem_x509_certificates(leaf_pem)[0]
-    names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value.get_values_for_type(x509.DNSName)
-    return leaf.public_bytes(Encoding.DER) in {fetch_der(cluster, name.replace("*", "proof")) for name in names}
-
-
-def fetch_der(cluster: Cluster, name: str) -> bytes:
-    """The certificate that the cluster's HTTPS port serves for a name, as DER; empty if nothing answers."""
-    try:
-        return handshake(cluster.address, cluster.https_port, name, tls_trusting_all(cluster))
-    except OSError:
-        return b""
+    leaf = load_chain(leaf_pem)[0]
+    return any(tls.is_served(cluster, name.replace("*", "proof"), leaf) for name in dns_names(leaf))

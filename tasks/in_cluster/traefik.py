@@ -11,7 +11,7 @@ from tasks.core.settings import Cluster
 from tasks.core.shell import Shell
 from tasks.core.well_known import KUBE_SYSTEM, MANAGER
 from tasks.in_cluster import charts, flavour
-from tasks.in_cluster.apply import apply, render_manifest
+from tasks.in_cluster.apply import apply, render_manifest, wait_for_kind
 from tasks.probe import limits, tls
 from tasks.probe.objects import get_object, list_objects
 from tasks.probe.routes import CONTROLLER
@@ -55,9 +55,7 @@ def configure_k3s(shell: Shell, cluster: Cluster) -> None:
     """Turn on the access log, and wait while Traefik restarts, because requests would fail."""
     kubectl = (*cluster.kubectl, "-n", KUBE_SYSTEM)
     with shell.step(cluster.name, "Traefik's access log") as this:
-        # k3s registers its own types a moment after its API answers.
-        shell.until("k3s' HelmChartConfig", cluster.settings.timeout_ready,
-                    lambda: shell.look(*kubectl, "get", "helmchartconfigs").ok, pause=1)
+        wait_for_kind(shell, cluster, "helmchartconfigs", "k3s' HelmChartConfig")
         config = get_object(shell, cluster, "helmchartconfig", "traefik", KUBE_SYSTEM)
         manager = config["metadata"].get("labels", {}).get("app.kubernetes.io/managed-by")
         if config["metadata"] and manager not in KNOWN_MANAGERS:

@@ -6,7 +6,6 @@ import re
 
 from tasks import providers
 from tasks.acme.certificate import find_usable
-from tasks.acme.client import load_client
 from tasks.core.problems import Problem, Reason, problem
 from tasks.core.settings import Cluster
 from tasks.core.shell import Shell
@@ -100,5 +99,5 @@ def find_limit(
 
 
 def has_staging_certificate(cluster: Cluster) -> bool:
-    found = find_usable(cluster, load_client(cluster)) if cluster.settings.acme else None
+    found = find_usable(cluster) if cluster.settings.acme else None
     return bool(found and found.is_staging)

@@ -65,6 +65,14 @@ def handshake(address: str, port: int, host: str, context: ssl.SSLContext) -> by
         return secure.getpeercert(binary_form=True) or b""
 
 
+def is_served(cluster: Cluster, host: str, leaf: Certificate) -> bool:
+    """Whether the cluster's HTTPS port serves this certificate for a name."""
+    try:
+        return fetch_leaf(cluster, host) == leaf
+    except OSError:
+        return False
+
+
 def is_answering(cluster: Cluster) -> bool:
     """Whether the HTTPS port completes a handshake, with whichever certificate."""
     try:

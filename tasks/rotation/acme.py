@@ -7,7 +7,6 @@ from invoke import Exit
 from tasks import providers
 from tasks.acme import order
 from tasks.acme.certificate import find_usable
-from tasks.acme.client import load_client
 from tasks.core.progress import per_cluster, say
 from tasks.core.settings import Cluster, Settings
 from tasks.core.shell import Shell
@@ -27,8 +26,7 @@ def renew(shell: Shell, settings: Settings) -> None:
             order.ensure(shell, [cluster])
         except Exit as error:
             failures.append(str(error.message))
-    running = [cluster for cluster in clusters
-               if found[cluster.name].running and find_usable(cluster, load_client(cluster))]
+    running = [cluster for cluster in clusters if found[cluster.name].running and find_usable(cluster)]
     if running:
         per_cluster(running, lambda cluster: configure(shell, cluster), at_once=not shell.dry)
     if failures:

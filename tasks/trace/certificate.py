@@ -6,7 +6,6 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from tasks.acme.certificate import find_usable
-from tasks.acme.client import load_client
 from tasks.ca.constraints import covers, read_constraints
 from tasks.ca.load import RootReason
 from tasks.ca.names import dns_names, issuer_name
@@ -109,7 +108,7 @@ def is_default(trace: TraceContext) -> bool:
 def check_acme_certificate(trace: TraceContext, leaf: Certificate) -> HopResult:
     """It is the one on this machine, which programs trust."""
     host, issuer, date = trace.url.host, issuer_name(leaf), f"{leaf.not_valid_after_utc:%Y-%m-%d}"
-    found = find_usable(trace.cluster, load_client(trace.cluster))
+    found = find_usable(trace.cluster)
     if found is None or found.leaf != leaf:
         raise HopFailure(host, trace.inv_command("configure"), CertificateReason.ACME_CERTIFICATE_REPLACED,
                          issuer=issuer, date=date)
