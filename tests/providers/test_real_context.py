@@ -86,7 +86,7 @@ def test_everything_is_installed_used_reported_and_removed_and_what_is_the_users
     assert before <= objects(made)
     assert made.kubectl(0, "-n", "kube-system", "get", "configmap", "coredns", "-o", "jsonpath={.data}") == corefile
     made.kubectl(0, "-n", "kube-system", "rollout", "status", "deployment/coredns", "--timeout=120s")
-    assert "kind-dcx9" in made.kubeconfig.read_text()
+    assert f"kind-{NAME}" in made.kubeconfig.read_text()
 
 
 def test_a_traefik_in_another_namespace_is_left_alone_and_everything_else_is_installed(made: Clusters) -> None:
