@@ -29,7 +29,7 @@ from tasks.engine.clusters import own_clusters
 from tasks.front_door.container import is_in_use
 from tasks.front_door.files import page_url
 from tasks.probe.example_page import is_behind_front_door, url_of
-from tasks.providers import other_makers
+from tasks.providers import other_providers
 from tasks.rotation import overlap
 from tasks.tools.required import require
 
@@ -133,7 +133,7 @@ def k3d_cluster_list(context: Context, json: bool = False) -> None:
     if json:
         print_json(rows)
         return
-    for line in other_makers.find_all(shell, settings):
+    for line in other_providers.find_all(shell, settings):
         say(line)
     if rows:
         # With ports, the URL repeats the rest.

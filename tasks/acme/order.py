@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shlex
 from collections.abc import Iterable
 from pathlib import Path
@@ -28,9 +27,6 @@ from tasks.core.shell import Shell
 
 OWNER = ".dev-cluster-tasks"
 """A file in each folder of a server, by which an uninstall knows that these tasks created it."""
-
-CLIENT_SECONDS = 900
-
 
 class AcmeReason(Reason):
     """Why no certificate can be ordered."""
@@ -58,7 +54,8 @@ def ensure_one(shell: Shell, cluster: Cluster) -> None:
           shell.one_at_a_time("ACME folder", folder_of(settings))):
         try:
             if find_reason_to_order(cluster, client):
-                wait_for_earlier_client(shell, cluster, client)
+                # It still completes its order; a second one would order twice.
+                shell.until_ended(*client.command[:2], part=cluster.domain)
             why = find_reason_to_order(cluster, client)
             if why is None:
                 return this.skip(describe_certificate(client))
@@ -88,16 +85,6 @@ def order(shell: Shell, settings: Settings, client: Client) -> None:
         (folder / OWNER).touch()
     Shell(shell.context, {**settings.environment, **client.environment}).change(
         *client.command, hint=explain_refusal)
-
-
-def wait_for_earlier_client(shell: Shell, cluster: Cluster, client: Client) -> None:
-    """A client that a killed run has left behind still completes its order; a second one would order twice."""
-    begin = re.escape(" ".join(client.command[:2]))
-    pattern = rf"^(\S+ )?(\S*/)?{begin} .*{re.escape(cluster.domain)}"  # perhaps behind the path of Python
-    words = ("pgrep", "-u", str(os.geteuid()), "-f", "--", pattern)
-    if shell.find("pgrep"):
-        shell.until(f"the {client.program} of an earlier run to end", CLIENT_SECONDS,
-                    lambda: not shell.look(*words).ok, hint=f"To see it: {shlex.join(words)}")
 
 
 def require_issued(cluster: Cluster, client: Client) -> None:

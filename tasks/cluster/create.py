@@ -24,7 +24,7 @@ from tasks.engine.clusters import ExistingCluster
 from tasks.engine.ports import check_free_ports
 from tasks.in_cluster import pod_trust
 from tasks.probe import admission
-from tasks.providers import other_makers
+from tasks.providers import other_providers
 
 
 def ensure_running(shell: Shell, cluster: Cluster, existing: Mapping[str, ExistingCluster], extra: list[str]) -> None:
@@ -44,7 +44,7 @@ def ensure_running(shell: Shell, cluster: Cluster, existing: Mapping[str, Existi
             require_needed_parts(cluster, found)
             warn_about_changed_settings(shell, cluster, found)
         if found is None:
-            if other := other_makers.find(shell, cluster):
+            if other := other_providers.find(shell, cluster):
                 raise Exit(other)
             create(shell, cluster, existing.values(), extra)
             this.outcome = f"created{addition}{cluster.settings.from_environment(provider.IMAGE_KEY)}"

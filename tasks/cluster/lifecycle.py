@@ -14,7 +14,7 @@ from tasks.core.settings import Cluster
 from tasks.core.shell import Shell
 from tasks.core.well_known import CERT_MANAGER, KUBE_SYSTEM
 from tasks.in_cluster import coredns, default_certificate, removal, traefik
-from tasks.providers import other_makers
+from tasks.providers import other_providers
 
 
 def stop(shell: Shell, cluster: Cluster) -> None:
@@ -87,7 +87,7 @@ def delete(shell: Shell, cluster: Cluster) -> None:
                 this.outcome = "deleted"
             else:
                 this.skip("does not exist")
-                if other := other_makers.find(shell, cluster):
+                if other := other_providers.find(shell, cluster):
                     this.warn(other)
             if not shell.dry:
                 marker.unlink(missing_ok=True)

@@ -11,7 +11,7 @@ from tasks.core import configuration
 from tasks.core.settings import Cluster
 from tasks.core.shell import Shell
 from tasks.engine.clusters import ExistingCluster, own_clusters
-from tasks.providers import other_makers
+from tasks.providers import other_providers
 from tasks.tools.required import require
 
 TO_CONFIGURE = ("helm", "kubectl", "openssl")
@@ -45,7 +45,7 @@ def open_clusters(context: Context, n: str, *tools: str, every: bool = False) ->
 def require_existing(shell: Shell, cluster: Cluster, found: dict[str, ExistingCluster]) -> ExistingCluster:
     """What its provider reports about the cluster. Exit if it does not exist."""
     if cluster.name not in found:
-        raise Exit(other_makers.find(shell, cluster)
+        raise Exit(other_providers.find(shell, cluster)
                    or f"There is no cluster {cluster.name}. Create it with: inv k3d-cluster-setup --n {cluster.number}")
     return found[cluster.name]
 

@@ -7,10 +7,10 @@ import re
 from collections.abc import Iterator
 
 # The keys of providers.PROVIDERS, which lies above this module; tests/providers/test_providers.py holds them equal.
-MAKERS = ("k3d", "kind")
+PROVIDER_NAMES = ("k3d", "kind")
 """The programs that create clusters. The contexts of their clusters are named `<program>-<cluster>`."""
 
-MAKER_OTHERWISE = MAKERS[0]
+DEFAULT_PROVIDER = PROVIDER_NAMES[0]
 """For the numbers that PROVIDER does not name."""
 
 THIS_MACHINE = "127.0.0.1"
@@ -22,17 +22,18 @@ def provider(value: str) -> dict[int | None, str]:
 
     The key None is for the numbers that are not named.
     """
-    expected = f"{' or '.join(MAKERS)}; or by number, such as 1=kind,2=colima: one of these, or a kubectl context"
+    names = PROVIDER_NAMES
+    expected = f"{' or '.join(names)}; or by number, such as 1=kind,2=colima: one of these, or a kubectl context"
     found: dict[int | None, str] = {}
     for part in value.split(","):
-        if part.strip() in MAKERS and None not in found:
+        if part.strip() in names and None not in found:
             found[None] = part.strip()
             continue
         number, name = split(part, expected)
-        if number in found or not re.fullmatch(r"[^\s=,]+", name) or (name.lower() in MAKERS and name not in MAKERS):
+        if number in found or not re.fullmatch(r"[^\s=,]+", name) or (name.lower() in names and name not in names):
             raise ValueError(expected)
         found[number] = name
-    return {None: MAKER_OTHERWISE, **found}
+    return {None: DEFAULT_PROVIDER, **found}
 
 
 def parts(value: str, expected: str) -> Iterator[tuple[int, str]]:

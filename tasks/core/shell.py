@@ -208,11 +208,16 @@ class Shell:
             return nullcontext()
         return locks.hold(kind, thing, f"inv {redact(tuple(sys.argv[1:]))}", self.pause)
 
-    def until_ended(self, command: str) -> None:
-        """Wait for a command that an earlier, killed run left behind. `command` is a regular expression for pgrep."""
-        # The brackets keep pgrep from finding the shell that runs it.
-        pattern = f"[{command[0]}]{command[1:]}"
-        self.until(f"an earlier `{command}` to end", 900, lambda: not self.look("pgrep", "-f", "--", pattern).ok)
+    def until_ended(self, *command: str, part: str = "") -> None:
+        """Wait for a command of this user that an earlier, killed run left behind.
+
+        It begins with these words, perhaps behind an interpreter or a path, and `part` ends one of its other words.
+        """
+        begin, end = (re.sub(r"[][.*+?^$|(){}\\]", r"\\\g<0>", text) for text in (" ".join(command), part))
+        pattern = f"^([^ ]+ )?([^ ]*/)?{begin} {f'.*{end}( |$)' if part else ''}"
+        words = ("pgrep", "-u", str(os.geteuid()), "-f", "--", pattern)
+        self.until(f"`{' '.join(command)}` of an earlier run to end", 900, lambda: not self.look(*words).ok,
+                   hint=f"To see it: {shlex.join(words)}")
 
     @contextmanager
     def background(self, *words: str) -> Iterator[Callable[[], str]]:

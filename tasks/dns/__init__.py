@@ -69,9 +69,11 @@ def dns(context: Context, print_sudo: bool = False, watch: bool = False) -> None
     With the first method that works here, or with DNS_METHOD. The last one writes names to the hosts file, which has no
     wildcard: --watch updates them when an Ingress, IngressRoute or HTTPRoute changes.
     """
+    if watch and print_sudo:
+        raise Exit("--print-sudo changes nothing, so there is nothing to --watch: choose one of them.")
     shell, settings = open_shell(context)
     with_sudo_plan(shell, lambda shell: install(shell, settings), print_sudo)
-    if watch and not (print_sudo or shell.dry):
+    if watch and not shell.dry:
         follow.watch(shell, settings)
 
 

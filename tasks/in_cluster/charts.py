@@ -185,7 +185,7 @@ def remove_interrupted_release(shell: Shell, cluster: Cluster, name: str) -> Non
 
     Only the record of that revision is removed. The objects that it installed stay, and the next upgrade adopts them.
     """
-    shell.until_ended(f"helm upgrade --install {name} .*--kube-context {cluster.context} ")
+    shell.until_ended("helm", "upgrade", "--install", name, part=f"--kube-context {cluster.context}")
     kubectl = (*cluster.kubectl, "-n", foreign_charts.NAMESPACES[name])
     pending = ("secrets", "-l", f"owner=helm,name={name},status in (pending-install,pending-upgrade,pending-rollback)")
     if shell.look(*kubectl, "get", *pending, "-o", "name").stdout.strip():

@@ -138,7 +138,7 @@ def for_nodes(key: str, value: str) -> str:
 
 
 def wait_for_creation(shell: Shell, cluster: Cluster) -> None:
-    shell.until_ended(f"k3d cluster create {cluster.name} ")
+    shell.until_ended("k3d", "cluster", "create", cluster.name)
 
 
 def delete(shell: Shell, cluster: Cluster) -> None:

@@ -127,7 +127,7 @@ def own_kubeconfig(cluster: Cluster) -> Path:
 
 
 def wait_for_creation(shell: Shell, cluster: Cluster) -> None:
-    shell.until_ended(f"kind create cluster --name {cluster.name} ")
+    shell.until_ended("kind", "create", "cluster", "--name", cluster.name)
 
 
 def delete(shell: Shell, cluster: Cluster) -> None:

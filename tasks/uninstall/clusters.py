@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 
 from invoke import Exit
 
 from tasks import front_door, providers, registries
 from tasks.cluster import lifecycle
-from tasks.core.by_number import MAKERS
+from tasks.core.by_number import PROVIDER_NAMES
 from tasks.core.settings import Cluster, Settings
 from tasks.core.shell import Shell
 from tasks.engine import network
 from tasks.engine.clusters import ExistingCluster
 from tasks.front_door import container
-from tasks.providers import other_makers
+from tasks.providers import context, other_providers
 from tasks.registries import containers
 from tasks.uninstall.removal import Removal, do_nothing
 
@@ -24,6 +24,7 @@ from tasks.uninstall.removal import Removal, do_nothing
 def find_clusters(shell: Shell, settings: Settings) -> Iterator[Removal]:
     """The front door, the clusters with the prefix of these settings, their kubeconfig entries, and the network."""
     if not shell.find("docker"):
+        yield from find_in_contexts(settings, context.list_clusters(shell, settings))
         return
     yield from find_front_door(shell, settings)
     if missing := [tool for tool in providers.needed_tools(settings) if not shell.find(tool)]:
@@ -36,7 +37,10 @@ def find_clusters(shell: Shell, settings: Settings) -> Iterator[Removal]:
     except Exit as error:
         yield Removal("clusters", do_nothing, f"cannot be listed ({error.message})")
         return
-    ours = {name for name in (*existing, *list_contexts(shell, settings)) if is_ours(settings, name)}
+    in_contexts = {name: found for name, found in existing.items()
+                   if not providers.by_name(found.provider).MANAGES_LIFE}
+    yield from find_in_contexts(settings, in_contexts)
+    ours = {name for name in (*existing, *list_contexts(shell, settings)) if is_ours(settings, name)} - {*in_contexts}
     kept = set()
     for number in sorted(number_of(settings, name) for name in ours):
         cluster = Cluster(settings, number)
@@ -47,19 +51,25 @@ def find_clusters(shell: Shell, settings: Settings) -> Iterator[Removal]:
             kept.add(cluster.name)
             continue
         what = f"cluster {cluster.name}" if cluster.name in existing else f"kubeconfig entry {cluster.context}"
-        if not providers.of(cluster).MANAGES_LIFE:
-            what = f"what these tasks installed in {cluster.context}; the cluster stays"
-            if not existing[cluster.name].running:
-                yield Removal(what, do_nothing, f"{cluster.context} does not answer")
-                continue
         yield Removal(what, partial(lifecycle.delete, cluster=cluster))
-    for sentence in other_makers.find_all(shell, settings):
+    for sentence in other_providers.find_all(shell, settings):
         yield Removal("cluster", do_nothing, sentence)
     others = [found for name, found in existing.items() if not is_ours(settings, name) or name in kept]
     is_last = not any(settings.k3d_network in found.networks for found in others)
     yield from find_registries(shell, settings, is_last)
     if network.is_managed(shell, settings) and is_last:
         yield Removal(f"Docker network {settings.k3d_network}", partial(network.remove, settings=settings))
+
+
+def find_in_contexts(settings: Settings, existing: Mapping[str, ExistingCluster]) -> Iterator[Removal]:
+    """What these tasks installed in clusters that are reached by a context: no engine is needed for them."""
+    for name, found in existing.items():
+        cluster = Cluster(settings, number_of(settings, name))
+        what = f"what these tasks installed in {cluster.context}; the cluster stays"
+        if found.running:
+            yield Removal(what, partial(lifecycle.delete, cluster=cluster))
+        else:
+            yield Removal(what, do_nothing, f"{cluster.context} does not answer")
 
 
 def find_registries(shell: Shell, settings: Settings, is_last: bool) -> Iterator[Removal]:
@@ -90,7 +100,8 @@ def find_front_door(shell: Shell, settings: Settings) -> Iterator[Removal]:
 
 def find_names_by_label(shell: Shell, settings: Settings) -> list[str]:
     """The clusters with our names, by the containers of their nodes."""
-    names = [name for maker in MAKERS if maker in settings.providers for name in other_makers.list_names(shell, maker)]
+    names = [name for provider in PROVIDER_NAMES if provider in settings.providers
+             for name in other_providers.list_names(shell, provider)]
     return sorted({name for name in names if is_ours(settings, name)})
 
 

@@ -682,6 +682,7 @@ def test_a_ca_bundle_that_k3d_could_not_mount_is_refused(folder: Path) -> None:
     bundle.write_bytes(COMPANY.pem)
     (said,) = problems(folder, {"ADDITIONAL_CA_BUNDLE_FILE": str(bundle)})
     assert said.endswith(f"expected a path without ':' (k3d splits there), but got {bundle}")
+    assert load(folder, {"ACME_CA_FILE": str(bundle)}).acme_ca_file == bundle  # no node gets this one
 
 
 @pytest.mark.parametrize("key", ["ADDITIONAL_CA_BUNDLE_FILE", "K3D_REGISTRY_CONFIG"])

@@ -314,6 +314,11 @@ def test_watch_writes_them_after_each_change_until_it_is_interrupted(world: Worl
     assert added(world) == {"shop.cl0.k3d.internal", "cart.cl0.k3d.internal"}
 
 
+def test_a_script_for_root_has_nothing_to_watch(world: World) -> None:
+    done = world.inv("dns", "--watch", "--print-sudo")
+    assert done.returncode == 1 and "choose one of them" in done.stderr and done.stdout == ""
+
+
 def test_watch_is_for_the_hosts_file_alone(world: World) -> None:
     world.project.patches.append(resolver(lambda name: ["127.0.0.1"] if "proof" in name else []))
     done = world.inv("dns", "--watch")

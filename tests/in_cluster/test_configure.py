@@ -184,11 +184,12 @@ def test_charts_of_a_folder_are_its_files_and_a_missing_one_is_named_before_anyt
 
 def test_what_a_killed_helm_left_is_removed_once_that_helm_has_ended(world: World) -> None:
     world.fakes.answer("^kubectl .*name=cert-manager,status in", "secret/sh.helm.release.v1.cert-manager.v1\n")
-    running = "^pgrep .*elm upgrade --install cert-manager"
+    running = "^pgrep .*helm upgrade --install cert-manager"
     world.fakes.answer(running, "4711\n")
     world.fakes.answer(running, exit=1, after=running)
     assert world.inv("k3d-cluster-setup", "--n", "1").returncode == 0
-    pgrep = ["pgrep", "-f", "--", "[h]elm upgrade --install cert-manager .*--kube-context k3d-cl1 "]
+    pgrep = ["pgrep", "-u", "0", "-f", "--",
+             "^([^ ]+ )?([^ ]*/)?helm upgrade --install cert-manager .*--kube-context k3d-cl1( |$)"]
     delete = [*world.kubectl(1), "-n", "cert-manager", "delete", "secrets", "-l",
               "owner=helm,name=cert-manager,status in (pending-install,pending-upgrade,pending-rollback)"]
     seen = [words for words in world.fakes.calls() if words in (pgrep, delete) or words[:4] == [

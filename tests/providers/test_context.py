@@ -141,6 +141,16 @@ def test_uninstall_says_that_the_cluster_stays(world: World) -> None:
         world.inv("--dry", "uninstall").stdout)
 
 
+def test_uninstall_needs_no_docker_for_what_is_installed_in_a_context(world: World) -> None:
+    world.fakes.answer(f"{COLIMA}.*get namespaces -A -l", "namespace/examples\n")
+    (world.fakes.bin / "docker").unlink()
+    done = world.inv("uninstall", "--yes", "--keep-ca")
+    assert done.returncode == 0, done.stderr
+    assert "what these tasks installed in colima; the cluster stays" in done.stdout
+    deleted = ["--context", "colima", "delete", "namespaces", "-A"]
+    assert deleted in [words[3:8] for words in world.fakes.calls("kubectl")]
+
+
 # --- what belongs to somebody else ------------------------------------------------------------------------------------
 
 def without_coredns(world: World) -> str:
