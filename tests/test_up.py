@@ -28,7 +28,6 @@ def world(project: Project) -> Iterator[World]:
         return ["127.0.0.1"] if led else []
 
     with world_of(project) as world:
-        world.impatient()
         project.patches += [(os, "geteuid", lambda: USER), resolver(known)]
         yield world
 

@@ -11,7 +11,12 @@ import io
 import re
 from collections import ChainMap
 from collections.abc import Collection, Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dotenv.parser import Binding
 
 # Keys that start like ours, but are read by k3d itself: https://k3d.io/stable/faq/faq/
 K3D_OWN_KEYS = re.compile(r"K3D_(FIX|IMAGE|HELPER|DEBUG|LOG)_")
@@ -27,8 +32,6 @@ def read_env_file(file: Path, problems: list[str], environment: Mapping[str, str
 
     A name after `$` is looked up in the environment, and then in the lines above, in the order in which they win.
     """
-    from dotenv.parser import parse_stream
-
     try:
         content = file.read_text(encoding="utf-8-sig")
     except OSError as error:
@@ -42,7 +45,7 @@ def read_env_file(file: Path, problems: list[str], environment: Mapping[str, str
         return {}
     values: dict[str, str] = {}
     names = ChainMap(dict(environment), values)
-    for line in parse_stream(io.StringIO(content)):
+    for line in split_lines(content):
         original = line.original.string
         # The parser counts the blank lines above as a part of this one.
         blank = original[: len(original) - len(original.lstrip())].count("\n")
@@ -59,6 +62,14 @@ def read_env_file(file: Path, problems: list[str], environment: Mapping[str, str
                 problems.append(f"{where}: {line.key} contains {describe_unset(line.key, line.value, unset.args[0])}. "
                                 "For a literal $, put the value in single quotes")
     return values
+
+
+@lru_cache(maxsize=8)
+def split_lines(content: str) -> list[Binding]:
+    """Kept, because every task of a command line reads the same files."""
+    from dotenv.parser import parse_stream
+
+    return [*parse_stream(io.StringIO(content))]
 
 
 def expand(value: str, names: Mapping[str, str]) -> str:

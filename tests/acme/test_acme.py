@@ -397,7 +397,6 @@ def test_with_a_ca_of_our_own_again_it_is_taken_out_of_the_cluster(world: World)
 
 def test_the_examples_need_no_issuer_and_a_pod_without_the_bundle_is_not_asked(world: World) -> None:
     have(world)
-    world.impatient()
     world.inv("k3d-cluster-examples", "--n", "1")
     page = (world.project.folder / ".work" / "cl1" / "nginx.yaml").read_text()
     assert "cert-manager.io" not in page and "tls:" not in page
@@ -452,7 +451,6 @@ def test_a_request_from_this_machine_trusts_public_cas_and_that_of_the_server(wo
     have(world)
     chosen(world, ACME_CA_FILE=str(company(world)))
     leaf = ca.leaf(PUBLIC, *NAMES)
-    world.impatient()
     with pages_of(world, 1, leaf.key_pem() + leaf.pem + PUBLIC.pem):
         said = world.inv("matrix", "--json").stdout
     assert "unable to get local issuer certificate" not in said

@@ -17,13 +17,16 @@ import ssl
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
+import ca
 import pytest
 from conftest import ENGINE_LOCK, MACHINE
 from cryptography import x509
@@ -31,6 +34,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from real_clusters import Clusters, several_clusters, why_not
+from refusing_acme import refusing_server
 
 from tasks.acme.certificate import read
 from tasks.acme.client import load_client
@@ -227,19 +231,26 @@ def test_a_run_that_is_killed_while_its_client_orders_leaves_that_to_the_next_on
     assert read(load_client(clusters.cluster(0))).leaf.serial_number == served(clusters, 0)
 
 
+@contextmanager
+def settings(clusters: Clusters, **changed: object) -> Iterator[None]:
+    """Other settings for a while: the last line for a key counts."""
+    env, text = clusters.folder / ".env", (clusters.folder / ".env").read_text()
+    env.write_text(text + "".join(f"{key}={value}\n" for key, value in changed.items()))
+    try:
+        yield
+    finally:
+        env.write_text(text)
+
+
 def test_wrong_credentials_are_told_and_nothing_is_changed(clusters: Clusters, tmp_path: Path) -> None:
     tsig = tmp_path / "tsig.key"
     tsig.write_text(re.sub('secret ".+?"', 'secret "d3Jvbmc="', Path(GIVEN["ACME_TSIG_FILE"]).read_text()))
-    serial, env = served(clusters, 0), (clusters.folder / ".env").read_text()
+    serial = served(clusters, 0)
     make_due(clusters, 0)
-    (clusters.folder / ".env").write_text(
-        env + "".join(f"{key}={value}\n" for key, value in client_settings(tsig).items()))
-    try:
+    with settings(clusters, **client_settings(tsig)):
         said = inv(clusters, "cert-renew")
-        assert "not renewed" in said and "The DNS provider may refuse the credentials" in said, said
-        assert "d3Jvbmc" not in said
-    finally:
-        (clusters.folder / ".env").write_text(env)
+    assert "not renewed" in said and "The DNS provider may refuse the credentials" in said, said
+    assert "d3Jvbmc" not in said and served(clusters, 0) == serial
     inv(clusters, "cert-renew")
     assert served(clusters, 0) != serial
 
@@ -247,20 +258,90 @@ def test_wrong_credentials_are_told_and_nothing_is_changed(clusters: Clusters, t
 def test_a_server_that_is_down_is_a_warning_while_the_certificate_is_valid(clusters: Clusters) -> None:
     make_due(clusters, 0)
     due = load_client(clusters.cluster(0))
-    with (clusters.folder / ".env").open("a") as env:
-        env.write("ACME_SERVER=https://127.0.0.1:1/dir\n")
-    nowhere = load_client(clusters.cluster(0))
-    nowhere.certificate.parent.mkdir(parents=True)
-    try:
+    with settings(clusters, ACME_SERVER="https://127.0.0.1:1/dir"):
+        nowhere = load_client(clusters.cluster(0))
+        nowhere.certificate.parent.mkdir(parents=True)
         failed = clusters.inv("k3d-cluster-configure", "--n", "0")
         assert failed.returncode == 1 and "does not answer" in failed.stderr
         nowhere.certificate.write_bytes(due.certificate.read_bytes())
         nowhere.key.write_bytes(due.key.read_bytes())
         assert "not renewed" in inv(clusters, "k3d-cluster-configure", "--n", "0")
-    finally:
-        text = (clusters.folder / ".env").read_text().replace("ACME_SERVER=https://127.0.0.1:1/dir\n", "")
-        (clusters.folder / ".env").write_text(text)
     inv(clusters, "cert-renew")
+
+
+DAY = timedelta(days=1)
+RATE_LIMIT = {
+    # https://letsencrypt.org/docs/rate-limits/
+    "type": "urn:ietf:params:acme:error:rateLimited", "status": 429,
+    "detail": "too many certificates (5) already issued for this exact set of identifiers in the last 168h0m0s, "
+              "retry after 2099-01-01 00:00:00 UTC"}
+NOT_ISSUED = {"type": "urn:ietf:params:acme:error:rejectedIdentifier", "status": 400,
+              "detail": "The ACME server refuses to issue a certificate for this domain name"}
+
+
+@pytest.mark.parametrize(("problem", "starts", "says"), [
+    pytest.param(RATE_LIMIT, -DAY, ["rate limit is reached", "retry after 2099-01-01"], id="rate limit"),
+    pytest.param(NOT_ISSUED, -DAY, ["issues no certificates for this name"], id="name"),
+    pytest.param(RATE_LIMIT, DAY, ["Is this machine's clock correct?"], id="clock that is behind"),
+])
+def test_what_a_server_refuses_is_explained_and_nothing_is_changed(
+    clusters: Clusters, tmp_path: Path, problem: dict[str, object], starts: timedelta, says: list[str]
+) -> None:
+    given, issuer, serial = clusters.settings, ca.authority(), served(clusters, 0)
+    leaf = ca.leaf(issuer, "127.0.0.1", starts=ca.NOW + starts)
+    assert given.acme_ca_file
+    authorities = tmp_path / "authorities.pem"
+    authorities.write_bytes(given.acme_ca_file.read_bytes() + issuer.pem)
+    with (refusing_server(tmp_path, given.acme_server, authorities, leaf, **problem) as url,
+          settings(clusters, ACME_SERVER=url, ACME_CA_FILE=authorities)):
+        said = inv(clusters, "k3d-cluster-configure", "--n", "0", code=1)
+    assert [text for text in says if text not in said] == [], said
+    assert served(clusters, 0) == serial
+
+
+@contextmanager
+def slow_dns() -> Iterator[None]:
+    """Every answer of the DNS server takes up to two seconds: it is frozen most of the time."""
+    *_, server = GIVEN["ACME_CONTAINERS"].split()
+    ended = threading.Event()
+
+    def freeze() -> None:
+        while not ended.is_set():
+            subprocess.run(["docker", "pause", server], check=True, capture_output=True)
+            ended.wait(2)
+            subprocess.run(["docker", "unpause", server], check=True, capture_output=True)
+            ended.wait(0.2)
+
+    thread = threading.Thread(target=freeze)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def test_a_slow_dns_server_costs_time_and_no_second_order(clusters: Clusters) -> None:
+    before, serial = orders(), served(clusters, 0)
+    make_due(clusters, 0)
+    with slow_dns():
+        inv(clusters, "cert-renew")
+    assert orders() == before + 1 and served(clusters, 0) != serial
+
+
+def test_a_dns_server_that_does_not_answer_is_told_and_the_certificate_stays(clusters: Clusters) -> None:
+    *_, server = GIVEN["ACME_CONTAINERS"].split()
+    serial = served(clusters, 0)
+    make_due(clusters, 0)
+    subprocess.run(["docker", "pause", server], check=True, capture_output=True)
+    try:
+        said = inv(clusters, "cert-renew")
+    finally:
+        subprocess.run(["docker", "unpause", server], check=True, capture_output=True)
+    assert "not renewed" in said and "does not answer" in said, said
+    assert served(clusters, 0) == serial
+    inv(clusters, "cert-renew")
+    assert served(clusters, 0) != serial
 
 
 def test_the_kinds_of_certificates_change_by_configure_both_ways(clusters: Clusters) -> None:

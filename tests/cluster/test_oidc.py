@@ -23,7 +23,6 @@ INSTALL = ("k3d-cluster-examples", "--n", "1,2", "--with", "oidc")
 def login(project: Project) -> Iterator[Login]:
     """Two clusters in which everything works, with checks that are not retried."""
     with world_of(project) as world:
-        world.impatient()
         world.cluster_list(world.cluster(1), world.cluster(2))
         login = Login(world, keycloak=1)
         world.fakes.behave("kubectl", lambda call: curl_in_pod(login, call))

@@ -26,7 +26,6 @@ def world(project: Project) -> Iterator[World]:
     with world_of(project) as world, pages_of(world, 1), pages_of(world, 2):
         world.network(there=True)
         world.cluster_list(world.cluster(1), world.cluster(2))
-        world.impatient()
         project.patches.append((front_door, "SECONDS", 1))
         yield world
 

@@ -62,6 +62,7 @@ class World:
         self.cluster_list()
         self.new_clusters()
         project.patches.append((tls, "is_answering", lambda cluster: True))
+        project.patches.append((examples, "PATIENCE_SECONDS", 0))  # they ask once and not again
 
     # --- the project ---
 
@@ -88,10 +89,6 @@ class World:
 
     def contexts_of(self, cluster: str) -> tuple[str, ...]:
         return (f"k3d-{cluster}", f"kind-{cluster}", self.others.get(cluster, ""))
-
-    def impatient(self) -> None:
-        """Have the examples ask once and not again."""
-        self.project.patches.append((examples, "PATIENCE_SECONDS", 0))
 
     def kubectl(self, number: int) -> list[str]:
         """How a command to this cluster begins."""

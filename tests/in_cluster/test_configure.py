@@ -106,7 +106,6 @@ def test_every_command_to_a_cluster_names_its_own_kubeconfig_and_context(world: 
     world.cluster_list(world.cluster(1), world.cluster(2), world.cluster(3))
     world.fakes.answer("^kubectl .*get-contexts", "k3d-cl1\nk3d-cl2\n")
     world.fakes.answer("^kubectl .*--context k3d-cl3 .*exec deployment/curl ", stderr="(NotFound)\n", exit=1)
-    world.impatient()
     world.inv(f"k3d-cluster-{task}", "--n", "1,2")
     calls = world.fakes.calls("kubectl") + world.fakes.calls("helm", "upgrade")
     own = {number: str(world.project.home / "kubeconfigs" / f"cl{number}") for number in (1, 2, 3)}
@@ -390,7 +389,6 @@ def test_a_valid_intermediate_is_not_replaced_if_the_api_fails_for_a_moment(worl
 @pytest.fixture
 def examples(world: World) -> World:
     """A cluster in which everything works, with checks that are not retried."""
-    world.impatient()
     world.cluster_list(world.cluster(1))
     (world.project.root / "usr/local/share/ca-certificates").mkdir(parents=True)  # Debian
     world.fakes.behave("kubectl", curl_in_pod)

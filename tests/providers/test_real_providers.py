@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 from real_clusters import Clusters, why_not
+from real_oidc import bring, run
 
 pytestmark = [
     pytest.mark.cluster,
@@ -18,6 +19,8 @@ pytestmark = [
 ]
 
 KIND, K3D = 0, 1
+
+FRONT_DOOR = "FRONT_DOOR=true\nFRONT_DOOR_HTTP_PORT=12780\nFRONT_DOOR_HTTPS_PORT=12743\nOIDC_ISSUER_PORT=false\n"
 
 WITH_WORKER = """\
 kind: Cluster
@@ -92,6 +95,29 @@ def test_a_trace_goes_through_every_hop(both: Clusters) -> None:
     done = both.inv("trace", f"https://example-nginx.{cluster.domain}:{cluster.https_port}/", "--json")
     hops = {row["source"]: row["state"] for row in json.loads(done.stdout)}
     assert {hop for hop, state in hops.items() if state != "green"} <= {"resolver"}, hops
+
+
+def test_one_issuer_serves_both_through_one_front_door(both: Clusters) -> None:
+    """Keycloak in the cluster of kind, an application in each: their pods trust the issuer by pod trust."""
+    settings, env = both.settings, (both.folder / ".env").read_text()
+    for image in (settings.image_keycloak, settings.image_oauth2_proxy):
+        bring(image)
+        subprocess.run(["kind", "load", "docker-image", image, "--name", both.cluster(KIND).name], check=True,
+                       capture_output=True)
+    both.import_images(K3D, settings.image_oauth2_proxy)
+    (both.folder / ".env").write_text(env + FRONT_DOOR)
+    try:
+        run(both, "cluster-setup", "--n", f"{KIND},{K3D}")
+        said = run(both, "cluster-examples", "--n", f"{KIND},{K3D}", "--with", "oidc")
+        assert [line[0] for line in said.rpartition("from  ")[2].splitlines() if line[:1] in "✓✗!-" and line] == (
+            ["✓"] * 7), said
+        assert f"https://example-keycloak.{both.cluster(KIND).domain}:12743/realms/" in said
+        states = routes(both)
+        assert len(states) == 24 and set(states.values()) == {"green"}, states
+        assert [found for found in json.loads(both.inv("doctor", "--json").stdout) if found["state"] == "red"] == []
+    finally:
+        run(both, "front-door-remove")
+        (both.folder / ".env").write_text(env)
 
 
 def test_everything_works_at_once_after_a_restart_with_other_addresses(both: Clusters) -> None:

@@ -220,7 +220,7 @@ def test_a_new_key_waits_for_pods_that_mount_the_bundle(
               {"manager": "dev-cluster-tasks", "time": ago(500)}, {"manager": "dev-cluster-tasks"}]
     renewal.fakes.answer("^kubectl .*get pods -A ", json.dumps({"items": pods}))
     renewal.fakes.answer("^kubectl .*get configmap root-ca ", json.dumps({"metadata": {"managedFields": fields}}))
-    renewal.project.patches.append((bundle, "IN_PODS_SECONDS", 55))
+    renewal.project.patches.append((bundle, "IN_PODS_SECONDS", 53))
     started = time.monotonic()
     said = renewal.good("cert-renew", "--new-key")
     assert ("both roots in pods: updated" in said) == waits
