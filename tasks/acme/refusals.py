@@ -14,7 +14,10 @@ REFUSALS = {
         "While you try things out, use a staging server (ACME_SERVER).",
     "certificate has expired|certificate is not yet valid|expired or is not yet valid":
         "Is this machine's clock correct? Compare with: date -u",
-    "rejectedIdentifier|urn:ietf:params:acme:error:caa":
+    "CERTIFICATE_VERIFY_FAILED|x509: ":
+        "The certificate of the ACME server, or of the DNS provider's API, cannot be verified. If a CA of your company "
+        "signed it, add that to ACME_CA_FILE.",
+    "rejectedIdentifier|refuses to issue|urn:ietf:params:acme:error:caa":
         "The ACME server issues no certificates for this name. Check TLD and K3D_SUBDOMAIN, and the CAA records of the "
         "domain.",
     "propagation|time limit exceeded|No TXT record|[Ii]ncorrect (validation|TXT)|During secondary validation":
@@ -23,7 +26,7 @@ REFUSALS = {
     "(?i:credential|unauthorized|access ?denied|InvalidClientTokenId)|NOTAUTH|BADKEY|BADSIG|REFUSED|peer didn't":
         "The DNS provider may refuse the credentials. Check the variables in .env that the client documents for "
         "ACME_DNS.",
-    "connection refused|no such host|i/o timeout|no route to host|NewConnectionError|Max retries exceeded":
+    "connection refused|no such host|no route to host|NewConnectionError|Max retries exceeded|timeout|timed out":
         "The ACME server or the DNS provider does not answer, or is not reached from here. Check ACME_SERVER and the "
         "proxy.",
 }

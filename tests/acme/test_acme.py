@@ -288,6 +288,17 @@ def test_the_folder_and_what_others_may_read(world: World) -> None:
     ("dns01: time limit exceeded: last error: NS ns1. did not return the expected TXT record",
      "The record was not seen in time."),
     ("dial tcp 192.0.2.1:443: connect: connection refused", "The ACME server or the DNS provider does not answer"),
+    ("PluginError: Encountered error when making query: The DNS operation timed out.",
+     "The ACME server or the DNS provider does not answer"),
+    ("Max retries exceeded with url: /dir (Caused by SSLError(SSLCertVerificationError(1, '[SSL: "
+     "CERTIFICATE_VERIFY_FAILED] certificate verify failed: unable to get local issuer certificate",
+     "If a CA of your company signed it, add that to ACME_CA_FILE."),
+    ("tls: failed to verify certificate: x509: certificate signed by unknown authority",
+     "If a CA of your company signed it, add that to ACME_CA_FILE."),
+    ("tls: failed to verify certificate: x509: certificate has expired or is not yet valid: current time 2026-11-24",
+     "Is this machine's clock correct?"),
+    ("An unexpected error occurred: The ACME server refuses to issue a certificate for this domain name",
+     "The ACME server issues no certificates for this name."),
     ("something that nobody has seen before", "Fix the cause and run the task again"),
 ])
 def test_a_refusal_is_quoted_with_its_meaning_and_the_cluster_is_left_alone(

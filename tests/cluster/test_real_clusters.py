@@ -327,7 +327,8 @@ def ready_containers() -> dict[str, set[str]]:
     """
     nodes = subprocess.run(["docker", "ps", "--filter", "label=k3d.role=server", "--format", "{{.Names}}"],
                            capture_output=True, text=True).stdout.split()
-    ready = "jsonpath={.items[*].status.containerStatuses[?(@.ready==true)].containerID}"
+    always = "@.spec.restartPolicy=='Always'"  # a pod of a Job never comes back
+    ready = f"jsonpath={{.items[?({always})].status.containerStatuses[?(@.ready==true)].containerID}}"
     return {node: {*subprocess.run(["docker", "exec", node, "kubectl", "get", "pods", "-A", "-o", ready],
                                    capture_output=True, text=True).stdout.split()} for node in nodes}
 
@@ -365,7 +366,7 @@ def test_all_routes_between_three_clusters_work_without_a_command_after_the_engi
         wait_until("the engine to answer or to give up", lambda: answers() or started.poll() is not None)  # noqa: B023
         if answers():
             break
-    deadline = time.monotonic() + 120  # pods of other tests may never come back, such as those of a Job
+    deadline = time.monotonic() + 120  # pods of other tests may never come back, such as broken ones
     while not have_restarted(before) and time.monotonic() < deadline:
         time.sleep(1)
     back_after_a_restart(clusters, 1, 2, 3)
@@ -427,7 +428,7 @@ def test_a_new_root_takes_over_while_every_page_is_served_and_verified(clusters:
         from_here = [*curl, "--cacert", str(both), "--resolve", f"{host}:{port}:127.0.0.1"]
         from_pod = ["kubectl", "--kubeconfig", str(clusters.kubeconfig), "--context", "k3d-dct1", "-n", "examples",
                     "exec", "deployment/curl", "--", *curl]
-        while not done.is_set():
+        while not done.wait(0.5):
             both.write_text(old + (folder / "internal-ca.crt").read_text())
             for words in (from_here, from_pod):
                 said = subprocess.run(words, capture_output=True, text=True)

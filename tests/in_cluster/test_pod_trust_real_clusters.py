@@ -569,7 +569,7 @@ def test_a_new_root_takes_over_while_every_client_goes_on_trusting_the_page(clus
     done = threading.Event()
 
     def ask(space: str) -> None:
-        while not done.is_set():
+        while not done.wait(2):
             said = kubectl(clusters, "-n", space, "exec", "deployment/clients", "--", "/ask", page(clusters),
                            check=False)
             if len(said.stdout.splitlines()) == len(CLIENTS):  # else its pod is being replaced

@@ -1,4 +1,4 @@
-"""An ACME server that refuses every order: all its other pages are those of another server."""
+"""An ACME server at a URL of its own, with the pages of another server, for what that one never does."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ import ca
 
 
 @contextmanager
-def refusing_server(folder: Path, other: str, authorities: Path, leaf: ca.Signed, **problem: Any) -> Iterator[str]:
-    """The URL of its directory, at 127.0.0.1 with this leaf. Orders get this problem document (RFC 7807).
+def directory_of(other: str, folder: Path, authorities: Path, leaf: ca.Signed, **problem: Any) -> Iterator[str]:
+    """The URL of a directory at 127.0.0.1, served with this leaf. Orders get this problem document (RFC 7807), if any.
 
     `other` is the directory of the other server, whose certificate `authorities` verify.
     """
@@ -51,7 +51,8 @@ def refusing_server(folder: Path, other: str, authorities: Path, leaf: ca.Signed
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
         server.socket = encrypted.wrap_socket(server.socket, server_side=True)
         url = f"https://127.0.0.1:{server.server_address[1]}"
-        directory["newOrder"] = f"{url}/order"
+        if problem:
+            directory["newOrder"] = f"{url}/order"
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
             yield f"{url}/dir"
