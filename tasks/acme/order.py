@@ -28,6 +28,7 @@ from tasks.core.shell import Shell
 OWNER = ".dev-cluster-tasks"
 """A file in each folder of a server, by which an uninstall knows that these tasks created it."""
 
+
 class AcmeReason(Reason):
     """Why no certificate can be ordered."""
 
@@ -54,7 +55,7 @@ def ensure_one(shell: Shell, cluster: Cluster) -> None:
           shell.one_at_a_time("ACME folder", folder_of(settings))):
         try:
             if find_reason_to_order(cluster, client):
-                # It still completes its order; a second one would order twice.
+                # The client of a run that was killed completes its order; another one would order twice.
                 shell.until_ended(*client.command[:2], part=cluster.domain)
             why = find_reason_to_order(cluster, client)
             if why is None:

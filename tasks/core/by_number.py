@@ -7,10 +7,10 @@ import re
 from collections.abc import Iterator
 
 # The keys of providers.PROVIDERS, which lies above this module; tests/providers/test_providers.py holds them equal.
-PROVIDER_NAMES = ("k3d", "kind")
+PROGRAMS = ("k3d", "kind")
 """The programs that create clusters. The contexts of their clusters are named `<program>-<cluster>`."""
 
-DEFAULT_PROVIDER = PROVIDER_NAMES[0]
+DEFAULT_PROGRAM = PROGRAMS[0]
 """For the numbers that PROVIDER does not name."""
 
 THIS_MACHINE = "127.0.0.1"
@@ -22,7 +22,7 @@ def provider(value: str) -> dict[int | None, str]:
 
     The key None is for the numbers that are not named.
     """
-    names = PROVIDER_NAMES
+    names = PROGRAMS
     expected = f"{' or '.join(names)}; or by number, such as 1=kind,2=colima: one of these, or a kubectl context"
     found: dict[int | None, str] = {}
     for part in value.split(","):
@@ -33,7 +33,7 @@ def provider(value: str) -> dict[int | None, str]:
         if number in found or not re.fullmatch(r"[^\s=,]+", name) or (name.lower() in names and name not in names):
             raise ValueError(expected)
         found[number] = name
-    return {None: DEFAULT_PROVIDER, **found}
+    return {None: DEFAULT_PROGRAM, **found}
 
 
 def parts(value: str, expected: str) -> Iterator[tuple[int, str]]:

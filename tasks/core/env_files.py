@@ -65,11 +65,11 @@ def read_env_file(file: Path, problems: list[str], environment: Mapping[str, str
 
 
 @lru_cache(maxsize=8)
-def split_lines(content: str) -> list[Binding]:
+def split_lines(content: str) -> tuple[Binding, ...]:
     """Kept, because every task of a command line reads the same files."""
     from dotenv.parser import parse_stream
 
-    return [*parse_stream(io.StringIO(content))]
+    return (*parse_stream(io.StringIO(content)),)
 
 
 def expand(value: str, names: Mapping[str, str]) -> str:

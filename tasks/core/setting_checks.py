@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from tasks.core.addresses import base_address
-from tasks.core.by_number import PROVIDER_NAMES, THIS_MACHINE
+from tasks.core.by_number import PROGRAMS, THIS_MACHINE
 from tasks.core.setting_types import is_label
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def wrong_numbers(settings: Settings, places: Mapping[str, str]) -> Iterator[str
 
 def ports_without_context(settings: Settings, places: Mapping[str, str]) -> Iterator[str]:
     for number in settings.context_ports:
-        if settings.provider_of(number) in PROVIDER_NAMES:
+        if settings.provider_of(number) in PROGRAMS:
             yield (f"{places['CONTEXT_PORTS']}: CONTEXT_PORTS has ports for cluster {number}, but PROVIDER gives that "
                    "number no context, and its ports come from the K3D_PORT_ settings")
 

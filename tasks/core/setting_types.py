@@ -126,15 +126,9 @@ def file_or_none(value: str) -> Path | None:
 def ca_bundle_or_none(value: str) -> Path | None:
     file = file_or_none(value)
     if file is not None:
+        if ":" in str(file):
+            raise ValueError(f"a path without ':' (k3d and lego split there), but got {file}")
         read_ca_bundle(file)
-    return file
-
-
-def mounted_ca_bundle_or_none(value: str) -> Path | None:
-    """One that k3d mounts in its nodes."""
-    file = ca_bundle_or_none(value)
-    if file is not None and ":" in str(file):
-        raise ValueError(f"a path without ':' (k3d splits there), but got {file}")
     return file
 
 

@@ -47,7 +47,7 @@ class Settings:
     cert_cn: str = setting(types.text)
     cert_o: str = setting(types.text)
     cert_c: str = setting(types.country)
-    additional_ca_bundle_file: Path | None = setting(types.mounted_ca_bundle_or_none)
+    additional_ca_bundle_file: Path | None = setting(types.ca_bundle_or_none)
 
     certificates: str = setting(types.certificates)
     acme_server: str = setting(types.acme_server)
@@ -258,7 +258,7 @@ class Cluster:
 
     @property
     def context(self) -> str:
-        return f"{self.provider}-{self.name}" if self.provider in by_number.PROVIDER_NAMES else self.provider
+        return f"{self.provider}-{self.name}" if self.provider in by_number.PROGRAMS else self.provider
 
     @property
     def domain(self) -> str:
@@ -283,7 +283,7 @@ class Cluster:
 
     @property
     def kubeconfig(self) -> Path:
-        if self.provider not in by_number.PROVIDER_NAMES:
+        if self.provider not in by_number.PROGRAMS:
             return self.settings.kubeconfig_with(self.context)
         folder = self.settings.k3d_kubeconfig_target_dir
         return folder / self.name if folder else self.settings.kubeconfig_file

@@ -211,10 +211,14 @@ class Shell:
     def until_ended(self, *command: str, part: str = "") -> None:
         """Wait for a command of this user that an earlier, killed run left behind.
 
-        It begins with these words, perhaps behind an interpreter or a path, and `part` ends one of its other words.
+        It begins with these words, perhaps behind a path, or an interpreter and its options; `part` ends a later word.
+        Without pgrep nothing is waited for.
         """
+        if not self.find("pgrep"):
+            return
+        # re.escape writes "\ " and "\-", which mean nothing in the regular expressions of POSIX.
         begin, end = (re.sub(r"[][.*+?^$|(){}\\]", r"\\\g<0>", text) for text in (" ".join(command), part))
-        pattern = f"^([^ ]+ )?([^ ]*/)?{begin} {f'.*{end}( |$)' if part else ''}"
+        pattern = f"^([^ ]+ (-[^ ]+ )*)?([^ ]*/)?{begin} {f'.*{end}( |$)' if part else ''}"
         words = ("pgrep", "-u", str(os.geteuid()), "-f", "--", pattern)
         self.until(f"`{' '.join(command)}` of an earlier run to end", 900, lambda: not self.look(*words).ok,
                    hint=f"To see it: {shlex.join(words)}")

@@ -79,8 +79,7 @@ def browsers_open_https(view: ClusterView) -> Iterator[Problem]:
 
 
 @check("ports-taken", ERROR, "Another program, or the cluster of another copy, has started to listen there.",
-       "Stop that program, or change the K3D_PORT_ settings and recreate the cluster.",
-       needs=["ports-settings", "network"])
+       "Stop that program, or change the K3D_PORT_ settings and recreate the cluster.", needs=["ports-settings"])
 def taken(view: ClusterView) -> Iterator[str]:
     """The ports of a stopped cluster are free"""
     if view.existing.state == "stopped":

@@ -82,7 +82,18 @@ def taken_ports(shell: Shell, cluster: Cluster, addresses: Iterable[str],
     return [identify(shell, cluster.settings, address, port, existing)
             for port in (cluster.http_port, cluster.https_port)
             for address in addresses
-            if not address.startswith("<") and is_taken(address, port)]
+            if not address.startswith("<") and (is_local(address) or address == cluster.address)
+            and is_taken(address, port)]
+
+
+def is_local(address: str) -> bool:
+    """Whether this machine has the address. That of a network which is gone may be another machine's."""
+    with socket.socket() as server:
+        try:
+            server.bind((address, 0))
+        except OSError:
+            return False
+    return True
 
 
 def is_taken(address: str, port: int) -> bool:

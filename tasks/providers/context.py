@@ -7,7 +7,7 @@ from typing import NamedTuple, NoReturn
 
 from invoke import Exit
 
-from tasks.core.by_number import PROVIDER_NAMES
+from tasks.core.by_number import PROGRAMS
 from tasks.core.settings import Cluster, Settings
 from tasks.core.shell import Shell
 from tasks.engine.clusters import ExistingCluster, LoadBalancer
@@ -53,7 +53,7 @@ PRODUCTS = (
 def list_clusters(shell: Shell, settings: Settings) -> dict[str, ExistingCluster]:
     """Those whose context is in the kubeconfig. One that does not answer is stopped, as far as can be seen."""
     clusters = [cluster for number in settings.numbers
-                if (cluster := settings.cluster(number)).provider not in PROVIDER_NAMES and has_context(shell, cluster)]
+                if (cluster := settings.cluster(number)).provider not in PROGRAMS and has_context(shell, cluster)]
     answers = shell.side_by_side([lambda cluster=cluster: is_answering(shell, cluster)  # type: ignore[misc]
                                   for cluster in clusters])
     return {cluster.name: read_cluster(cluster, running) for cluster, running in zip(clusters, answers, strict=True)}

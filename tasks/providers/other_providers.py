@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tasks.core.by_number import PROVIDER_NAMES
+from tasks.core.by_number import PROGRAMS
 from tasks.core.settings import Cluster, Settings
 from tasks.core.shell import Shell
 from tasks.providers import PROVIDERS
@@ -17,14 +17,14 @@ def list_names(shell: Shell, provider: str) -> list[str]:
 
 def find_all(shell: Shell, settings: Settings) -> list[str]:
     """A sentence for each number whose cluster another program created."""
-    names = {provider: list_names(shell, provider) for provider in PROVIDER_NAMES}
+    names = {provider: list_names(shell, provider) for provider in PROGRAMS}
     return [describe(cluster, provider) for provider in names for cluster in map(settings.cluster, settings.numbers)
             if cluster.provider != provider and cluster.name in names[provider]]
 
 
 def find(shell: Shell, cluster: Cluster) -> str:
     """The same for one cluster; empty if there is none."""
-    return next((describe(cluster, provider) for provider in PROVIDER_NAMES
+    return next((describe(cluster, provider) for provider in PROGRAMS
                  if provider != cluster.provider and cluster.name in list_names(shell, provider)), "")
 
 

@@ -7,7 +7,7 @@ import shlex
 
 from invoke import Exit
 
-from tasks.core.by_number import PROVIDER_NAMES
+from tasks.core.by_number import PROGRAMS
 from tasks.core.problems import Problem, Reason, describe, problem
 from tasks.core.settings import Settings
 from tasks.core.shell import Shell
@@ -43,7 +43,7 @@ VERSION_COMMANDS = {
 
 def needed(settings: Settings) -> list[str]:
     """The programs of VERSION_COMMANDS, without those that create clusters and that the settings do not name."""
-    return [tool for tool in VERSION_COMMANDS if tool not in PROVIDER_NAMES or tool in settings.providers]
+    return [tool for tool in VERSION_COMMANDS if tool not in PROGRAMS or tool in settings.providers]
 
 
 def require(shell: Shell, *tools: str) -> None:

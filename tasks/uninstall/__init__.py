@@ -1,6 +1,7 @@
 """Remove what these tasks changed on this machine.
 
-Files and roots are found by their markers, clusters by their names and ports; no list of them is kept.
+Files and roots are found by their markers, clusters by their names and ports, what is installed in a cluster of
+somebody else by its labels; no list of them is kept.
 """
 
 from __future__ import annotations

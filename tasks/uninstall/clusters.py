@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 
 from invoke import Exit
 
 from tasks import front_door, providers, registries
 from tasks.cluster import lifecycle
-from tasks.core.by_number import PROVIDER_NAMES
+from tasks.core.by_number import PROGRAMS
 from tasks.core.settings import Cluster, Settings
 from tasks.core.shell import Shell
 from tasks.engine import network
@@ -23,8 +23,8 @@ from tasks.uninstall.removal import Removal, do_nothing
 
 def find_clusters(shell: Shell, settings: Settings) -> Iterator[Removal]:
     """The front door, the clusters with the prefix of these settings, their kubeconfig entries, and the network."""
+    yield from find_in_contexts(shell, settings)
     if not shell.find("docker"):
-        yield from find_in_contexts(settings, context.list_clusters(shell, settings))
         return
     yield from find_front_door(shell, settings)
     if missing := [tool for tool in providers.needed_tools(settings) if not shell.find(tool)]:
@@ -37,10 +37,8 @@ def find_clusters(shell: Shell, settings: Settings) -> Iterator[Removal]:
     except Exit as error:
         yield Removal("clusters", do_nothing, f"cannot be listed ({error.message})")
         return
-    in_contexts = {name: found for name, found in existing.items()
-                   if not providers.by_name(found.provider).MANAGES_LIFE}
-    yield from find_in_contexts(settings, in_contexts)
-    ours = {name for name in (*existing, *list_contexts(shell, settings)) if is_ours(settings, name)} - {*in_contexts}
+    ours = {name for name in (*existing, *list_contexts(shell, settings))
+            if is_ours(settings, name) and providers.of(Cluster(settings, number_of(settings, name))).MANAGES_LIFE}
     kept = set()
     for number in sorted(number_of(settings, name) for name in ours):
         cluster = Cluster(settings, number)
@@ -61,9 +59,14 @@ def find_clusters(shell: Shell, settings: Settings) -> Iterator[Removal]:
         yield Removal(f"Docker network {settings.k3d_network}", partial(network.remove, settings=settings))
 
 
-def find_in_contexts(settings: Settings, existing: Mapping[str, ExistingCluster]) -> Iterator[Removal]:
-    """What these tasks installed in clusters that are reached by a context: no engine is needed for them."""
-    for name, found in existing.items():
+def find_in_contexts(shell: Shell, settings: Settings) -> Iterator[Removal]:
+    """The clusters that are reached by a context, whatever is in them. No engine is needed for them."""
+    contexts = [name for name in settings.providers if name not in PROGRAMS]
+    if contexts and not shell.find("kubectl"):
+        yield Removal(f"what these tasks installed in {' and '.join(contexts)}", do_nothing,
+                      "kubectl is needed to remove it, and not installed: inv tools --install")
+        return
+    for name, found in context.list_clusters(shell, settings).items():
         cluster = Cluster(settings, number_of(settings, name))
         what = f"what these tasks installed in {cluster.context}; the cluster stays"
         if found.running:
@@ -100,7 +103,7 @@ def find_front_door(shell: Shell, settings: Settings) -> Iterator[Removal]:
 
 def find_names_by_label(shell: Shell, settings: Settings) -> list[str]:
     """The clusters with our names, by the containers of their nodes."""
-    names = [name for provider in PROVIDER_NAMES if provider in settings.providers
+    names = [name for provider in PROGRAMS if provider in settings.providers
              for name in other_providers.list_names(shell, provider)]
     return sorted({name for name in names if is_ours(settings, name)})
 
@@ -125,5 +128,5 @@ def list_contexts(shell: Shell, settings: Settings) -> list[str]:
     files = sorted(folder.iterdir()) if folder and folder.is_dir() else [settings.kubeconfig_file]
     contexts = [name for file in files if file.is_file() for name in shell.look(
         "kubectl", "--kubeconfig", str(file), "config", "get-contexts", "-o", "name").stdout.split()]
-    names = [name for context in contexts if is_ours(settings, name := context.partition("-")[2])]
+    names = [name for entry in contexts if is_ours(settings, name := entry.partition("-")[2])]
     return [name for name in names if Cluster(settings, number_of(settings, name)).context in contexts]

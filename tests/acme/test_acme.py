@@ -299,6 +299,17 @@ def test_the_folder_and_what_others_may_read(world: World) -> None:
      "Is this machine's clock correct?"),
     ("An unexpected error occurred: The ACME server refuses to issue a certificate for this domain name",
      "The ACME server issues no certificates for this name."),
+    ("too many new orders (300) from this account in the last 3h0m0s", "The ACME server's rate limit is reached."),
+    ("Detail: Cannot issue for *.x: Domain name does not end with a valid public suffix (TLD)",
+     "The ACME server issues no certificates for this name."),
+    ("Type: caa Detail: CAA record for x prevents issuance. Hint: The Certificate Authority failed to verify the DNS "
+     "TXT records created by --dns-rfc2136.", "The ACME server issues no certificates for this name."),
+    ("urn:ietf:params:acme:error:dns :: DNS problem: query timed out looking up TXT for _acme-challenge.x",
+     "The record was not seen in time."),
+    ("dns01: waiting for record propagation. Post https://acme.example: context deadline exceeded",
+     "The ACME server or the DNS provider does not answer"),
+    ("Unsafe permissions on credentials configuration file: /x. Encountered error: [Errno 113] No route to host",
+     "The ACME server or the DNS provider does not answer"),
     ("something that nobody has seen before", "Fix the cause and run the task again"),
 ])
 def test_a_refusal_is_quoted_with_its_meaning_and_the_cluster_is_left_alone(

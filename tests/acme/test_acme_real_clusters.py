@@ -238,7 +238,7 @@ def test_a_run_that_is_killed_while_its_client_orders_leaves_that_to_the_next_on
 
 
 @contextmanager
-def settings(clusters: Clusters, **changed: object) -> Iterator[None]:
+def changed_settings(clusters: Clusters, **changed: object) -> Iterator[None]:
     """Other settings for a while: the last line for a key counts."""
     env, text = clusters.folder / ".env", (clusters.folder / ".env").read_text()
     env.write_text(text + "".join(f"{key}={value}\n" for key, value in changed.items()))
@@ -254,14 +254,14 @@ def another_server(
 ) -> Iterator[None]:
     """The server at another URL, with a certificate that is valid from then on: a problem document for every order.
 
-    There the client has a new account. The names of an account that it knows the server often validates no more.
+    There the client has a new account. For an account that it knows, the server often skips the validation.
     """
     given, issuer, authorities = clusters.settings, ca.authority(excluded=[]), folder / "authorities.pem"
     assert given.acme_ca_file
     authorities.write_bytes(given.acme_ca_file.read_bytes() + issuer.pem)
     leaf = ca.leaf(issuer, "127.0.0.1", starts=ca.NOW + starts)
     with (directory_of(given.acme_server, folder, authorities, leaf, **problem) as url,
-          settings(clusters, ACME_SERVER=url, ACME_CA_FILE=authorities)):
+          changed_settings(clusters, ACME_SERVER=url, ACME_CA_FILE=authorities)):
         yield
 
 
@@ -269,7 +269,7 @@ def test_wrong_credentials_are_told_and_nothing_is_changed(clusters: Clusters, t
     tsig = tmp_path / "tsig.key"
     tsig.write_text(re.sub('secret ".+?"', 'secret "d3Jvbmc="', Path(GIVEN["ACME_TSIG_FILE"]).read_text()))
     serial = served(clusters, 0)
-    with another_server(clusters, tmp_path), settings(clusters, **client_settings(tsig)):
+    with another_server(clusters, tmp_path), changed_settings(clusters, **client_settings(tsig)):
         said = inv(clusters, "k3d-cluster-configure", "--n", "0", code=1)
     assert "The DNS provider may refuse the credentials" in said, said
     assert "d3Jvbmc" not in said and served(clusters, 0) == serial
@@ -278,7 +278,7 @@ def test_wrong_credentials_are_told_and_nothing_is_changed(clusters: Clusters, t
 def test_a_server_that_is_down_is_a_warning_while_the_certificate_is_valid(clusters: Clusters) -> None:
     make_due(clusters, 0)
     due = load_client(clusters.cluster(0))
-    with settings(clusters, ACME_SERVER="https://127.0.0.1:1/dir"):
+    with changed_settings(clusters, ACME_SERVER="https://127.0.0.1:1/dir"):
         nowhere = load_client(clusters.cluster(0))
         nowhere.certificate.parent.mkdir(parents=True)
         failed = clusters.inv("k3d-cluster-configure", "--n", "0")
@@ -326,13 +326,13 @@ def slow_dns() -> Iterator[None]:
             subprocess.run(["docker", "unpause", server], check=True, capture_output=True)
             ended.wait(0.2)
 
-    thread = threading.Thread(target=freeze)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
+    with ThreadPoolExecutor() as pool:
+        freezing = pool.submit(freeze)
+        try:
+            yield
+        finally:
+            ended.set()
+            freezing.result()
 
 
 def test_a_slow_dns_server_costs_time_and_no_second_order(clusters: Clusters, tmp_path: Path) -> None:

@@ -246,7 +246,7 @@ def test_a_partly_created_cluster_is_created_again_by_the_next_run_once_nobody_m
     assert brought_up(world)[:-1] == [["k3d", "cluster", "delete", "cl1"], create(world, "127.0.0.1", GATEWAY)]
     assert not marker(world, 1).exists()
     assert world.fakes.calls("pgrep") == [
-        ["pgrep", "-u", "0", "-f", "--", "^([^ ]+ )?([^ ]*/)?k3d cluster create cl1 "]] * 2
+        ["pgrep", "-u", "0", "-f", "--", "^([^ ]+ (-[^ ]+ )*)?([^ ]*/)?k3d cluster create cl1 "]] * 2
 
 
 @pytest.mark.parametrize(("task", "running"), [("k3d-cluster-setup", False), ("k3d-cluster-configure", True)])

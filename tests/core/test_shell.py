@@ -16,6 +16,7 @@ from conftest import Project
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from invoke import Context
+from invoke.runners import Result
 from pretend import World, world_of
 
 from tasks.core.shell import CommandFailed, Shell
@@ -288,3 +289,36 @@ def test_a_look_in_the_background_ends_with_the_children_of_a_wrapper_script(tmp
         return subprocess.run(["ps", "-o", "stat=", "-p", child], capture_output=True, text=True).stdout.strip()[:1]
 
     Shell(Context(), {}).until("it to end", 10, lambda: state() in ("", "Z"))
+
+
+# --- what a killed run left behind ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("line", "is_it"), [
+    ("certbot certonly --cert-name=cl1.dev.example.com --domain=*.cl1.dev.example.com", True),
+    ("/x/bin/python3 /x/bin/certbot certonly --domain=cl1.dev.example.com --domain=other.example.com", True),
+    ("/snap/certbot/1/bin/python3 -s /snap/certbot/1/bin/certbot certonly --domain=cl1.dev.example.com", True),
+    ("certbot certonly --domain=cl10dev.example.com", False),
+    ("certbot certonly --domain=cl1.dev.example.com.au", False),
+    ("certbot renew --domain=cl1.dev.example.com", False),
+    ("less notes about certbot certonly cl1.dev.example.com", False),
+    ("bash -c pgrep -u 0 -f -- '^certbot certonly .*cl1.dev.example.com( |$)'", False),
+])
+def test_a_command_that_a_killed_run_left_behind_is_recognized(world: World, line: str, is_it: bool) -> None:
+    world.fakes.answer("^pgrep", exit=1)
+
+    class Seen(Shell):
+        def look(self, *words: str, seconds: float = 0) -> Result:
+            found = subprocess.run(["grep", "-E", words[-1]], input=line, capture_output=True, text=True)
+            asked.append(found.returncode == 0)
+            return Result(exited=1)
+
+    asked: list[bool] = []
+    Seen(Context(), {"PATH": str(world.fakes.bin)}).until_ended("certbot", "certonly", part="cl1.dev.example.com")
+    assert asked == [is_it]
+
+
+def test_without_pgrep_nothing_is_waited_for(world: World) -> None:
+    (world.fakes.bin / "pgrep").unlink()
+    done = world.inv("k3d-cluster-setup", "--n", "1")
+    assert done.returncode == 0, done.stderr

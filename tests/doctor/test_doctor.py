@@ -1107,6 +1107,7 @@ BY_ITSELF |= {"registries", "registry-upstreams", "node-registries"}  # in tests
 ALSO: dict[str, set[str]] = {
     "names-vpn": {"names"},
     "nodes-proxy": {"settings"},  # which have no proxy in this test
+    "network": {"ports-taken"},  # by the pages of the cluster that runs in all other tests
 }
 """Other checks that fail together with a check."""
 

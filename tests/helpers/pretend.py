@@ -62,7 +62,7 @@ class World:
         self.cluster_list()
         self.new_clusters()
         project.patches.append((tls, "is_answering", lambda cluster: True))
-        project.patches.append((examples, "PATIENCE_SECONDS", 0))  # they ask once and not again
+        project.patches.append((examples, "PATIENCE_SECONDS", 0))  # their checks are not repeated
 
     # --- the project ---
 

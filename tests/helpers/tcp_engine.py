@@ -13,10 +13,13 @@ ENGINE = Path("/var/run/docker.sock")
 
 
 @contextmanager
-def engine_at(address: str) -> Iterator[str]:
-    """The DOCKER_HOST of the engine at a free port of this address."""
+def engine_at(address: str) -> Iterator[tuple[str, list[str]]]:
+    """The DOCKER_HOST of the engine at a free port of this address, and who has connected to it so far."""
+    clients: list[str] = []
+
     class Connection(socketserver.BaseRequestHandler):
         def handle(self) -> None:
+            clients.append(self.client_address[0])
             with socket.socket(socket.AF_UNIX) as engine:
                 engine.connect(str(ENGINE))
                 to_engine = threading.Thread(target=copy, args=(self.request, engine))
@@ -28,7 +31,7 @@ def engine_at(address: str) -> Iterator[str]:
         server.daemon_threads = True
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
-            yield f"tcp://{address}:{server.server_address[1]}"
+            yield f"tcp://{address}:{server.server_address[1]}", clients
         finally:
             server.shutdown()
 

@@ -188,7 +188,7 @@ def test_what_a_killed_helm_left_is_removed_once_that_helm_has_ended(world: Worl
     world.fakes.answer(running, exit=1, after=running)
     assert world.inv("k3d-cluster-setup", "--n", "1").returncode == 0
     pgrep = ["pgrep", "-u", "0", "-f", "--",
-             "^([^ ]+ )?([^ ]*/)?helm upgrade --install cert-manager .*--kube-context k3d-cl1( |$)"]
+             "^([^ ]+ (-[^ ]+ )*)?([^ ]*/)?helm upgrade --install cert-manager .*--kube-context k3d-cl1( |$)"]
     delete = [*world.kubectl(1), "-n", "cert-manager", "delete", "secrets", "-l",
               "owner=helm,name=cert-manager,status in (pending-install,pending-upgrade,pending-rollback)"]
     seen = [words for words in world.fakes.calls() if words in (pgrep, delete) or words[:4] == [

@@ -141,14 +141,22 @@ def test_uninstall_says_that_the_cluster_stays(world: World) -> None:
         world.inv("--dry", "uninstall").stdout)
 
 
-def test_uninstall_needs_no_docker_for_what_is_installed_in_a_context(world: World) -> None:
+@pytest.mark.parametrize("missing", ["docker", "k3d"])
+def test_uninstall_needs_no_other_tool_for_what_is_installed_in_a_context(world: World, missing: str) -> None:
     world.fakes.answer(f"{COLIMA}.*get namespaces -A -l", "namespace/examples\n")
-    (world.fakes.bin / "docker").unlink()
+    (world.fakes.bin / missing).unlink()
     done = world.inv("uninstall", "--yes", "--keep-ca")
     assert done.returncode == 0, done.stderr
     assert "what these tasks installed in colima; the cluster stays" in done.stdout
     deleted = ["--context", "colima", "delete", "namespaces", "-A"]
     assert deleted in [words[3:8] for words in world.fakes.calls("kubectl")]
+
+
+def test_uninstall_says_that_kubectl_is_missing_for_it(world: World) -> None:
+    (world.fakes.bin / "kubectl").unlink()
+    done = world.inv("uninstall", "--yes", "--keep-ca")
+    assert done.returncode == 1
+    assert "what these tasks installed in colima: kubectl is needed to remove it, and not installed" in done.stderr
 
 
 # --- what belongs to somebody else ------------------------------------------------------------------------------------

@@ -105,12 +105,12 @@ def test_it_starts_again_and_a_port_that_is_taken_there_is_named(clusters: Clust
 @pytest.mark.skipif(not ENGINE.exists(), reason=f"no engine listens at {ENGINE}")
 def test_an_engine_at_a_tcp_address_creates_a_cluster_there_and_every_route_works(clusters: Clusters) -> None:
     assert clusters.inv("cluster-delete", "--n", f"{ELSEWHERE}").returncode == 0
-    with engine_at(ADDRESS) as docker_host:
+    with engine_at(ADDRESS) as (docker_host, clients):
         for words in (["cluster-setup", "--n", f"{ELSEWHERE}"], ["cluster-examples", "--n", f"{ELSEWHERE},{HERE}"],
                       ["matrix"], ["status"]):
             done = clusters.inv(*words, environment={"DOCKER_HOST": docker_host})
             assert done.returncode == 0, done.stdout + done.stderr
-        assert f"https://{ADDRESS}:" in clusters.kubectl(ELSEWHERE, "config", "view", "--minify")
+        assert len(clients) > 10
         done = clusters.inv("doctor", "--json", environment={"DOCKER_HOST": docker_host})
         assert [found for found in json.loads(done.stdout) if found["state"] == "red"] == []
         done = clusters.inv("cluster-delete", "--n", f"{ELSEWHERE}", environment={"DOCKER_HOST": docker_host})

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import SOURCE
 
-from tasks.core.by_number import PROVIDER_NAMES
+from tasks.core.by_number import PROGRAMS
 from tasks.providers import PROVIDERS
 
 # Settings and their fields, tasks, domains, files and links: names that do not depend on what makes the cluster.
@@ -28,7 +28,7 @@ FILES = [file for file in sorted((SOURCE / "tasks").rglob("*.py"))
 
 
 def test_the_settings_know_every_provider_that_makes_clusters() -> None:
-    assert set(PROVIDER_NAMES) == set(PROVIDERS)
+    assert set(PROGRAMS) == set(PROVIDERS)
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(SOURCE)))
