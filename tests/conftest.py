@@ -146,11 +146,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    """Files with real tests run beside each other, but a test that kills the engine runs alone."""
+    """Files with real tests run beside each other, but some tests run alone."""
     if not is_real(item):
         return (yield)
     with ENGINE_LOCK.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX if item.get_closest_marker("kills_engine") else fcntl.LOCK_SH)
+        fcntl.flock(lock, fcntl.LOCK_EX if item.get_closest_marker("alone") else fcntl.LOCK_SH)
         return (yield)
 
 

@@ -339,7 +339,7 @@ def have_restarted(before: dict[str, set[str]]) -> bool:
     return all(len(now.get(node, set()) - old) >= len(old) for node, old in before.items())
 
 
-@pytest.mark.kills_engine
+@pytest.mark.alone
 @pytest.mark.skipif(os.geteuid() != 0 or not ENGINE.exists(), reason="needs an engine of this machine, and root")
 @pytest.mark.skipif(Path("/run/systemd/system").exists(), reason="the engine belongs to systemd")
 def test_all_routes_between_three_clusters_work_without_a_command_after_the_engine_was_killed_and_started(

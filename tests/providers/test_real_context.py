@@ -68,6 +68,7 @@ def read(made: Clusters, *words: str) -> list[dict[str, Any]]:
     return found
 
 
+@pytest.mark.alone  # kubeadm gives up after a minute if the API server is slow
 def test_everything_is_installed_used_reported_and_removed_and_what_is_the_users_stays(made: Clusters) -> None:
     before, corefile = objects(made), made.kubectl(0, "-n", "kube-system", "get", "configmap", "coredns", "-o",
                                                    "jsonpath={.data}")

@@ -173,6 +173,7 @@ def of_kind(clusters: Clusters) -> Iterator[Cluster]:
 
 
 @pytest.mark.skipif(not shutil.which("kind"), reason="kind is not installed")
+@pytest.mark.alone  # kubeadm gives up after a minute if the API server is slow
 def test_a_node_of_kind_pulls_through_the_same_caches(clusters: Clusters, of_kind: Cluster) -> None:
     """A whole image, because the node's own copy of it is removed first."""
     asked, image = Asked(), clusters.settings.image_curl
